@@ -1,0 +1,1 @@
+//! Models on local hardware, through candle.

@@ -1,0 +1,1 @@
+//! Streaming readers for source texts, and writers for what a run makes.

@@ -1,0 +1,1 @@
+//! Decorators for models and stages: retry, timeout, concurrency limit, cache.

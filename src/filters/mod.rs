@@ -1,0 +1,1 @@
+//! Filters: keep or drop one item, with a reason.

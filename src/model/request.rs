@@ -1,0 +1,187 @@
+//! Requests to a model and its answers.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::Prompt;
+use crate::record::{ModelId, Redacted, Usage};
+
+/// How the next token is chosen.
+///
+/// By default `temperature` is 0: the likeliest token, whatever the other fields say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 takes the likeliest token; 1 samples from the model's own distribution.
+    pub temperature: f64,
+    /// Keeps the fewest likeliest tokens whose probabilities add up to this. 1 keeps all.
+    pub top_p: f64,
+    /// Keeps this many of the likeliest tokens. 0 keeps all.
+    pub top_k: usize,
+    /// Keeps tokens at least this fraction as likely as the likeliest one. 0 keeps all.
+    pub min_p: f64,
+    /// Divides the logits of tokens already present if positive, multiplies them if negative (arXiv 1909.05858,
+    /// section 4.1). 1 changes nothing.
+    pub repetition_penalty: f64,
+    /// The same seed gives the same tokens.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
+    }
+}
+
+/// A prompt to complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChatRequest {
+    /// What to go on from.
+    pub prompt: Prompt,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// The most tokens to write.
+    pub max_tokens: usize,
+    /// Strings that end the completion; none of them is part of it.
+    pub stop: Vec<String>,
+}
+
+impl ChatRequest {
+    /// The number of tokens that a completion may have by default.
+    pub const DEFAULT_MAX_TOKENS: usize = 256;
+
+    /// A request with default sampling, [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS) and no stop strings.
+    pub fn new(prompt: impl Into<Prompt>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            sampling: Sampling::default(),
+            max_tokens: Self::DEFAULT_MAX_TOKENS,
+            stop: Vec::new(),
+        }
+    }
+
+    /// Sets how the next token is chosen. By default the likeliest one.
+    #[must_use]
+    pub fn with_sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Sets the most tokens to write. By default [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS).
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Adds a string that ends the completion. By default there is none.
+    #[must_use]
+    pub fn with_stop(mut self, stop: impl Into<String>) -> Self {
+        self.stop.push(stop.into());
+        self
+    }
+}
+
+/// Why a completion ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop string came.
+    Stop,
+    /// `max_tokens` was reached.
+    Length,
+}
+
+/// What a model wrote.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The text, without control tokens and stop strings.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens read and written.
+    pub usage: Usage,
+    /// Who wrote it.
+    pub model: Arc<ModelId>,
+}
+
+impl fmt::Debug for Completion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completion")
+            .field("text", &Redacted(&self.text))
+            .field("finish_reason", &self.finish_reason)
+            .field("usage", &self.usage)
+            .field("model", &self.model)
+            .finish()
+    }
+}
+
+/// Continuations to score after one prompt.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRequest {
+    /// What they continue.
+    pub prompt: Prompt,
+    /// The texts. Each is scored as it stands, without an end-of-text token.
+    pub continuations: Vec<String>,
+}
+
+impl ScoreRequest {
+    /// A request for the scores of `continuations` after `prompt`.
+    pub fn new(
+        prompt: impl Into<Prompt>,
+        continuations: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            prompt: prompt.into(),
+            continuations: continuations.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for ScoreRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScoreRequest")
+            .field("prompt", &self.prompt)
+            .field("continuations", &self.continuations.len())
+            .finish()
+    }
+}
+
+/// How likely one continuation is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Continuation {
+    /// log P(continuation | prompt) in nats, summed over its tokens.
+    pub logprob: f64,
+    /// How many tokens it has.
+    pub tokens: usize,
+}
+
+impl Continuation {
+    /// Nats per token; negative infinity for an empty continuation, which thus never wins.
+    #[must_use]
+    pub fn per_token(&self) -> f64 {
+        if self.tokens == 0 {
+            f64::NEG_INFINITY
+        } else {
+            self.logprob / self.tokens as f64
+        }
+    }
+}
+
+/// The scores of one request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// One for each continuation, in the order of the request.
+    pub continuations: Vec<Continuation>,
+    /// Tokens read.
+    pub usage: Usage,
+    /// Who scored.
+    pub model: Arc<ModelId>,
+}

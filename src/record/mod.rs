@@ -1,0 +1,20 @@
+//! The values that travel through the pipeline.
+//!
+//! A [`SourceText`] is read once, lent to every stage and moved into its [`PreferencePair`] at the end. Every value
+//! knows its [`Lineage`]: which source text, which draw, which run. `Debug` never shows a text.
+
+mod candidate;
+mod judgement;
+mod lineage;
+mod origin;
+mod pair;
+mod text;
+
+pub use candidate::{Candidate, Induced, Subject};
+pub use judgement::{Judgement, Verdict};
+pub use lineage::Lineage;
+pub use origin::{ModelId, Origin, Usage};
+pub use pair::{Judged, PreferencePair, Provenance, Side};
+pub use text::{Instruction, Response, SourceText};
+
+pub(crate) use text::Redacted;

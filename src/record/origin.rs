@@ -1,0 +1,93 @@
+//! How a text was made: model, prompt, seed and cost.
+
+use std::{ops::AddAssign, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Which model answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModelId {
+    /// A name that people recognise, such as `SmolLM2-135M-Instruct.Q4_1.gguf`.
+    pub name: String,
+    /// Hash of the weights as `sha256:<hex>`, where the backend knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}
+
+impl ModelId {
+    /// A model known by its name alone.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            hash: None,
+        }
+    }
+
+    /// The same model with the hash of its weights.
+    #[must_use]
+    pub fn with_hash(mut self, hash: impl Into<String>) -> Self {
+        self.hash = Some(hash.into());
+        self
+    }
+}
+
+/// Tokens that a call read and wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens that the model wrote, the end-of-text token included.
+    pub completion_tokens: u64,
+}
+
+impl Usage {
+    /// Tokens read and written.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.prompt_tokens + self.completion_tokens
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+    }
+}
+
+/// How a text or a judgement was made.
+///
+/// All fields are optional, because a stage may be anything, from a model to a table. What a prompted stage of
+/// this crate fills in is enough to make the text again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What made it, such as `"reversed"`, `"chat"`, `"best_of_4"` or `"likelihood"`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<ModelId>>,
+    /// Hash of the prompt template as `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_hash: Option<Arc<str>>,
+    /// The sampling seed of the try that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Tries that the stage needed: 1 unless answers could not be parsed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Whether the text was cut off at `max_tokens`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
+    /// Tokens of all tries together.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}

@@ -1,0 +1,1 @@
+//! Prompted stages: induction and response.

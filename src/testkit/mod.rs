@@ -1,0 +1,1 @@
+//! The laws that every judge, filter, stage and backend must keep.
