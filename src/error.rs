@@ -130,7 +130,7 @@ pub enum Error {
 /// What may be done about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The same request may succeed later: [`with_retry`](crate::ChatModelExt::with_retry) tries again.
+    /// The same request may succeed later: [`with_retry`](crate::Decorate::with_retry) tries again.
     Transient,
     /// The same request with another seed may succeed: the prompted stage tries again.
     Resample,

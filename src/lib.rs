@@ -29,6 +29,7 @@ pub mod stages;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeout, WithRetry};
 pub use error::{BoxError, Error, Excerpt, Result, Retry};
 pub use model::{
     ChatModel, ChatRequest, CompleteFn, Completion, Continuation, FinishReason, Message, Prompt,

@@ -1,1 +1,115 @@
 //! Decorators for models and stages: retry, timeout, concurrency limit, cache.
+//!
+//! Each wraps a model or a stage and is one itself, so they stack in any order and go wherever the inner one goes.
+//! None needs a runtime: time comes in as a [`Sleep`].
+
+mod cache;
+mod limit;
+mod retry;
+mod timeout;
+
+use std::{future::Future, time::Duration};
+
+use futures::future::BoxFuture;
+
+pub use cache::Cache;
+pub use limit::ConcurrencyLimit;
+pub use retry::{RetryPolicy, WithRetry};
+pub use timeout::Timeout;
+
+/// Waiting, as the caller's runtime does it.
+///
+/// Every closure `Fn(Duration) -> impl Future<Output = ()>` is one, so `tokio::time::sleep` can be passed as it is.
+pub trait Sleep: Send + Sync {
+    /// Ends after `duration`.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+impl<F, Fut> Sleep for F
+where
+    F: Fn(Duration) -> Fut + Send + Sync,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(self(duration))
+    }
+}
+
+/// Puts a decorator around a model or a stage.
+///
+/// Implemented for every type; what comes out is a model or a stage exactly if what went in is one.
+///
+/// ```
+/// use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
+/// use safer_instruct::{Decorate, Error, Response, ResponseGenerator, RetryPolicy, respond_fn};
+///
+/// # futures::executor::block_on(async {
+/// let calls = AtomicU32::new(0);
+/// let shaky = respond_fn(|_| {
+///     let call = calls.fetch_add(1, Ordering::Relaxed);
+///     async move {
+///         if call == 0 {
+///             return Err(Error::TimedOut { limit: Duration::from_secs(1) });
+///         }
+///         Ok(Response::new("There you are."))
+///     }
+/// });
+/// // With tokio this would be `tokio::time::sleep`.
+/// let steady = shaky.with_retry(RetryPolicy::default(), |_| std::future::ready(()));
+/// assert_eq!(steady.respond(&Default::default()).await?.text(), "There you are.");
+/// # Ok::<_, Error>(())
+/// # }).unwrap();
+/// ```
+pub trait Decorate: Sized {
+    /// Tries again after transient errors; see [`RetryPolicy`].
+    fn with_retry<S: Sleep>(self, policy: RetryPolicy, sleep: S) -> WithRetry<Self, S> {
+        WithRetry::new(self, policy, sleep)
+    }
+
+    /// Gives up on a call after `limit` with [`Error::TimedOut`](crate::Error::TimedOut), which is transient.
+    fn with_timeout<S: Sleep>(self, limit: Duration, sleep: S) -> Timeout<Self, S> {
+        Timeout::new(self, limit, sleep)
+    }
+
+    /// Lets at most `limit` calls run at once; the others wait in the order in which they came. 0 counts as 1.
+    fn with_concurrency_limit(self, limit: usize) -> ConcurrencyLimit<Self> {
+        ConcurrencyLimit::new(self, limit)
+    }
+
+    /// Remembers the answers of the `capacity` requests used last. For models only. 0 counts as 1.
+    fn with_cache(self, capacity: usize) -> Cache<Self> {
+        Cache::new(self, capacity)
+    }
+}
+
+impl<T> Decorate for T {}
+
+/// Implements every model and stage trait for a decorator with a method
+/// `async fn call(&self, f: impl Fn() -> BoxFuture<Result<T>>) -> Result<T>`.
+macro_rules! decorate_all {
+    ($name:ident<M $(, $p:ident: $bound:path)?>) => {
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ChatModel { complete(request: &$crate::ChatRequest) -> $crate::Completion });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ScoringModel { score(request: &$crate::ScoreRequest) -> $crate::Scores });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::InstructionGenerator { induce(source: &$crate::SourceText) -> $crate::Instruction });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ResponseGenerator { respond(instruction: &$crate::Instruction) -> $crate::Response });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::PreferenceJudge { judge(instruction: &$crate::Instruction, first: &$crate::Response, second: &$crate::Response) -> $crate::Judgement });
+
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait::async_trait]
+        impl<T: ?Sized + Sync, M: $crate::Filter<T> $(, $p: $bound)?> $crate::Filter<T> for $name<M $(, $p)?> {
+            async fn assess(&self, item: &T) -> $crate::Result<$crate::Decision> {
+                self.call(|| self.inner.assess(item)).await
+            }
+        }
+    };
+    (@one $name:ident<M $(, $p:ident: $bound:path)?> $trait:path { $method:ident($($arg:ident: $ty:ty),+) -> $ret:ty }) => {
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait::async_trait]
+        impl<M: $trait $(, $p: $bound)?> $trait for $name<M $(, $p)?> {
+            async fn $method(&self, $($arg: $ty),+) -> $crate::Result<$ret> {
+                self.call(|| self.inner.$method($($arg),+)).await
+            }
+        }
+    };
+}
+pub(crate) use decorate_all;

@@ -1,0 +1,161 @@
+//! Remembering answers.
+
+use std::{fmt, num::NonZeroUsize, sync::Mutex};
+
+use async_trait::async_trait;
+use lru::LruCache;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    model::{ChatModel, ChatRequest, Completion, ScoreRequest, Scores, ScoringModel},
+};
+
+type Key = [u8; 32];
+
+/// A model that remembers its latest answers; made by [`Decorate::with_cache`](super::Decorate::with_cache).
+///
+/// Two requests are the same if every field is, the seed included. Errors are not remembered. Two equal requests that run at
+/// the same time both reach the model. The usage of a remembered answer is that of the call that made it.
+pub struct Cache<M> {
+    inner: M,
+    completions: Mutex<LruCache<Key, Completion>>,
+    scores: Mutex<LruCache<Key, Scores>>,
+}
+
+impl<M> Cache<M> {
+    /// Wraps `inner`; a `capacity` of 0 counts as 1.
+    pub fn new(inner: M, capacity: usize) -> Self {
+        let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            inner,
+            completions: Mutex::new(LruCache::new(capacity)),
+            scores: Mutex::new(LruCache::new(capacity)),
+        }
+    }
+
+    /// The wrapped model.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+}
+
+fn key(request: &impl Serialize) -> Result<Key> {
+    let bytes = serde_json::to_vec(request).map_err(|error| Error::Other(error.into()))?;
+    Ok(Sha256::digest(bytes).into())
+}
+
+/// A poisoned lock is used on: the map is whole after every operation on it.
+fn look_up<T: Clone>(map: &Mutex<LruCache<Key, T>>, key: &Key) -> Option<T> {
+    map.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .get(key)
+        .cloned()
+}
+
+fn remember<T: Clone>(map: &Mutex<LruCache<Key, T>>, key: Key, value: &T) {
+    map.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .put(key, value.clone());
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<M: ChatModel> ChatModel for Cache<M> {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        let key = key(request)?;
+        if let Some(completion) = look_up(&self.completions, &key) {
+            return Ok(completion);
+        }
+        let completion = self.inner.complete(request).await?;
+        remember(&self.completions, key, &completion);
+        Ok(completion)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<M: ScoringModel> ScoringModel for Cache<M> {
+    async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
+        let key = key(request)?;
+        if let Some(scores) = look_up(&self.scores, &key) {
+            return Ok(scores);
+        }
+        let scores = self.inner.score(request).await?;
+        remember(&self.scores, key, &scores);
+        Ok(scores)
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Cache<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{Decorate, FinishReason, ModelId, Prompt, Sampling, Usage, complete_fn};
+
+    fn request(seed: u64) -> ChatRequest {
+        ChatRequest::new(Prompt::Raw("once".into())).with_sampling(Sampling {
+            seed,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn equal_requests_reach_the_model_once_until_they_are_forgotten() {
+        let calls = AtomicU32::new(0);
+        let model = complete_fn(|request: ChatRequest| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                Ok(Completion {
+                    text: request.sampling.seed.to_string(),
+                    finish_reason: FinishReason::Stop,
+                    usage: Usage::default(),
+                    model: Arc::new(ModelId::new("test")),
+                })
+            }
+        })
+        .with_cache(2);
+        let ask = |seed| block_on(model.complete(&request(seed))).unwrap().text;
+        assert_eq!(
+            (ask(1), ask(1), ask(2)),
+            ("1".into(), "1".into(), "2".into())
+        );
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        ask(3);
+        ask(1);
+        assert_eq!(
+            calls.load(Ordering::SeqCst),
+            4,
+            "1 was used least recently and forgotten"
+        );
+    }
+
+    #[test]
+    fn errors_are_not_remembered() {
+        let calls = AtomicU32::new(0);
+        let model = complete_fn(|_| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            async { Err::<Completion, _>(Error::malformed("a test")) }
+        })
+        .with_cache(2);
+        for _ in 0..2 {
+            assert!(block_on(model.complete(&request(1))).is_err());
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+}
