@@ -213,7 +213,7 @@ impl CsvParser {
         self.read(record)?;
         if self.fields.len() != self.width {
             return Err(format!(
-                "{} fields, but the header has {}",
+                "the number of fields is {}, but the header has {}",
                 self.fields.len(),
                 self.width
             ));
