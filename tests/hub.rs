@@ -76,7 +76,7 @@ fn a_file_is_fetched_once() {
     let mut seen = Vec::new();
     let fetched = fetcher(dir.path(), &url)
         .fetch(&source(), |progress| {
-            seen.push((progress.bytes, progress.total))
+            seen.push((progress.bytes, progress.total));
         })
         .unwrap();
     assert_eq!(fs::read(&fetched.path).unwrap(), b"weights");

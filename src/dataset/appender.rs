@@ -49,6 +49,10 @@ impl Appender {
         mut each: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
         let io = |error| Error::io(&self.partial, error);
+        // A device may have an end or not; it has no lines to keep.
+        if !self.file.metadata().map_err(io)?.is_file() {
+            return Ok(0);
+        }
         self.file.seek(SeekFrom::Start(0)).map_err(io)?;
         let mut reader = BufReader::new(&self.file);
         let mut line = Vec::new();

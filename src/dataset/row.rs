@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Row<'a> {
     Kept(Cow<'a, PreferencePair>),
-    Dropped(Box<DroppedRow<'a>>),
-    Failed(Box<FailedRow<'a>>),
+    Dropped(DroppedRow<'a>),
+    Failed(FailedRow<'a>),
 }
 
 /// A line of `dropped.jsonl`.
@@ -89,7 +89,7 @@ impl<'a> Row<'a> {
 
     fn dropped(stage: Stage, reason: &'a Reason, draft: &'a Draft) -> Self {
         let lineage = draft.source.lineage();
-        Self::Dropped(Box::new(DroppedRow {
+        Self::Dropped(DroppedRow {
             id: lineage.source_id().into(),
             draw: lineage.draw(),
             run_seed: lineage.run_seed(),
@@ -98,12 +98,12 @@ impl<'a> Row<'a> {
             reason: reason.code.as_ref().into(),
             detail: reason.detail.as_deref().map(Cow::Borrowed),
             draft: DraftRow::of(draft),
-        }))
+        })
     }
 
     fn failed(stage: Stage, error: &Error, draft: &'a Draft) -> Self {
         let lineage = draft.source.lineage();
-        Self::Failed(Box::new(FailedRow {
+        Self::Failed(FailedRow {
             id: lineage.source_id().into(),
             draw: lineage.draw(),
             run_seed: lineage.run_seed(),
@@ -112,7 +112,7 @@ impl<'a> Row<'a> {
             error_kind: error.kind().into(),
             error: error.report().into(),
             draft: DraftRow::of(draft),
-        }))
+        })
     }
 
     /// The line without its line feed.
