@@ -1,1 +1,48 @@
 //! Streaming readers for source texts, and writers for what a run makes.
+//!
+//! A [`Reader`] gives one [`SourceText`](crate::SourceText) after the other from JSONL, CSV or plain text, in constant
+//! memory; a [`RunWriter`] puts [`Outcome`](crate::Outcome)s into a folder. Neither knows of a pipeline: anything
+//! that makes outcomes can stand between them. The file formats are described in `docs/data-format.md`.
+//!
+//! ```
+//! use safer_instruct::{Outcome, Reason, Stage, Draft};
+//! use safer_instruct::dataset::{Existing, Reader, RunWriter};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let input = dir.path().join("posts.jsonl");
+//! std::fs::write(&input, "{\"text\": \"You will never learn this.\"}\n{\"text\": \"\"}\n")?;
+//!
+//! let mut writer = RunWriter::create(dir.path().join("run"), serde_json::json!({"seed": 7}), Existing::Refuse)?;
+//! let mut bad = Vec::new();
+//! for source in Reader::open(&input)?.skip_bad(|error| bad.push(error.to_string())) {
+//!     let reason = Reason::new("too_short");
+//!     let draft = Box::new(Draft::new(source?));
+//!     writer.write(&Outcome::Dropped { stage: Stage::Source, reason, draft })?;
+//! }
+//! let summary = writer.finish(true)?;
+//! assert_eq!((summary.read(), summary.dropped()), (1, 1));
+//! assert!(bad[0].ends_with("posts.jsonl:2: the text is empty"), "{bad:?}");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod appender;
+mod decode;
+mod files;
+mod format;
+mod pairs;
+mod parse;
+mod reader;
+mod row;
+mod skip;
+mod split;
+mod stream;
+mod summary;
+mod writer;
+
+pub use format::{Columns, Format};
+pub use pairs::{PairReader, read_pairs};
+pub use reader::{ReadReport, Reader, ReaderBuilder};
+pub use skip::SkipBad;
+pub use stream::{ReadStream, into_stream};
+pub use summary::Summary;
+pub use writer::{Existing, RunWriter};

