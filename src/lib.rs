@@ -36,6 +36,7 @@ pub use model::{
     Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, complete_fn, score_fn,
 };
 pub use outcome::{Decision, Draft, Outcome, Reason, Stage};
+pub use pipeline::{DynPipeline, Event, Observer, Pipeline, Upset};
 pub use record::{
     Candidate, Induced, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair,
     Provenance, Response, Side, SourceText, Subject, Usage, Verdict,

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    record::{Instruction, Judgement, Lineage, PreferencePair, Response, SourceText},
+    record::{
+        Candidate, Induced, Instruction, Judgement, Lineage, PreferencePair, Provenance, Response,
+        Side, SourceText,
+    },
 };
 
 /// A place in the pipeline.
@@ -129,6 +132,84 @@ impl Draft {
             counterpart: None,
             judgement: None,
         }
+    }
+}
+
+impl From<SourceText> for Draft {
+    fn from(source: SourceText) -> Self {
+        Self::new(source)
+    }
+}
+
+impl From<Induced> for Draft {
+    fn from(induced: Induced) -> Self {
+        Self {
+            instruction: Some(induced.instruction),
+            ..Self::new(induced.source)
+        }
+    }
+}
+
+impl From<Candidate> for Draft {
+    fn from(candidate: Candidate) -> Self {
+        Self {
+            instruction: Some(candidate.instruction),
+            response: Some(candidate.response),
+            counterpart: candidate.counterpart,
+            ..Self::new(candidate.source)
+        }
+    }
+}
+
+impl From<(Candidate, Judgement)> for Draft {
+    fn from((candidate, judgement): (Candidate, Judgement)) -> Self {
+        Self {
+            judgement: Some(judgement),
+            ..Self::from(candidate)
+        }
+    }
+}
+
+impl From<PreferencePair> for Draft {
+    /// Takes a pair apart again. If neither side is the source text, its text is gone and the source has an empty one.
+    fn from(pair: PreferencePair) -> Self {
+        let PreferencePair {
+            prompt,
+            chosen,
+            rejected,
+            provenance,
+        } = pair;
+        let Provenance {
+            lineage,
+            category,
+            induction,
+            response,
+            counterpart,
+            judgement,
+            ..
+        } = provenance;
+        let mut draft = Self::new(SourceText::new("", ""));
+        let mut source_text = String::new();
+        let sides = [
+            (chosen, provenance.chosen_from),
+            (rejected, provenance.rejected_from),
+        ];
+        let (mut response, mut counterpart) = (response, counterpart);
+        for (text, side) in sides {
+            match side {
+                Side::Source => source_text = text,
+                Side::Expert => {
+                    draft.response = Some(Response::made(text, response.take(), &lineage));
+                }
+                Side::Counterpart => {
+                    draft.counterpart = Some(Response::made(text, counterpart.take(), &lineage));
+                }
+            }
+        }
+        draft.instruction = Some(Instruction::made(prompt, induction, &lineage));
+        draft.judgement = Some(judgement.into());
+        draft.source = SourceText::from_parts(source_text, category, lineage);
+        draft
     }
 }
 

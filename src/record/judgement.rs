@@ -117,6 +117,12 @@ impl Judgement {
         self.origin.as_deref()
     }
 
+    /// Takes out how it was made.
+    #[must_use]
+    pub fn into_origin(self) -> Option<Origin> {
+        self.origin.map(|origin| *origin)
+    }
+
     /// The judgement when the two responses change places.
     #[must_use]
     pub fn swapped(mut self) -> Self {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lineage, Origin, Verdict, text::Redacted};
+use super::{Judgement, Lineage, Origin, Verdict, text::Redacted};
 
 /// Where one side of a pair comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,9 +28,25 @@ pub struct Judged {
     /// By how much the first response is better, in the judge's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
+    /// Whether the judge changed its mind when the responses changed places.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flipped: bool,
     /// How the judgement was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+}
+
+impl From<Judged> for Judgement {
+    fn from(judged: Judged) -> Self {
+        let mut judgement = Self::new(judged.verdict).with_flipped(judged.flipped);
+        if let Some(margin) = judged.margin {
+            judgement = judgement.with_margin(margin);
+        }
+        match judged.origin {
+            Some(origin) => judgement.with_origin(origin),
+            None => judgement,
+        }
+    }
 }
 
 /// Everything needed to make a pair again, and to ask where it comes from.
