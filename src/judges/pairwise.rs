@@ -201,7 +201,8 @@ mod tests {
             if let Ok(read) = verdict(&answer) {
                 let name = ["A", "B", "TIE"][read as usize];
                 prop_assert!(answer.contains(name));
-                prop_assert!(verdict(&format!("{answer}\nVerdict: A\nVerdict: B")).is_err());
+                let more = format!("{answer}\nVerdict: A\nVerdict: B");
+                prop_assert!(verdict(&more).is_err());
             }
         }
     }

@@ -100,8 +100,8 @@ fn combined(forward: &Judgement, backward: &Judgement) -> Judgement {
     } else {
         Verdict::Tie
     };
-    let mut judgement = Judgement::new(verdict)
-        .with_flipped(!agreed || forward.flipped() || backward.flipped());
+    let mut judgement =
+        Judgement::new(verdict).with_flipped(!agreed || forward.flipped() || backward.flipped());
     if let Some((a, b)) = forward.margin().zip(backward.margin()) {
         judgement = judgement.with_margin((a - b) / 2.0);
     }

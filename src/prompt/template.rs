@@ -57,7 +57,10 @@ impl PromptTemplate {
     /// is not a role, text before the first heading, an empty message, or a last message that is not the user's.
     pub fn parse(text: &str, slots: &[&str]) -> Result<Self> {
         let template = Self::read(text)?;
-        let known: Vec<&str> = slots.iter().map(|slot| slot.trim_end_matches('?')).collect();
+        let known: Vec<&str> = slots
+            .iter()
+            .map(|slot| slot.trim_end_matches('?'))
+            .collect();
         for (name, line) in template.slots() {
             if !known.contains(&name) {
                 return Err(at(

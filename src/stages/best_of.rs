@@ -104,7 +104,10 @@ impl<G: InstructionGenerator, S: ScoringModel> InstructionGenerator for BestOf<G
                         .origin()
                         .map(|origin| origin.usage)
                         .unwrap_or_default();
-                    if distinct.iter().all(|known| known.text() != instruction.text()) {
+                    if distinct
+                        .iter()
+                        .all(|known| known.text() != instruction.text())
+                    {
                         distinct.push(instruction);
                     }
                 }

@@ -147,8 +147,14 @@ mod tests {
             ("Привет", "Cyrillic script"),
             ("Καλημέρα", "Greek"),
             ("12:30 ?!", "unknown"),
-            ("Please write a short letter to the neighbours about the noise.", "English"),
-            ("Bitte schreiben Sie einen kurzen Brief an die Nachbarn wegen des Lärms.", "German"),
+            (
+                "Please write a short letter to the neighbours about the noise.",
+                "English",
+            ),
+            (
+                "Bitte schreiben Sie einen kurzen Brief an die Nachbarn wegen des Lärms.",
+                "German",
+            ),
         ] {
             assert_eq!(Language::of(text).name(), name, "{text}");
         }

@@ -8,7 +8,9 @@ use super::normal_form;
 
 /// Whether the character belongs to a script that is written without spaces between words.
 pub(crate) fn is_unspaced(c: char) -> bool {
-    is_kana(c) || is_han(c) || matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+    is_kana(c)
+        || is_han(c)
+        || matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
 /// Hiragana and katakana, half-width ones included.
@@ -109,8 +111,13 @@ mod tests {
 
     #[test]
     fn japanese_is_read_by_the_character() {
-        assert_eq!(Units::of("猫が、好き!"), Units::Chars("猫が好き".chars().collect()));
-        let words = ["tell", "me", "about", "武", "士"].map(str::to_owned).to_vec();
+        assert_eq!(
+            Units::of("猫が、好き!"),
+            Units::Chars("猫が好き".chars().collect())
+        );
+        let words = ["tell", "me", "about", "武", "士"]
+            .map(str::to_owned)
+            .to_vec();
         assert_eq!(Units::of("Tell me about 武士!"), Units::Words(words));
     }
 }
