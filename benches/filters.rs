@@ -12,8 +12,16 @@ use safer_instruct::{
 const TEXTS: [(&str, &str, usize); 4] = [
     ("en_short", "You never wash up, and I am done with it. ", 1),
     ("en_long", "You never wash up, and I am done with it. ", 50),
-    ("ja_short", "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。", 1),
-    ("ja_long", "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。", 50),
+    (
+        "ja_short",
+        "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。",
+        1,
+    ),
+    (
+        "ja_long",
+        "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。",
+        50,
+    ),
 ];
 
 fn main() {
@@ -40,7 +48,10 @@ fn on_induced(bencher: Bencher<'_, '_>, name: &str, filter: &dyn Filter<Induced>
     let source = text(name);
     let instruction = Instruction::new("Write an angry note about a kitchen that nobody cleans.");
     let bytes = BytesCount::of_str(source.text());
-    let item = Induced { source, instruction };
+    let item = Induced {
+        source,
+        instruction,
+    };
     bencher
         .counter(bytes)
         .bench_local(|| block_on(filter.assess(&item)).unwrap());

@@ -58,7 +58,9 @@ fn every_built_in_prompt_renders_as_its_snapshot() {
 /// The bytes are those of the paper's repository.
 #[test]
 fn the_reversed_prompt_is_the_papers() {
-    let prompt = built_in::INDUCE_REVERSED.template().render(&[("source", "OUT")]);
+    let prompt = built_in::INDUCE_REVERSED
+        .template()
+        .render(&[("source", "OUT")]);
     assert_eq!(
         prompt.unwrap(),
         Prompt::Raw(
@@ -72,21 +74,48 @@ fn the_reversed_prompt_is_the_papers() {
 #[test]
 fn faults_are_named_with_their_line() {
     for (text, fault) in [
-        ("## user\nSay {{sorce}}", "line 2: there is no slot `sorce`; this prompt has `source`"),
-        ("## user\n\nSay it", "line 3: the slot `{{source}}` is missing"),
-        ("## user\n\n\na\nb {{source", "line 5: `{{` must begin a slot such as `{{name}}`, in lower case and without spaces"),
-        ("Say {{ source }}", "line 1: `{{` must begin a slot such as `{{name}}`, in lower case and without spaces"),
-        ("hello\n## user\n{{source}}", "line 1: there is text before the first heading"),
-        ("## sytem\nx\n## user\n{{source}}", "line 1: a heading of level 2 is `## system`, `## user` or `## assistant`"),
-        ("## system\n\n## user\n{{source}}", "line 1: the message is empty"),
-        ("## user\n{{source}}\n## assistant\nx", "line 3: the last message must be the user's, because the model's turn follows"),
+        (
+            "## user\nSay {{sorce}}",
+            "line 2: there is no slot `sorce`; this prompt has `source`",
+        ),
+        (
+            "## user\n\nSay it",
+            "line 3: the slot `{{source}}` is missing",
+        ),
+        (
+            "## user\n\n\na\nb {{source",
+            "line 5: `{{` must begin a slot such as `{{name}}`, in lower case and without spaces",
+        ),
+        (
+            "Say {{ source }}",
+            "line 1: `{{` must begin a slot such as `{{name}}`, in lower case and without spaces",
+        ),
+        (
+            "hello\n## user\n{{source}}",
+            "line 1: there is text before the first heading",
+        ),
+        (
+            "## sytem\nx\n## user\n{{source}}",
+            "line 1: a heading of level 2 is `## system`, `## user` or `## assistant`",
+        ),
+        (
+            "## system\n\n## user\n{{source}}",
+            "line 1: the message is empty",
+        ),
+        (
+            "## user\n{{source}}\n## assistant\nx",
+            "line 3: the last message must be the user's, because the model's turn follows",
+        ),
     ] {
         let error = PromptTemplate::parse(text, &["source"]).unwrap_err();
         assert_eq!(error.to_string(), format!("prompt: {fault}"));
     }
     let template = PromptTemplate::parse("{{a}}\n{{b}}", &["a", "b?"]).unwrap();
     let error = template.render(&[("a", "x")]).unwrap_err();
-    assert_eq!(error.to_string(), "prompt: line 2: the slot `b` has no value");
+    assert_eq!(
+        error.to_string(),
+        "prompt: line 2: the slot `b` has no value"
+    );
 }
 
 #[test]
@@ -99,11 +128,17 @@ fn the_hash_is_of_the_file_and_of_values_set_for_good() {
     let unix = PromptTemplate::parse("## user\n{{p}}\n", &["p"]).unwrap();
     let windows = PromptTemplate::parse("## user\r\n{{p}}\r\n", &["p"]).unwrap();
     assert_eq!(unix.hash(), windows.hash());
-    let (a, b) = (unix.clone().with_value("p", "a"), unix.clone().with_value("p", "b"));
+    let (a, b) = (
+        unix.clone().with_value("p", "a"),
+        unix.clone().with_value("p", "b"),
+    );
     assert_ne!(a.hash(), unix.hash());
     assert_ne!(a.hash(), b.hash());
     assert_eq!(b.with_value("p", "a").hash(), a.hash());
-    assert_eq!(a.render(&[]).unwrap(), Prompt::Chat(vec![Message::user("a")]));
+    assert_eq!(
+        a.render(&[]).unwrap(),
+        Prompt::Chat(vec![Message::user("a")])
+    );
 }
 
 proptest! {

@@ -106,10 +106,12 @@ impl Localized {
     }
 
     pub(crate) fn of(&self, language: Language) -> &PromptTemplate {
-        match language.code() {
-            Some("eng") => &self.english,
-            Some("jpn") => &self.japanese,
-            _ => &self.other,
+        if language.is_japanese() {
+            &self.japanese
+        } else if language.is_likely_english() {
+            &self.english
+        } else {
+            &self.other
         }
     }
 }

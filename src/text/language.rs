@@ -12,8 +12,14 @@ pub(crate) enum Language {
     Certain(Lang),
     /// Chinese characters only: Chinese, or Japanese without kana.
     Han,
-    /// Another script; the language, where the statistics are reliable.
-    Other(Script, Option<Lang>),
+    /// Another script.
+    Other {
+        script: Script,
+        /// The language, where the statistics are reliable.
+        known: Option<Lang>,
+        /// The likeliest language, reliable or not.
+        likely: Option<Lang>,
+    },
     /// No letters.
     Unknown,
 }
@@ -61,14 +67,17 @@ impl Language {
             return Self::Unknown;
         };
         let enough = letters.chars().filter(|c| c.is_alphabetic()).count() >= Self::MIN_LETTERS;
-        let lang = whatlang::detect(&letters)
-            .filter(|info| info.script() == script && enough && info.is_reliable())
-            .map(|info| info.lang())
-            .or(match script.langs() {
-                [only] => Some(*only),
-                _ => None,
-            });
-        Self::Other(script, lang)
+        let info = whatlang::detect(&letters).filter(|info| info.script() == script);
+        let only = match script.langs() {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let reliable = info.as_ref().filter(|info| enough && info.is_reliable());
+        Self::Other {
+            script,
+            known: only.or(reliable.map(|info| info.lang())),
+            likely: info.map(|info| info.lang()),
+        }
     }
 
     /// Whether two texts may be in the same language: not, if their scripts or their known languages differ.
@@ -80,16 +89,29 @@ impl Language {
                 lang == Lang::Jpn
             }
             (Self::Certain(a), Self::Certain(b)) => a == b,
-            (Self::Other(script, a), Self::Other(other, b)) => {
-                script == other && a.zip(b).is_none_or(|(a, b)| a == b)
-            }
+            (
+                Self::Other { script, known, .. },
+                Self::Other {
+                    script: other_script,
+                    known: other_known,
+                    ..
+                },
+            ) => script == other_script && known.zip(other_known).is_none_or(|(a, b)| a == b),
             _ => false,
         }
     }
 
-    /// ISO 639-3 code, where the language is known.
-    pub(crate) fn code(self) -> Option<&'static str> {
-        self.lang().map(|lang| lang.code())
+    /// Whether a prompt in English suits the text: it is English, or too short to be sure but likeliest English.
+    pub(crate) fn is_likely_english(self) -> bool {
+        match self {
+            Self::Other { known, likely, .. } => known.or(likely) == Some(Lang::Eng),
+            Self::Certain(_) | Self::Han | Self::Unknown => false,
+        }
+    }
+
+    /// Whether the text is surely Japanese.
+    pub(crate) fn is_japanese(self) -> bool {
+        self == Self::Certain(Lang::Jpn)
     }
 
     /// The name for people, such as `Japanese`; of the script where the language is not known.
@@ -97,7 +119,7 @@ impl Language {
         match (self.lang(), self) {
             (Some(lang), _) => lang.eng_name(),
             (None, Self::Han) => "Chinese or Japanese",
-            (None, Self::Other(script, _)) => script_name(script),
+            (None, Self::Other { script, .. }) => script_name(script),
             (None, _) => "unknown",
         }
     }
@@ -111,7 +133,7 @@ impl Language {
     fn lang(self) -> Option<Lang> {
         match self {
             Self::Certain(lang) => Some(lang),
-            Self::Other(_, lang) => lang,
+            Self::Other { known, .. } => known,
             Self::Han | Self::Unknown => None,
         }
     }
@@ -148,16 +170,25 @@ mod tests {
             ("Καλημέρα", "Greek"),
             ("12:30 ?!", "unknown"),
             (
-                "Please write a short letter to the neighbours about the noise.",
+                "The sea rises and falls twice a day because the moon pulls the water on the near side \
+                 of the earth more strongly than the water that is on the far side.",
                 "English",
             ),
             (
-                "Bitte schreiben Sie einen kurzen Brief an die Nachbarn wegen des Lärms.",
+                "Das Meer steigt und fällt zweimal am Tag, weil der Mond das Wasser auf der nahen Seite \
+                 der Erde stärker anzieht als das Wasser auf der fernen Seite.",
                 "German",
             ),
         ] {
             assert_eq!(Language::of(text).name(), name, "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_english_text_is_likely_english() {
+        assert!(Language::of("Please write a short letter to the neighbours.").is_likely_english());
+        assert!(!Language::of("Bitte schreiben Sie einen kurzen Brief.").is_likely_english());
+        assert!(!Language::of("はい").is_likely_english() && Language::of("はい").is_japanese());
     }
 
     #[test]
