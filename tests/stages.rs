@@ -138,7 +138,7 @@ fn the_language_of_the_text_chooses_the_prompt() {
         let instruction = block_on(ChatInduction::new(model).induce(&source(text))).unwrap();
         let hash = instruction.origin().unwrap().prompt_hash.clone().unwrap();
         assert_eq!(hash, *prompt.template().hash(), "{text}");
-        let Prompt::Chat(messages) = &seen.lock().unwrap()[0].prompt else {
+        let Prompt::Chat(messages) = seen.lock().unwrap()[0].prompt.clone() else {
             panic!()
         };
         assert_eq!(messages.last().unwrap().content, text);
@@ -184,7 +184,7 @@ fn the_policy_holds_whatever_the_order_of_the_setters() {
     let b = block_on(second.respond(&x)).unwrap();
     assert_eq!(a, b);
     assert!(a.origin().unwrap().truncated);
-    let Prompt::Chat(messages) = &seen.lock().unwrap()[0].prompt else {
+    let Prompt::Chat(messages) = seen.lock().unwrap()[0].prompt.clone() else {
         panic!()
     };
     assert_eq!(messages[0].content, "P");
