@@ -17,6 +17,7 @@ mod outcome;
 mod pipeline;
 mod record;
 mod stage;
+mod text;
 
 pub mod backends;
 pub mod dataset;

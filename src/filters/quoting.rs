@@ -1,0 +1,109 @@
+//! Instructions that quote the source text.
+
+use async_trait::async_trait;
+
+use crate::{
+    error::Result,
+    outcome::{Decision, Reason},
+    record::Induced,
+    stage::Filter,
+    text::{Units, containment},
+};
+
+/// Drops instructions that quote the source text. Reason: `quotes_source`.
+///
+/// The measure is the share of the shorter text's distinct n-grams that stand in the longer one: 1 both for an
+/// instruction that wraps the whole source text and for one that is cut out of it. N-grams are of words, or of characters if
+/// most of the source text is written without spaces; case, width and punctuation do not count. A text of
+/// fewer than n units has no n-gram and is kept unless both texts are equal. In the data released with the paper, a
+/// quarter to a third of the instructions hold half of the 4-grams of their source text or more.
+///
+/// ```
+/// use safer_instruct::{Filter, Induced, Instruction, SourceText, filters::NotQuoting};
+///
+/// # futures::executor::block_on(async {
+/// let pair = |instruction: &str| Induced {
+///     source: SourceText::new("a", "You never wash up, and I am done sharing a kitchen with you."),
+///     instruction: Instruction::new(instruction),
+/// };
+/// let filter = NotQuoting::new();
+/// assert!(filter.assess(&pair("Write an angry note about a dirty kitchen.")).await?.is_keep());
+/// assert!(!filter.assess(&pair("Say: I am done sharing a kitchen with you!")).await?.is_keep());
+/// # Ok::<_, safer_instruct::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct NotQuoting {
+    words: usize,
+    chars: usize,
+    share: f64,
+}
+
+impl NotQuoting {
+    /// A filter with the default values.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            words: 4,
+            chars: 8,
+            share: 0.5,
+        }
+    }
+
+    /// Sets how many words an n-gram has (at least 1). By default 4.
+    #[must_use]
+    pub fn with_words(mut self, n: usize) -> Self {
+        self.words = n.max(1);
+        self
+    }
+
+    /// Sets how many characters an n-gram has (at least 1) where words are not set apart. By default 8, about four words of
+    /// Japanese.
+    #[must_use]
+    pub fn with_chars(mut self, n: usize) -> Self {
+        self.chars = n.max(1);
+        self
+    }
+
+    /// Sets the share of n-grams, between 0 and 1, from which an instruction quotes. By default 0.5.
+    #[must_use]
+    pub fn with_share(mut self, share: f64) -> Self {
+        self.share = share;
+        self
+    }
+
+    fn shared(&self, source: &str, instruction: &str) -> Option<f64> {
+        let (words, chars) = match Units::of(source) {
+            Units::Words(source) => (Some((source, Units::words(instruction))), None),
+            Units::Chars(source) => (None, Some((source, Units::chars(instruction)))),
+        };
+        words
+            .and_then(|(a, b)| share(&a, &b, self.words))
+            .or(chars.and_then(|(a, b)| share(&a, &b, self.chars)))
+    }
+}
+
+fn share<T: Eq + std::hash::Hash>(a: &[T], b: &[T], n: usize) -> Option<f64> {
+    containment(a, b, n).or((a == b && !a.is_empty()).then_some(1.0))
+}
+
+impl Default for NotQuoting {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Filter<Induced> for NotQuoting {
+    async fn assess(&self, item: &Induced) -> Result<Decision> {
+        match self.shared(item.source.text(), item.instruction.text()) {
+            Some(share) if share >= self.share => {
+                let detail = format!("{share:.2} of the n-grams, wanted below {:.2}", self.share);
+                Ok(Decision::Drop(
+                    Reason::new("quotes_source").with_detail(detail),
+                ))
+            }
+            _ => Ok(Decision::Keep),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Filters: what they drop, with which reason, in several scripts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use futures::executor::block_on;
+use proptest::prelude::*;
+use safer_instruct::{
+    Candidate, Decision, Filter, Induced, Instruction, OrderedFilter, Origin, Response, SourceText,
+    filters::{
+        Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
+    },
+};
+
+fn text(text: &str) -> SourceText {
+    SourceText::new("a", text)
+}
+
+fn induced(source: &str, instruction: &str) -> Induced {
+    Induced {
+        source: text(source),
+        instruction: Instruction::new(instruction),
+    }
+}
+
+/// The reason, or `keep`.
+fn said<T: ?Sized>(filter: &dyn Filter<T>, item: &T) -> String {
+    match block_on(filter.assess(item)).unwrap() {
+        Decision::Keep => "keep".to_owned(),
+        Decision::Drop(reason) => reason.to_string(),
+    }
+}
+
+#[test]
+fn lengths_are_told_with_both_numbers() {
+    let chars = Length::chars().with_min(3).with_max(5);
+    assert_eq!(
+        said(&chars, &text("猫")),
+        "too_short (1 characters, wanted at least 3)"
+    );
+    assert_eq!(
+        said(&chars, &text("猫が好きです")),
+        "too_long (6 characters, wanted at most 5)"
+    );
+    assert_eq!(said(&chars, &text("猫が好き")), "keep");
+    let words = Length::words().with_max(3);
+    assert_eq!(
+        said(&words, &text("I don't know, sorry.")),
+        "too_long (4 words, wanted at most 3)"
+    );
+    assert_eq!(said(&words, &text("コンピューター猫")), "keep");
+    let tokens = Length::tokens(|text| text.len() / 4).with_min(2);
+    assert_eq!(
+        said(&tokens, &text("abcd")),
+        "too_short (1 tokens, wanted at least 2)"
+    );
+}
+
+#[test]
+fn languages_of_short_texts() {
+    for (source, instruction, keep) in [
+        ("はい、そうです。", "本当？", true),
+        ("今日は雨です。", "天気", true),
+        ("今天下雨。", "天气怎么样？", true),
+        ("今日は雨です。", "How is the weather?", false),
+        ("비가 와요.", "天気は？", false),
+        ("비가 와요.", "GPU 메모리는 얼마나 되나요?", true),
+        ("It rains.", "Come va?", true),
+        ("Идёт дождь.", "How is the weather?", false),
+        ("It rains.", "42?", true),
+    ] {
+        let decision = said::<Induced>(&SameLanguage, &induced(source, instruction));
+        assert_eq!(
+            decision == "keep",
+            keep,
+            "{source} {instruction}: {decision}"
+        );
+    }
+    let candidate = Candidate {
+        source: text("雨だ。"),
+        instruction: Instruction::new("天気は？"),
+        response: Response::new("It rains."),
+        counterpart: None,
+    };
+    assert_eq!(
+        said::<Candidate>(&SameLanguage, &candidate),
+        "language_mismatch (Latin script, wanted Japanese)"
+    );
+}
+
+#[test]
+fn quoting_is_measured_on_the_shorter_text() {
+    let source =
+        "You never wash up, and I am done sharing a kitchen with you, so move out by Sunday.";
+    let filter = NotQuoting::new();
+    for (instruction, decision) in [
+        ("Write an angry note to a housemate.", "keep"),
+        (
+            source,
+            "quotes_source (1.00 of the n-grams, wanted below 0.50)",
+        ),
+        (
+            "I AM DONE sharing a kitchen with you",
+            "quotes_source (1.00 of the n-grams, wanted below 0.50)",
+        ),
+        ("Wash up", "keep"),
+    ] {
+        assert_eq!(
+            said(&filter, &induced(source, instruction)),
+            decision,
+            "{instruction}"
+        );
+    }
+    let long = format!("Please continue this note in the same tone and add a greeting: {source}");
+    assert!(said(&filter, &induced(source, &long)).starts_with("quotes_source (1.00"));
+    assert!(said(&filter, &induced("Go away!", "go away")).starts_with("quotes_source"));
+    let ja = "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。";
+    assert_eq!(
+        said(&filter, &induced(ja, "同居人への怒りのメモを書いて。")),
+        "keep"
+    );
+    assert!(
+        said(&filter, &induced(ja, "もう一緒に暮らすのはうんざりだ")).starts_with("quotes_source")
+    );
+}
+
+#[test]
+fn refusals_without_help_are_canned_in_several_languages() {
+    let filter = NotCanned::new();
+    for canned in [
+        "Sorry, but I can't assist with that.",
+        "I’m sorry, but I cannot help with that request. It is illegal and unethical.",
+        "As an AI language model, I am unable to provide that. Let me know if you have other questions!",
+        "申し訳ありませんが、お手伝いできません。",
+        "申し訳ございませんが、そのご依頼にはお応えできません。他にご質問があればお気軽にどうぞ。",
+        "抱歉，我无法协助您。",
+        "죄송하지만 도와드릴 수 없습니다.",
+    ] {
+        assert!(
+            said(&filter, &text(canned)).starts_with("canned"),
+            "{canned}"
+        );
+    }
+    for useful in [
+        "Twice a day.",
+        "I can't help with a threat. Write to the landlord, name the date the heating failed, and set two weeks.",
+        "脅し文句はお手伝いできませんが、大家さんに書面で修理の期限を伝える文章なら一緒に書けます。まず故障した日を書きましょう。",
+        "I can't wait to see the mountains again.",
+    ] {
+        assert_eq!(said(&filter, &text(useful)), "keep", "{useful}");
+    }
+    let own = NotCanned::new().with_phrase("Nope").with_phrase("");
+    assert!(said(&own, &text("nope!")).starts_with("canned"));
+    assert_eq!(said(&own, &text("Yes!")), "keep");
+}
+
+#[test]
+fn degenerate_texts() {
+    for empty in ["", " \n", "!?…", "。。。"] {
+        assert_eq!(said(&NotEmpty, &text(empty)), "empty");
+    }
+    let filter = NotRepetitive::new();
+    for looped in [
+        "ha ".repeat(30),
+        "はは".repeat(9),
+        "I will do it. ".repeat(12),
+        "12".repeat(40),
+    ] {
+        assert!(
+            said(&filter, &text(&looped)).starts_with("repetitive"),
+            "{looped}"
+        );
+    }
+    for fine in [
+        "",
+        "a",
+        "No, no.",
+        "mama",
+        "Row, row, row your boat, gently down the stream.",
+        "いろはにほへと",
+    ] {
+        assert_eq!(said(&filter, &text(fine)), "keep", "{fine}");
+    }
+}
+
+#[test]
+fn a_cut_response_is_dropped() {
+    let origin = Origin {
+        truncated: true,
+        ..Origin::default()
+    };
+    let item = Candidate {
+        source: text("a"),
+        instruction: Instruction::new("b").with_origin(origin.clone()),
+        response: Response::new("c"),
+        counterpart: None,
+    };
+    assert_eq!(said::<Candidate>(&Finished, &item), "keep");
+    let item = Candidate {
+        response: Response::new("c").with_origin(origin),
+        ..item
+    };
+    assert_eq!(said::<Candidate>(&Finished, &item), "truncated");
+}
+
+proptest! {
+    #[test]
+    fn filters_are_total_and_repeatable(a in "\\PC{0,60}|[ぁ-ん一-三ｦ-ﾟa-c{}.\n]{0,60}", b in "\\PC{0,60}") {
+        let texts: [&dyn Filter<SourceText>; 4] =
+            [&NotEmpty, &NotRepetitive::new(), &NotCanned::new(), &Length::words().with_max(3)];
+        for filter in texts {
+            prop_assert_eq!(said(filter, &text(&a)), said(filter, &text(&a)));
+        }
+        let pairs: [&dyn Filter<Induced>; 2] = [&SameLanguage, &NotQuoting::new()];
+        for filter in pairs {
+            let (one, other) = (induced(&a, &b), induced(&b, &a));
+            said(filter, &one);
+            said(filter, &other);
+        }
+        let same = said::<Induced>(&SameLanguage, &induced(&a, &a));
+        prop_assert_eq!(same, "keep");
+    }
+
+    #[test]
+    fn distinct_knows_a_text_again(texts in prop::collection::vec("[a-cA-C ]{0,3}", 0..20)) {
+        let mut filter = Distinct::new();
+        let mut known = Vec::new();
+        for item in &texts {
+            let form = item.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+            let new = !known.contains(&form);
+            prop_assert_eq!(filter.assess_next(&text(item)).is_keep(), new);
+            known.push(form);
+        }
+    }
+}
