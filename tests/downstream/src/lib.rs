@@ -1,0 +1,84 @@
+//! A stranger's judge, filter and backend: public items only, and no dependency that the crate does not ask for.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use safer_instruct::{
+    ChatModel, ChatRequest, Completion, Decision, Error, Filter, FinishReason, Instruction,
+    Judgement, ModelId, PreferenceJudge, Prompt, Response, Result, SourceText, Usage, Verdict,
+};
+
+/// Prefers the response with fewer exclamation marks.
+#[derive(Debug, Default)]
+pub struct Calmer;
+
+#[async_trait]
+impl PreferenceJudge for Calmer {
+    async fn judge(&self, _: &Instruction, first: &Response, second: &Response) -> Result<Judgement> {
+        let loudness = |response: &Response| response.text().matches(['!', '!']).count();
+        Ok(Judgement::new(match loudness(first).cmp(&loudness(second)) {
+            std::cmp::Ordering::Less => Verdict::First,
+            std::cmp::Ordering::Greater => Verdict::Second,
+            std::cmp::Ordering::Equal => Verdict::Tie,
+        }))
+    }
+}
+
+/// Drops texts without a letter.
+#[derive(Debug, Default)]
+pub struct HasLetters;
+
+#[async_trait]
+impl Filter<SourceText> for HasLetters {
+    async fn assess(&self, source: &SourceText) -> Result<Decision> {
+        let any = source.text().chars().any(char::is_alphabetic);
+        Ok(if any { Decision::Keep } else { Decision::drop("no_letters") })
+    }
+}
+
+/// Repeats a word, a repetition a token.
+#[derive(Debug, Default)]
+pub struct Parrot;
+
+#[async_trait]
+impl ChatModel for Parrot {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        const WORDS: usize = 40;
+        if request.max_tokens == 0 {
+            return Err(Error::config("max_tokens", "must be at least 1"));
+        }
+        let count = WORDS.min(request.max_tokens);
+        let mut text = "hello ".repeat(count);
+        let mut finish_reason =
+            if count < WORDS { FinishReason::Length } else { FinishReason::Stop };
+        let stops = request.stop.iter().filter(|stop| !stop.is_empty());
+        if let Some(end) = stops.filter_map(|stop| text.find(stop.as_str())).min() {
+            text.truncate(end);
+            finish_reason = FinishReason::Stop;
+        }
+        let read = match &request.prompt {
+            Prompt::Raw(text) => text.len(),
+            Prompt::Chat(messages) => messages.iter().map(|message| message.content.len() + 1).sum(),
+        };
+        Ok(Completion {
+            usage: Usage {
+                prompt_tokens: read as u64,
+                completion_tokens: text.split_whitespace().count() as u64,
+            },
+            text,
+            finish_reason,
+            model: Arc::new(ModelId::new("parrot")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safer_instruct::testkit;
+
+    testkit::judge_laws!(calmer, Calmer);
+    testkit::judge_laws!(calmer_as_a_trait_object, Arc::new(Calmer) as Arc<dyn PreferenceJudge>);
+    testkit::filter_tests!(has_letters, SourceText, HasLetters);
+    testkit::chat_laws!(parrot, Parrot);
+}
