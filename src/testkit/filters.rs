@@ -80,6 +80,7 @@ impl Specimen for PreferencePair {
                     verdict: Verdict::First,
                     expert_first: true,
                     margin: None,
+                    flipped: false,
                     origin: None,
                 },
             },
