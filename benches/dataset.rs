@@ -71,6 +71,7 @@ fn write_pairs(bencher: Bencher<'_, '_>, length: usize) {
                 verdict: Verdict::First,
                 expert_first: true,
                 margin: None,
+                flipped: false,
                 origin: None,
             },
         },

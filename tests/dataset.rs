@@ -52,6 +52,7 @@ fn pair(n: u64, text: &str) -> PreferencePair {
                 verdict: Verdict::First,
                 expert_first: true,
                 margin: Some(0.5),
+                flipped: false,
                 origin: None,
             },
         },
