@@ -1,0 +1,196 @@
+//! What a model file says about its architecture.
+
+use super::gguf::Gguf;
+use crate::error::Result;
+
+/// The sizes and constants of a model, named as in Hugging Face's `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Config {
+    /// Tokens in the vocabulary.
+    pub(super) vocab_size: usize,
+    /// Width of the residual stream.
+    pub(super) hidden_size: usize,
+    /// Width inside the feed-forward block.
+    pub(super) intermediate_size: usize,
+    pub(super) num_hidden_layers: usize,
+    /// Query heads.
+    pub(super) num_attention_heads: usize,
+    /// Key and value heads; each serves the same number of query heads.
+    pub(super) num_key_value_heads: usize,
+    pub(super) head_dim: usize,
+    /// The longest context that the model was trained for, in tokens.
+    pub(super) max_position_embeddings: usize,
+    pub(super) rope_theta: f64,
+    /// Which dimensions a rotation pairs.
+    pub(super) rope: RopeStyle,
+    pub(super) rms_norm_eps: f64,
+    /// Whether q, k and v have biases.
+    pub(super) attention_bias: bool,
+    /// Whether the output head is the embedding.
+    pub(super) tie_word_embeddings: bool,
+}
+
+/// Which dimensions of a head a rotation pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RopeStyle {
+    /// Neighbours, (0, 1), (2, 3), …: the converter to GGUF permutes the q and k weights of Llama files for it.
+    Interleaved,
+    /// Halves, (0, d/2), (1, d/2 + 1), …: as in GPT-NeoX.
+    Halves,
+}
+
+/// The architectures that [`graph`](super::graph) computes: name in GGUF, rotation, biases on q, k and v.
+const ARCHITECTURES: [(&str, RopeStyle, bool); 2] = [
+    ("llama", RopeStyle::Interleaved, false),
+    ("qwen2", RopeStyle::Halves, true),
+];
+
+/// Metadata that changes the computation in ways that [`graph`](super::graph) does not know.
+const UNSUPPORTED: [&str; 6] = [
+    "expert_count",
+    "attention.sliding_window",
+    "attention.scale",
+    "logit_scale",
+    "residual_scale",
+    "embedding_scale",
+];
+
+/// No published model comes near it; a damaged file may say anything.
+const MAX_SIZE: usize = 1 << 24;
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Refuses every file that would be computed wrongly, and says why.
+    pub(super) fn read(gguf: &Gguf) -> Result<Self> {
+        let name = gguf.text("general.architecture")?.unwrap_or_default();
+        let Some((architecture, rope, attention_bias)) =
+            ARCHITECTURES.into_iter().find(|known| known.0 == name)
+        else {
+            return Err(gguf.error(format!(
+                "the architecture \"{name}\" is not supported; supported are llama and qwen2"
+            )));
+        };
+        let fields = Fields { gguf, architecture };
+        fields.refuse_unsupported()?;
+
+        let hidden_size = fields.size("embedding_length")?;
+        let num_attention_heads = fields.size("attention.head_count")?;
+        let num_key_value_heads = fields
+            .optional_size("attention.head_count_kv")?
+            .unwrap_or(num_attention_heads);
+        let head_dim = fields
+            .optional_size("attention.key_length")?
+            .unwrap_or(hidden_size / num_attention_heads);
+        let config = Self {
+            vocab_size: gguf.list("tokenizer.ggml.tokens")?.map_or(0, <[_]>::len),
+            hidden_size,
+            intermediate_size: fields.size("feed_forward_length")?,
+            num_hidden_layers: fields.size("block_count")?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            max_position_embeddings: fields.size("context_length")?,
+            rope_theta: fields.float("rope.freq_base")?.unwrap_or(10_000.0),
+            rope,
+            rms_norm_eps: fields
+                .float("attention.layer_norm_rms_epsilon")?
+                .ok_or_else(|| fields.missing("attention.layer_norm_rms_epsilon"))?,
+            attention_bias,
+            tie_word_embeddings: !gguf.has_tensor("output.weight"),
+        };
+        config.check(&fields)?;
+        Ok(config)
+    }
+
+    fn check(&self, fields: &Fields<'_>) -> Result<()> {
+        let reason = if self.vocab_size == 0 {
+            "it has no vocabulary (tokenizer.ggml.tokens)".to_owned()
+        } else if !self
+            .num_attention_heads
+            .is_multiple_of(self.num_key_value_heads)
+        {
+            format!(
+                "{} query heads cannot share {} key and value heads evenly",
+                self.num_attention_heads, self.num_key_value_heads
+            )
+        } else if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+            format!("a head dimension of {} cannot be rotated", self.head_dim)
+        } else if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            format!("rope.freq_base is {}", self.rope_theta)
+        } else if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
+            format!("layer_norm_rms_epsilon is {}", self.rms_norm_eps)
+        } else {
+            for key in ["rope.dimension_count", "attention.value_length"] {
+                let size = fields.optional_size(key)?.unwrap_or(self.head_dim);
+                if size != self.head_dim {
+                    return Err(fields.gguf.error(format!(
+                        "{key} is {size} and the head dimension {}: that is not supported",
+                        self.head_dim
+                    )));
+                }
+            }
+            return Ok(());
+        };
+        Err(fields.gguf.error(reason))
+    }
+}
+
+/// Metadata under the architecture's name.
+struct Fields<'a> {
+    gguf: &'a Gguf,
+    architecture: &'a str,
+}
+
+impl Fields<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.architecture)
+    }
+
+    fn missing(&self, key: &str) -> crate::Error {
+        self.gguf
+            .error(format!("the metadata {} is missing", self.key(key)))
+    }
+
+    fn optional_size(&self, key: &str) -> Result<Option<usize>> {
+        match self.gguf.integer(&self.key(key))? {
+            Some(size) if size == 0 || size > MAX_SIZE => Err(self
+                .gguf
+                .error(format!("{} is {size}, which cannot be", self.key(key)))),
+            size => Ok(size),
+        }
+    }
+
+    fn size(&self, key: &str) -> Result<usize> {
+        self.optional_size(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    fn float(&self, key: &str) -> Result<Option<f64>> {
+        self.gguf.float(&self.key(key))
+    }
+
+    fn refuse_unsupported(&self) -> Result<()> {
+        let scaling = self.key("rope.scaling.type");
+        match self.gguf.text(&scaling)? {
+            None | Some("none") => {}
+            Some(kind) => {
+                return Err(self
+                    .gguf
+                    .error(format!("{scaling} is \"{kind}\": that is not supported")));
+            }
+        }
+        for key in UNSUPPORTED.map(|key| self.key(key)) {
+            let is_off = match self.gguf.value(&key) {
+                None => true,
+                Some(value) => value.to_u64().is_ok_and(|count| count == 0),
+            };
+            if !is_off {
+                return Err(self
+                    .gguf
+                    .error(format!("{key} is set: that is not supported")));
+            }
+        }
+        Ok(())
+    }
+}
