@@ -19,8 +19,8 @@ use safer_instruct::{
     judges::{LikelihoodJudge, PairwiseJudge, SwapOrder},
     stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
     testkit::{
-        Latency, ScriptedModel, chat_laws, filter_tests, induction_laws, judge_laws,
-        response_laws, scoring_laws,
+        Latency, ScriptedModel, chat_laws, filter_tests, induction_laws, judge_laws, response_laws,
+        scoring_laws,
     },
 };
 
@@ -51,9 +51,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 judge_laws!(pairwise_in_both_orders, SwapOrder::new(partial()));
 judge_laws!(likelihood, LikelihoodJudge::new(model()));
-judge_laws!(slow_likelihood, LikelihoodJudge::new(Latency::new(model(), 3)));
-judge_laws!(boxed_judge, Box::new(by_length()) as Box<dyn PreferenceJudge>);
-judge_laws!(shared_judge, Arc::new(by_length()) as Arc<dyn PreferenceJudge>);
+judge_laws!(
+    slow_likelihood,
+    LikelihoodJudge::new(Latency::new(model(), 3))
+);
+judge_laws!(
+    boxed_judge,
+    Box::new(by_length()) as Box<dyn PreferenceJudge>
+);
+judge_laws!(
+    shared_judge,
+    Arc::new(by_length()) as Arc<dyn PreferenceJudge>
+);
 judge_laws!(
     decorated_judge,
     by_length()
@@ -63,13 +72,28 @@ judge_laws!(
 );
 
 chat_laws!(chat_with_retry, model().with_retry(policy(), |_| pending()));
-chat_laws!(chat_with_timeout, model().with_timeout(LIMIT, |_| pending()));
-chat_laws!(chat_with_limit, Latency::new(model(), 1).with_concurrency_limit(2));
+chat_laws!(
+    chat_with_timeout,
+    model().with_timeout(LIMIT, |_| pending())
+);
+chat_laws!(
+    chat_with_limit,
+    Latency::new(model(), 1).with_concurrency_limit(2)
+);
 chat_laws!(chat_with_cache, Latency::new(model(), 1).with_cache(4));
 
-scoring_laws!(scoring_with_retry, model().with_retry(policy(), |_| pending()));
-scoring_laws!(scoring_with_timeout, model().with_timeout(LIMIT, |_| pending()));
-scoring_laws!(scoring_with_limit, Latency::new(model(), 1).with_concurrency_limit(2));
+scoring_laws!(
+    scoring_with_retry,
+    model().with_retry(policy(), |_| pending())
+);
+scoring_laws!(
+    scoring_with_timeout,
+    model().with_timeout(LIMIT, |_| pending())
+);
+scoring_laws!(
+    scoring_with_limit,
+    Latency::new(model(), 1).with_concurrency_limit(2)
+);
 scoring_laws!(scoring_with_cache, Latency::new(model(), 1).with_cache(4));
 
 induction_laws!(reversed, ReversedInduction::new(model()));

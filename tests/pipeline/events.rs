@@ -10,8 +10,8 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::pending, stream};
 use safer_instruct::{
-    Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge,
-    ResponseGenerator, SourceText, Usage, filters::Distinct, induce_fn,
+    Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge, ResponseGenerator,
+    SourceText, Usage, filters::Distinct, induce_fn,
 };
 use tracing::{Metadata, Subscriber, field, span};
 
@@ -105,7 +105,10 @@ struct Recorder(Arc<Mutex<String>>);
 
 impl field::Visit for Recorder {
     fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
-        self.0.lock().unwrap().push_str(&format!("{field}={value:?}\n"));
+        self.0
+            .lock()
+            .unwrap()
+            .push_str(&format!("{field}={value:?}\n"));
     }
 }
 

@@ -42,15 +42,24 @@ const PROMPT: &str = "What about a?";
 #[test]
 fn a_drop_keeps_what_was_made() {
     let plain = || Pipeline::new(induce(), respond(), prefers(EXPERT));
-    let source = one(&plain().with_source_filter(drop_all::<SourceText>()), text("a"));
+    let source = one(
+        &plain().with_source_filter(drop_all::<SourceText>()),
+        text("a"),
+    );
     let source = draft(source, Stage::Source);
     assert_eq!(said(&source), [Some(SOURCE), None, None, None]);
 
-    let induced = one(&plain().with_instruction_filter(drop_all::<Induced>()), text("a"));
+    let induced = one(
+        &plain().with_instruction_filter(drop_all::<Induced>()),
+        text("a"),
+    );
     let induced = draft(induced, Stage::Induce);
     assert_eq!(said(&induced), [Some(SOURCE), Some(PROMPT), None, None]);
 
-    let candidate = one(&plain().with_response_filter(drop_all::<Candidate>()), text("a"));
+    let candidate = one(
+        &plain().with_response_filter(drop_all::<Candidate>()),
+        text("a"),
+    );
     let candidate = draft(candidate, Stage::Respond);
     assert_eq!(
         said(&candidate),
@@ -58,7 +67,10 @@ fn a_drop_keeps_what_was_made() {
     );
     assert!(candidate.judgement.is_none());
 
-    let pair = one(&plain().with_pair_filter(drop_all::<PreferencePair>()), text("a"));
+    let pair = one(
+        &plain().with_pair_filter(drop_all::<PreferencePair>()),
+        text("a"),
+    );
     let pair = draft(pair, Stage::Pair);
     assert_eq!(
         said(&pair),
@@ -86,7 +98,10 @@ fn a_filter_that_fails_fails_the_draw() {
     let pipeline = Pipeline::new(induce(), respond(), prefers(EXPERT)).with_instruction_filter(
         filter_fn(|_: &Induced| Err(safer_instruct::Error::malformed("a number"))),
     );
-    assert_eq!(fate(&one(&pipeline, text("a"))), "failed at induce: malformed");
+    assert_eq!(
+        fate(&one(&pipeline, text("a"))),
+        "failed at induce: malformed"
+    );
 }
 
 /// Keeps every second item, and notes what it sees.
@@ -150,6 +165,9 @@ fn a_memory_on_pairs_sees_them_in_the_order_of_the_output() {
         assert_eq!(fate(outcome), expected);
     }
     let seen = log.lock().unwrap();
-    let expected: Vec<String> = ids.iter().map(|id| format!("{EXPERT} What about {id}?")).collect();
+    let expected: Vec<String> = ids
+        .iter()
+        .map(|id| format!("{EXPERT} What about {id}?"))
+        .collect();
     assert_eq!(*seen, expected);
 }

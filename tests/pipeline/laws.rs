@@ -8,7 +8,8 @@ use std::sync::{
 use futures::{StreamExt, executor::block_on, stream};
 use proptest::prelude::*;
 use safer_instruct::{
-    Draft, DynPipeline, Outcome, Pipeline, Response, SourceText, filter_fn, filters::Distinct,
+    Draft, DynPipeline, Outcome, Pipeline, Response, SourceText, filter_fn,
+    filters::Distinct,
     respond_fn,
     testkit::{self, Flaky, HOSTILE_TEXTS, Latency},
 };
@@ -17,7 +18,6 @@ use super::{EXPERT, induce, prefers, respond, run, text};
 
 /// Stages that fail by schedule and overtake each other.
 fn shuffled(seed: u64, draws: u32, counterpart: bool) -> DynPipeline {
-
     let pipeline = Pipeline::new(
         Latency::new(Flaky::new(induce(), seed).with_rate(0.2), seed),
         Latency::new(Flaky::new(respond(), seed + 1).with_rate(0.2), seed + 1),
@@ -50,7 +50,11 @@ async fn all(pipeline: DynPipeline, texts: Vec<SourceText>, concurrency: usize) 
 
 testkit::pipeline_laws!(one_draw, |texts, n| all(shuffled(1, 1, false), texts, n));
 testkit::pipeline_laws!(three_draws, |texts, n| all(shuffled(2, 3, false), texts, n));
-testkit::pipeline_laws!(with_counterpart, |texts, n| all(shuffled(3, 2, true), texts, n));
+testkit::pipeline_laws!(with_counterpart, |texts, n| all(
+    shuffled(3, 2, true),
+    texts,
+    n
+));
 
 /// Everything that an outcome says, texts included, as bytes.
 fn bytes(outcome: &Outcome) -> String {
@@ -183,7 +187,10 @@ fn no_text_makes_it_panic() {
         assert_eq!(outcome.lineage().source_id(), source.id());
         match outcome {
             Outcome::Kept(pair) => {
-                assert_eq!((&*pair.prompt, &*pair.rejected), (source.text(), source.text()));
+                assert_eq!(
+                    (&*pair.prompt, &*pair.rejected),
+                    (source.text(), source.text())
+                );
             }
             _ => assert!(source.text().trim().is_empty(), "{}", source.id()),
         }

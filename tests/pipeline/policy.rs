@@ -14,7 +14,10 @@ const NEVER: &str = "no side says this";
 
 #[test]
 fn a_tie_is_dropped_with_its_judgement() {
-    let outcome = one(&Pipeline::new(induce(), respond(), prefers(NEVER)), text("a"));
+    let outcome = one(
+        &Pipeline::new(induce(), respond(), prefers(NEVER)),
+        text("a"),
+    );
     assert_eq!(fate(&outcome), "dropped at judge: tie");
     let Outcome::Dropped { draft, .. } = outcome else {
         panic!()
@@ -57,10 +60,16 @@ fn blank_texts_are_dropped() {
 
     let silent = || respond_fn(move |_| async move { Ok(Response::new(blank)) });
     let pipeline = Pipeline::new(induce(), silent(), prefers(EXPERT));
-    assert_eq!(fate(&one(&pipeline, text("a"))), "dropped at respond: empty");
+    assert_eq!(
+        fate(&one(&pipeline, text("a"))),
+        "dropped at respond: empty"
+    );
 
     let pipeline = Pipeline::new(induce(), respond(), prefers(EXPERT)).with_counterpart(silent());
-    assert_eq!(fate(&one(&pipeline, text("a"))), "dropped at respond: empty");
+    assert_eq!(
+        fate(&one(&pipeline, text("a"))),
+        "dropped at respond: empty"
+    );
 }
 
 #[test]
@@ -131,8 +140,7 @@ fn the_order_varies_and_verdicts_are_read_in_both() {
         (Judgement::first as fn() -> Judgement, true),
         (Judgement::second, false),
     ] {
-        let pipeline =
-            Pipeline::new(induce(), respond(), place(judgement)).with_upset(Upset::Flip);
+        let pipeline = Pipeline::new(induce(), respond(), place(judgement)).with_upset(Upset::Flip);
         let mut firsts = 0;
         for outcome in run(&pipeline, texts.clone()) {
             let provenance = &outcome.pair().unwrap().provenance;
@@ -149,7 +157,9 @@ fn the_order_varies_and_verdicts_are_read_in_both() {
 #[test]
 fn draws_are_numbered_and_have_seeds_of_their_own() {
     let by_seed = induce_fn(|source: SourceText| async move {
-        Ok(Instruction::new(source.lineage().seed("induce").to_string()))
+        Ok(Instruction::new(
+            source.lineage().seed("induce").to_string(),
+        ))
     });
     let pipeline = Pipeline::new(by_seed, respond(), prefers(EXPERT))
         .with_draws(3)
@@ -184,9 +194,9 @@ fn origin(method: &str, tokens: u64) -> Origin {
 #[test]
 fn provenance_is_complete() {
     let says = |text: &'static str, method: &'static str, tokens| {
-        respond_fn(move |_| async move {
-            Ok(Response::new(text).with_origin(origin(method, tokens)))
-        })
+        respond_fn(
+            move |_| async move { Ok(Response::new(text).with_origin(origin(method, tokens))) },
+        )
     };
     let pipeline = Pipeline::new(
         induce_fn(|_| async { Ok(Instruction::new("What?").with_origin(origin("reversed", 1))) }),
