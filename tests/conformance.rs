@@ -28,7 +28,7 @@ fn model() -> ScriptedModel {
     ScriptedModel::new("How often should I brush my teeth?")
 }
 
-/// A model that finds the first response better wherever it says "A", which puts order before content.
+/// A judge that always finds the first place better.
 fn partial() -> PairwiseJudge<ScriptedModel> {
     PairwiseJudge::new(ScriptedModel::new("[[A]]"))
 }
@@ -66,15 +66,18 @@ judge_laws!(
 judge_laws!(
     decorated_judge,
     by_length()
-        .with_retry(policy(), |_| pending())
-        .with_timeout(LIMIT, |_| pending())
+        .with_retry(policy(), |_| pending::<()>())
+        .with_timeout(LIMIT, |_| pending::<()>())
         .with_concurrency_limit(2)
 );
 
-chat_laws!(chat_with_retry, model().with_retry(policy(), |_| pending()));
+chat_laws!(
+    chat_with_retry,
+    model().with_retry(policy(), |_| pending::<()>())
+);
 chat_laws!(
     chat_with_timeout,
-    model().with_timeout(LIMIT, |_| pending())
+    model().with_timeout(LIMIT, |_| pending::<()>())
 );
 chat_laws!(
     chat_with_limit,
@@ -84,11 +87,11 @@ chat_laws!(chat_with_cache, Latency::new(model(), 1).with_cache(4));
 
 scoring_laws!(
     scoring_with_retry,
-    model().with_retry(policy(), |_| pending())
+    model().with_retry(policy(), |_| pending::<()>())
 );
 scoring_laws!(
     scoring_with_timeout,
-    model().with_timeout(LIMIT, |_| pending())
+    model().with_timeout(LIMIT, |_| pending::<()>())
 );
 scoring_laws!(
     scoring_with_limit,
