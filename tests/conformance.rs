@@ -30,7 +30,7 @@ fn model() -> ScriptedModel {
 
 /// A judge that always finds the first place better.
 fn partial() -> PairwiseJudge<ScriptedModel> {
-    PairwiseJudge::new(ScriptedModel::new("[[A]]"))
+    PairwiseJudge::new(ScriptedModel::new("Verdict: A"))
 }
 
 fn by_length() -> impl PreferenceJudge + 'static {
