@@ -1,4 +1,127 @@
 //! Preference data for alignment, from texts that should not be said.
+//!
+//! SAFER-INSTRUCT (Shi, Chen and Zhao, arXiv 2311.08685) turns the usual way round: it begins with a harmful text, *induces*
+//! the instruction that the text could answer, lets an expert model *respond* to it well, and lets a *judge* compare
+//! the two. What comes out is `{prompt, chosen, rejected}`, which preference trainers read, with the provenance of
+//! every part beside it.
+//!
+//! ```
+//! use futures::{StreamExt, executor::block_on, stream};
+//! use safer_instruct::{
+//!     Instruction, Judgement, Outcome, Pipeline, Response, SourceText, induce_fn, judge_fn, respond_fn,
+//! };
+//!
+//! let pipeline = Pipeline::new(
+//!     induce_fn(|_: SourceText| async { Ok(Instruction::new("What do you say to a beginner?")) }),
+//!     respond_fn(|_: Instruction| async { Ok(Response::new("Keep at it.")) }),
+//!     judge_fn(|_, first: Response, _| async move {
+//!         Ok(if first.text().contains("never") { Judgement::second() } else { Judgement::first() })
+//!     }),
+//! );
+//! let texts = stream::iter([SourceText::new("post-1", "You will never learn it.")]);
+//! let outcomes: Vec<Outcome> = block_on(pipeline.run(texts).collect());
+//!
+//! let pair = outcomes[0].pair().unwrap();
+//! assert_eq!(pair.prompt, "What do you say to a beginner?");
+//! assert_eq!(pair.chosen, "Keep at it.");
+//! assert_eq!(pair.rejected, "You will never learn it.");
+//! ```
+//!
+//! # Reading texts
+//!
+//! [`dataset::Reader`] reads JSONL, CSV, plain text and folders, compressed or not, one text at a time;
+//! [`dataset::into_stream`] makes a stream of any iterator without blocking the executor. A text from anywhere else is
+//! a [`SourceText`] with an id: every random choice follows from the id and the seed of the run.
+//!
+//! # Choosing stages
+//!
+//! A stage is anything that implements one of three traits with one method each:
+//!
+//! | trait | does | provided |
+//! |---|---|---|
+//! | [`InstructionGenerator`] | induces | [`stages::ReversedInduction`] (the paper's), [`stages::ChatInduction`], [`stages::BestOf`] |
+//! | [`ResponseGenerator`] | responds | [`stages::ExpertResponse`] |
+//! | [`PreferenceJudge`] | judges | [`judges::LikelihoodJudge`], [`judges::PairwiseJudge`] |
+//!
+//! A closure is a stage too, by [`induce_fn`], [`respond_fn`] and [`judge_fn`]; so is a reference, a `Box` or an `Arc` of one.
+//! [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in [`prompt::built_in`],
+//! and every stage takes another one by `with_prompt`.
+//!
+//! # Judges
+//!
+//! Models favour a place: [`judges::SwapOrder`] asks any judge in both orders and lets a change of mind be a tie;
+//! [`judges::LikelihoodJudge`] does so by itself. The pipeline draws the order from the lineage, so no judge can know
+//! which response is the expert's. If the judge finds the source text better, the draw is dropped, or its
+//! sides change places: see [`Upset`].
+//!
+//! # Filters
+//!
+//! A [`Filter`] keeps or drops one item with a [`Reason`]; [`filters`] lists those of the crate, and [`filter_fn`] makes one of
+//! a closure. What must know other items, such as [`filters::Distinct`], is an [`OrderedFilter`], which
+//! sees them in an order that concurrency does not change.
+//!
+//! ```
+//! use futures::{StreamExt, executor::block_on, stream};
+//! use safer_instruct::{
+//!     Instruction, Judgement, Outcome, Pipeline, Response, SourceText,
+//!     filters::{Distinct, Length}, induce_fn, judge_fn, respond_fn,
+//! };
+//!
+//! let pipeline = Pipeline::new(
+//!     induce_fn(|_| async { Ok(Instruction::new("Can I learn it?")) }),
+//!     respond_fn(|_| async { Ok(Response::new("Of course.")) }),
+//!     judge_fn(|_, _, _| async { Ok(Judgement::tie()) }),
+//! )
+//! .with_source_filter(Length::words().with_min(2))
+//! .with_ordered_source_filter(Distinct::new);
+//!
+//! let texts = ["No.", "You never will.", "You never will."];
+//! let texts = stream::iter(texts.into_iter().enumerate().map(|(n, t)| SourceText::new(n.to_string(), t)));
+//! let outcomes: Vec<Outcome> = block_on(pipeline.run(texts).collect());
+//! let reasons: Vec<&str> = outcomes
+//!     .iter()
+//!     .filter_map(|outcome| match outcome {
+//!         Outcome::Dropped { reason, .. } => Some(&*reason.code),
+//!         _ => None,
+//!     })
+//!     .collect();
+//! assert_eq!(reasons, ["too_short", "tie", "duplicate"]);
+//! ```
+//!
+//! # Running
+//!
+//! [`Pipeline::run`] turns a stream of texts into a stream of [`Outcome`]s on any executor: exactly one for each draw, in input
+//! order, the same bytes at any concurrency. An error of a stage fails its own draw and no other.
+//! [`Pipeline::process`] is the same for one text, and an [`Observer`] is told of progress. Models and stages are made
+//! patient by [`Decorate`]: `with_retry`, `with_timeout`, `with_concurrency_limit`, `with_cache`.
+//!
+//! # Writing
+//!
+//! [`dataset::RunWriter`] writes pairs, rejects and a summary into a folder that a run can be continued from.
+//!
+//! # Backends
+//!
+//! A backend implements [`ChatModel`], [`ScoringModel`] or both, and every prompted stage works with it; [`complete_fn`] and
+//! [`score_fn`] make one of a closure. [`backends`] holds those that come with the crate. `docs/writing-a-backend.md`
+//! is the guide.
+//!
+//! # Testing your own
+//!
+//! With the feature `testkit`, the module `testkit` holds the laws that judges, filters, generators, backends and pipelines
+//! must keep, one macro for each kind, and doubles to test with. `docs/writing-a-judge.md` is the guide.
+//!
+//! # Features
+//!
+//! | feature | adds | by default |
+//! |---|---|---|
+//! | `candle` | the reference backend on local hardware | no |
+//! | `hub` | fetching and checking of model files; part of `candle` | no |
+//! | `cuda`, `metal` | a device for `candle` | no |
+//! | `testkit` | laws and doubles for tests | no |
+//! | `full` | `candle` and `testkit` | no |
+//!
+//! Without features the crate depends on no runtime, no network and no model code.
+#![cfg_attr(not(feature = "testkit"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     test,
@@ -46,3 +169,11 @@ pub use stage::{
     Filter, FilterFn, InduceFn, InstructionGenerator, JudgeFn, OrderedFilter, PreferenceJudge,
     RespondFn, ResponseGenerator, filter_fn, induce_fn, judge_fn, respond_fn,
 };
+
+// The snippets of the guides are tests.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../docs/writing-a-judge.md")]
+mod writing_a_judge {}
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../docs/writing-a-backend.md")]
+mod writing_a_backend {}

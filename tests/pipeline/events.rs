@@ -1,0 +1,158 @@
+//! What the outside sees: events, spans, cancellation, and the forms in which stages may come.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::{FutureExt, StreamExt, future::pending, stream};
+use safer_instruct::{
+    Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge, ResponseGenerator,
+    SourceText, Usage, filters::Distinct, induce_fn,
+};
+use tracing::{Metadata, Subscriber, field, span};
+
+use super::{EXPERT, fate, induce, one, prefers, respond, run, text};
+
+#[test]
+fn every_event_comes_once() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let note = log.clone();
+    let costly = induce_fn(|_| async {
+        Ok(Instruction::new("What?").with_origin(Origin {
+            usage: Usage {
+                prompt_tokens: 7,
+                completion_tokens: 2,
+            },
+            ..Origin::default()
+        }))
+    });
+    let pipeline = Pipeline::new(costly, respond(), prefers(EXPERT))
+        .with_concurrency(1)
+        .with_draws(2)
+        .with_ordered_source_filter(Distinct::new)
+        .with_observer(move |event: &Event<'_>| {
+            note.lock().unwrap().push(match event {
+                Event::Started { lineage } => format!("{lineage} started"),
+                Event::StageDone {
+                    lineage,
+                    stage,
+                    usage,
+                } => format!("{lineage} {stage} {}", usage.total()),
+                Event::Finished { outcome } => format!("{} {}", outcome.lineage(), fate(outcome)),
+                other => panic!("{other:?}"),
+            });
+        });
+    let twin = SourceText::new("b", text("a").text());
+    assert_eq!(run(&pipeline, vec![text("a"), twin]).len(), 4);
+    let draw = |draw: u32| {
+        ["started", "induce 9", "respond 0", "judge 0", "kept"].map(|e| format!("a#{draw} {e}"))
+    };
+    let mut expected = [draw(0), draw(1)].concat();
+    let log = log.lock().unwrap();
+    let twins: Vec<&str> = log[10..].iter().map(|e| &e[..12]).collect();
+    assert_eq!(twins, ["b#0 dropped ", "b#1 dropped "]);
+    expected.extend_from_slice(&log[10..]);
+    assert_eq!(*log, expected);
+}
+
+#[test]
+fn dropping_the_stream_cancels_the_work() {
+    struct Cancelled(Arc<AtomicBool>);
+    impl Drop for Cancelled {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let flag = cancelled.clone();
+    let endless = induce_fn(move |_| {
+        let guard = Cancelled(flag.clone());
+        async move {
+            let _guard = guard;
+            pending().await
+        }
+    });
+    let pipeline = Pipeline::new(endless, respond(), prefers(EXPERT));
+    {
+        let mut outcomes = Box::pin(pipeline.run(stream::iter([text("a")])));
+        assert!(outcomes.next().now_or_never().is_none());
+        assert!(!cancelled.load(Ordering::Relaxed));
+    }
+    assert!(cancelled.load(Ordering::Relaxed));
+}
+
+#[test]
+fn stages_come_in_any_form() {
+    let plain = Pipeline::new(induce(), respond(), prefers(EXPERT));
+    assert_eq!(fate(&one(&plain.boxed(), text("a"))), "kept");
+    let by_reference = induce();
+    let shared: Arc<dyn ResponseGenerator> = Arc::new(respond());
+    let boxed: Box<dyn PreferenceJudge> = Box::new(prefers(EXPERT));
+    let mixed = Pipeline::new(&by_reference, shared, boxed);
+    assert_eq!(fate(&one(&mixed, text("a"))), "kept");
+    let erased: &dyn InstructionGenerator = &by_reference;
+    let erased = Pipeline::new(erased, respond(), prefers(EXPERT));
+    assert_eq!(fate(&one(&erased, text("a"))), "kept");
+}
+
+/// Writes down all fields of all spans and events.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<String>>);
+
+impl field::Visit for Recorder {
+    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+        self.0
+            .lock()
+            .unwrap()
+            .push_str(&format!("{field}={value:?}\n"));
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        attributes.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn no_span_or_event_holds_a_text() {
+    let recorder = Recorder::default();
+    tracing::subscriber::with_default(recorder.clone(), || {
+        for judge in [EXPERT, "never learn", "nobody says this"] {
+            run(
+                &Pipeline::new(induce(), respond(), prefers(judge)),
+                vec![text("id-1"), SourceText::new("id-2", "")],
+            );
+        }
+    });
+    let log = recorder.0.lock().unwrap();
+    for known in ["id-1", "id-2", "upset", "tie", "empty"] {
+        assert!(log.contains(known), "{known} is missing in {log}");
+    }
+    for text in ["never learn", "What about", "Keep at it"] {
+        assert!(!log.contains(text), "{text} is in {log}");
+    }
+}
