@@ -17,7 +17,7 @@ mod stages;
 use std::{cell::Cell, env, process::ExitCode, time::Instant};
 
 use clap::Parser;
-use futures::{StreamExt, channel::oneshot, executor::block_on, future::ready};
+use futures::{FutureExt, StreamExt, channel::oneshot, executor::block_on, future::ready};
 use options::{Options, Texts};
 use progress::Progress;
 use report::Flips;
@@ -69,14 +69,14 @@ fn run(options: &Options) -> Result<ExitCode> {
         ready(text.map_err(|error| unreadable.set(Some(error))).ok())
     });
     let mut flips = Flips::default();
-    let mut interrupted = false;
+    let interrupted = Cell::new(false);
+    let stopped = stopped.map(|_| interrupted.set(true));
     let result: Result<()> = block_on(async {
         let mut outcomes = Box::pin(pipeline.run(sources).skip(again).take_until(stopped));
         while let Some(outcome) = outcomes.next().await {
             writer.write(&outcome)?;
             flips.add(&outcome);
         }
-        interrupted = outcomes.is_stopped();
         Ok(())
     });
     // Also ends what is in flight.
@@ -84,11 +84,11 @@ fn run(options: &Options) -> Result<ExitCode> {
     progress.end();
     result?;
     let error = unreadable.into_inner();
-    let summary = writer.finish(error.is_none() && !interrupted)?;
+    let summary = writer.finish(error.is_none() && !interrupted.get())?;
     if let Some(error) = error {
         return Err(error);
     }
-    if interrupted {
+    if interrupted.get() {
         let of = total.map_or(String::new(), |total| format!(" of {total}"));
         println!("stopped after {}{of} outcomes; go on with:", summary.read());
         println!("  {}", resume_command());
@@ -174,10 +174,21 @@ fn stop_on_ctrl_c() -> Result<oneshot::Receiver<()>> {
 
 /// The same command, told to go on.
 fn resume_command() -> String {
-    let mut words =
-        vec!["cargo run --release --features candle --example quickstart --".to_owned()];
+    let mut command = "cargo run --release --features candle --example quickstart --".to_owned();
     let given = env::args().skip(1);
-    words.extend(given.filter(|word| word != "--resume" && word != "--overwrite"));
-    words.push("--resume".to_owned());
-    words.join(" ")
+    for word in given.filter(|word| word != "--resume" && word != "--overwrite") {
+        command.push(' ');
+        command.push_str(&quoted(&word));
+    }
+    command + " --resume"
+}
+
+/// A word as a POSIX shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
