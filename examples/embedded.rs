@@ -143,18 +143,22 @@ async fn main() -> Result<()> {
             .submit(SourceText::new(format!("post-{place}"), text))
             .await?;
     }
-    service.finish().await?;
-    while let Some(outcome) = outcomes.recv().await {
-        let id = outcome.lineage().source_id();
-        match &outcome {
-            Outcome::Kept(pair) => println!("{id}: {} -> {}", pair.prompt, pair.chosen),
-            Outcome::Dropped { stage, reason, .. } => {
-                println!("{id}: dropped at {stage}: {reason}")
-            }
-            Outcome::Failed { stage, error, .. } => {
-                println!("{id}: failed at {stage}: {}", error.report())
-            }
+    // Both at once: a full queue of outcomes nobody takes would hold up the worker.
+    let (finished, ()) = tokio::join!(service.finish(), async {
+        while let Some(outcome) = outcomes.recv().await {
+            print(&outcome);
+        }
+    });
+    finished
+}
+
+fn print(outcome: &Outcome) {
+    let id = outcome.lineage().source_id();
+    match outcome {
+        Outcome::Kept(pair) => println!("{id}: {} -> {}", pair.prompt, pair.chosen),
+        Outcome::Dropped { stage, reason, .. } => println!("{id}: dropped at {stage}: {reason}"),
+        Outcome::Failed { stage, error, .. } => {
+            println!("{id}: failed at {stage}: {}", error.report());
         }
     }
-    Ok(())
 }
