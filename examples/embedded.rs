@@ -143,7 +143,7 @@ async fn main() -> Result<()> {
             .submit(SourceText::new(format!("post-{place}"), text))
             .await?;
     }
-    // Both at once: a full queue of outcomes nobody takes would hold up the worker.
+    // Both at once: a full queue of outcomes that nobody takes would hold up the worker.
     let (finished, ()) = tokio::join!(service.finish(), async {
         while let Some(outcome) = outcomes.recv().await {
             print(&outcome);
