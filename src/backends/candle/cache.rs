@@ -1,80 +1,97 @@
-//! Keys and values of one sequence.
+//! Keys and values of the tokens that a sequence has been through.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::config::Config;
 
-/// Room is added in blocks of this many tokens.
+/// Tokens that a cache grows by: often enough to waste little, seldom enough that copying does not count.
 const BLOCK: usize = 256;
 
-/// Keys and values of all layers, (kv_heads, capacity, head_dim) each, of which the first `len` tokens are in use.
+/// The KV cache of one sequence.
+#[derive(Debug)]
 pub(super) struct KvCache {
-    layers: Vec<Option<(Tensor, Tensor)>>,
+    layers: Vec<Layer>,
     len: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    device: Device,
+}
+
+/// Keys and values of one layer, each `(kv_heads, capacity, head_dim)`.
+#[derive(Debug)]
+struct Layer {
+    keys: Tensor,
+    values: Tensor,
 }
 
 impl KvCache {
-    /// An empty cache, which holds no memory yet.
-    pub(super) fn new(config: &Config, device: &Device) -> Self {
-        Self {
-            layers: vec![None; config.num_hidden_layers],
-            len: 0,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            device: device.clone(),
-        }
+    /// An empty cache.
+    pub(super) fn new(config: &Config, device: &Device) -> Result<Self> {
+        let shape = (config.num_key_value_heads, BLOCK, config.head_dim);
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| {
+                Ok(Layer {
+                    keys: Tensor::zeros(shape, DType::F32, device)?,
+                    values: Tensor::zeros(shape, DType::F32, device)?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { layers, len: 0 })
     }
 
-    /// Tokens in it.
+    /// A copy that goes its own way.
+    pub(super) fn fork(&self) -> Result<Self> {
+        // `clone` would share the storage that `slice_set` writes to.
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| {
+                Ok(Layer {
+                    keys: layer.keys.copy()?,
+                    values: layer.values.copy()?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            len: self.len,
+        })
+    }
+
+    /// Tokens that it holds.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Forgets all tokens after the first `len`.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// Counts tokens whose keys and values every layer has appended.
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.len += tokens;
-    }
-
-    /// Writes keys and values of new tokens, (kv_heads, n, head_dim), behind the old ones, and gives all of them.
+    /// Writes the keys and values of new tokens, `(kv_heads, n, head_dim)`, behind those of a layer, and gives all of
+    /// them back, `(kv_heads, len + n, head_dim)`.
     pub(super) fn append(
         &mut self,
         layer: usize,
-        k: &Tensor,
-        v: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        let length = self.len + k.dim(1)?;
-        let room = length.div_ceil(BLOCK) * BLOCK;
-        let shape = (self.kv_heads, room, self.head_dim);
-        let (used, device) = (self.len, &self.device);
-        let Some(slot) = self.layers.get_mut(layer) else {
+        let start = self.len;
+        let Some(layer) = self.layers.get_mut(layer) else {
             candle_core::bail!("the cache has no layer {layer}");
         };
-        let grown = |old: Option<&Tensor>| -> Result<Tensor> {
-            let new = Tensor::zeros(shape, DType::F32, device)?;
-            if let Some(old) = old
-                && used > 0
-            {
-                new.slice_set(&old.narrow(1, 0, used)?.contiguous()?, 1, 0)?;
-            }
-            Ok(new)
-        };
-        let (keys, values) = match slot.take() {
-            Some((keys, values)) if keys.dim(1)? >= length => (keys, values),
-            Some((keys, values)) => (grown(Some(&keys))?, grown(Some(&values))?),
-            None => (grown(None)?, grown(None)?),
-        };
-        keys.slice_set(k, 1, used)?;
-        values.slice_set(v, 1, used)?;
-        let both = (keys.narrow(1, 0, length)?, values.narrow(1, 0, length)?);
-        *slot = Some((keys, values));
-        Ok(both)
+        let keys = push(&mut layer.keys, start, keys)?;
+        let values = push(&mut layer.values, start, values)?;
+        Ok((keys, values))
     }
+
+    /// Counts `n` tokens as held, once every layer has them.
+    pub(super) fn advance(&mut self, n: usize) {
+        self.len += n;
+    }
+}
+
+fn push(store: &mut Tensor, start: usize, new: &Tensor) -> Result<Tensor> {
+    let (heads, capacity, width) = store.dims3()?;
+    let end = start + new.dim(1)?;
+    if end > capacity {
+        let shape = (heads, end.next_multiple_of(BLOCK), width);
+        let grown = Tensor::zeros(shape, store.dtype(), store.device())?;
+        grown.slice_set(store, 1, 0)?;
+        *store = grown;
+    }
+    store.slice_set(&new.contiguous()?, 1, start)?;
+    store.narrow(1, 0, end)
 }

@@ -66,11 +66,6 @@ impl Gguf {
         Ok(gguf)
     }
 
-    /// All metadata of the file.
-    pub(super) fn metadata(&self) -> &std::collections::HashMap<String, Value> {
-        &self.content.metadata
-    }
-
     /// The file's name, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name

@@ -1,322 +1,251 @@
-//! The model: one decoder of the Llama family, whose sizes come from the file.
+//! The model: a decoder of the Llama family on candle tensors.
 //!
-//! It takes a *ragged batch*: the new tokens of several sequences, one after the other, without padding. Linears, norms
-//! and rotations work on all rows at once; attention works on one sequence at a time, over that sequence's own cache. So a
-//! sequence's result depends on its own tokens and on how they are cut into pieces, never on its neighbours:
-//! `tests/candle_model.rs` compares the bits. Only tensor operations of candle are used, which run on CPU, CUDA and Metal.
+//! ```text
+//!   tokens ─▶ embedding ─▶ ┌ norm ─▶ q k v ─▶ rotate ─▶ attention ─▶ o ─▶ + ┐ x layers ─▶ norm ─▶ head ─▶ logits
+//!                          └ norm ─▶ silu(gate) · up ─▶ down ─────────────▶ + ┘
+//! ```
+//!
+//! One pass takes a *ragged batch*: the new tokens of several sequences, one after the other and without padding. All
+//! layers but attention work on rows, so they see one matrix `(T, hidden)`; attention runs for each sequence over its own
+//! cache. Letters in shapes: `T` new tokens of all sequences, `n` new tokens of one, `L` all its tokens, `H` query heads,
+//! `K` key and value heads, `G = H / K`, `D` head dimension.
 
-use candle_core::{D, Device, Result, Tensor};
-use candle_nn::{ops, rotary_emb};
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::{
+    ops::{rms_norm, silu, softmax_last_dim},
+    rotary_emb::{rope, rope_i},
+};
 
 use super::{
     cache::KvCache,
     config::{Config, RopeStyle},
-    gguf::Gguf,
+    linear::Linear,
 };
-use crate::error::Result as CrateResult;
 
-/// Weights and constants. Shapes: T rows of all sequences together, H hidden size, D head size, N query heads, K key heads.
+/// New tokens of one sequence, and which logits are wanted of it.
+#[derive(Debug)]
+pub(super) struct Chunk<'a> {
+    /// The new tokens; at least one.
+    pub(super) tokens: &'a [u32],
+    /// What came before them.
+    pub(super) cache: &'a mut KvCache,
+    /// Tokens at the end of the chunk whose logits are wanted.
+    pub(super) wanted: usize,
+}
+
+/// The weights of a model.
+#[derive(Debug)]
 pub(super) struct Graph {
     pub(super) config: Config,
-    /// (vocab, H)
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Linear,
-    /// (context, D / 2)
-    cos: Tensor,
-    sin: Tensor,
-    device: Device,
+    pub(super) device: Device,
+    /// `(vocab, hidden)`
+    pub(super) embedding: Tensor,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: Tensor,
+    pub(super) head: Linear,
+    pub(super) rotation: Rotation,
 }
 
-struct Layer {
-    attention_norm: Tensor,
-    /// q, k and v in one product: (T, H) -> (T, (N + 2 K) D)
-    qkv: Linear,
-    output: Linear,
-    feed_forward_norm: Tensor,
-    /// gate and up in one product: (T, H) -> (T, 2 F)
-    gate_up: Linear,
-    down: Linear,
-}
-
-/// The new tokens of one sequence.
-pub(super) struct Piece<'a> {
-    pub(super) tokens: &'a [u32],
-    pub(super) cache: &'a mut KvCache,
-    /// Whether logits are wanted for all rows or for the last one only.
-    pub(super) all_logits: bool,
+/// The weights of one layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) attention_norm: Tensor,
+    /// `hidden` to `(H + 2K) D`: q, k and v in one product.
+    pub(super) qkv: Linear,
+    pub(super) output: Linear,
+    pub(super) feed_forward_norm: Tensor,
+    /// `hidden` to `2 * intermediate`: gate and up in one product.
+    pub(super) gate_up: Linear,
+    pub(super) down: Linear,
 }
 
 impl Graph {
-    /// Reads and dequantises all weights. `context` is the longest sequence in tokens.
-    pub(super) fn load(
-        gguf: &mut Gguf,
-        config: Config,
-        context: usize,
-        device: &Device,
-        mut progress: impl FnMut(usize, usize),
-    ) -> CrateResult<Self> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let q_size = config.num_attention_heads * config.head_dim;
-        let kv_size = config.num_key_value_heads * config.head_dim;
-        let embedding = gguf.tensor("token_embd.weight", &[config.vocab_size, hidden], device)?;
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for index in 0..config.num_hidden_layers {
-            progress(index, config.num_hidden_layers);
-            let name = |part: &str| format!("blk.{index}.{part}");
-            let mut weights = |parts: &[(&str, usize)], inputs: usize, bias: bool| {
-                let mut weight = Vec::with_capacity(parts.len());
-                let mut biases = Vec::new();
-                for (part, outputs) in parts {
-                    let tensor = name(&format!("{part}.weight"));
-                    weight.push(gguf.tensor(&tensor, &[*outputs, inputs], device)?);
-                    if bias {
-                        biases.push(gguf.tensor(
-                            &name(&format!("{part}.bias")),
-                            &[*outputs],
-                            device,
-                        )?);
-                    }
-                }
-                Linear::joined(&weight, &biases).map_err(|error| gguf.error(error.to_string()))
-            };
-            let q_k_v = [("attn_q", q_size), ("attn_k", kv_size), ("attn_v", kv_size)];
-            let qkv = weights(&q_k_v, hidden, config.attention_bias)?;
-            let output = weights(&[("attn_output", hidden)], q_size, false)?;
-            let gate_up = weights(&[("ffn_gate", inner), ("ffn_up", inner)], hidden, false)?;
-            let down = weights(&[("ffn_down", hidden)], inner, false)?;
-            layers.push(Layer {
-                attention_norm: gguf.tensor(&name("attn_norm.weight"), &[hidden], device)?,
-                qkv,
-                output,
-                feed_forward_norm: gguf.tensor(&name("ffn_norm.weight"), &[hidden], device)?,
-                gate_up,
-                down,
-            });
-        }
-        let norm = gguf.tensor("output_norm.weight", &[hidden], device)?;
-        let head = if config.tie_word_embeddings {
-            embedding.clone()
-        } else {
-            gguf.tensor("output.weight", &[config.vocab_size, hidden], device)?
-        };
-        let (cos, sin) = rotation_table(&config, context, device)
-            .map_err(|error| gguf.error(error.to_string()))?;
-        let head = Linear {
-            weight: head,
-            bias: None,
-        };
-        Ok(Self {
-            config,
-            embedding,
-            layers,
-            norm,
-            head,
-            cos,
-            sin,
-            device: device.clone(),
-        })
-    }
-
-    /// An empty cache for one sequence.
-    pub(super) fn cache(&self) -> KvCache {
-        KvCache::new(&self.config, &self.device)
-    }
-
-    /// Runs the new tokens of several sequences and gives the wanted logits, (rows, vocab), in the order of the pieces.
+    /// Runs the new tokens of all chunks: `(wanted rows of all chunks, vocab)` logits, in the order of the chunks.
     ///
-    /// The caller sees to it that every piece has a token and that no sequence outgrows the context.
-    pub(super) fn forward(&self, pieces: &mut [Piece<'_>]) -> Result<Vec<Vec<f32>>> {
-        // 1. Embed. (T) -> (T, H)
-        let mut tokens = Vec::new();
-        let mut positions = Vec::new();
-        let mut wanted = Vec::new();
-        for piece in pieces.iter() {
-            let start = tokens.len() as u32;
-            let rows = piece.tokens.len() as u32;
-            let position = piece.cache.len() as u32;
-            tokens.extend_from_slice(piece.tokens);
-            positions.extend(position..position + rows);
-            let first = if piece.all_logits {
-                start
-            } else {
-                start + rows - 1
-            };
-            wanted.extend(first..start + rows);
-        }
-        let index = |list: Vec<u32>| {
-            let length = list.len();
-            Tensor::from_vec(list, length, &self.device)
-        };
-        let mut x = self.embedding.index_select(&index(tokens)?, 0)?;
-        let positions = index(positions)?;
-        let cos = self.cos.index_select(&positions, 0)?;
-        let sin = self.sin.index_select(&positions, 0)?;
+    /// `None` if no chunk wants any.
+    pub(super) fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
+        let tokens: Vec<u32> = chunks
+            .iter()
+            .flat_map(|chunk| chunk.tokens)
+            .copied()
+            .collect();
+        let positions: Vec<u32> = chunks
+            .iter()
+            .flat_map(|chunk| (chunk.cache.len()..).take(chunk.tokens.len()))
+            .map(|position| position as u32)
+            .collect();
+        let total = tokens.len();
+        let (cos, sin) = self
+            .rotation
+            .at(&Tensor::from_vec(positions, total, &self.device)?)?;
 
-        for (number, layer) in self.layers.iter().enumerate() {
-            // 2. Attention, and back onto the residual stream.
+        let masks = chunks
+            .iter()
+            .map(|chunk| causal_mask(chunk.tokens.len(), chunk.cache.len(), &self.device))
+            .collect::<Result<Vec<_>>>()?;
+
+        // 1. Embedding: (T, hidden)
+        let mut x = self
+            .embedding
+            .index_select(&Tensor::from_vec(tokens, total, &self.device)?, 0)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            // 2. Attention, added to the residual stream: (T, hidden)
             let h = self.rms_norm(&x, &layer.attention_norm)?;
-            let h = self.attention(number, layer, &h, &cos, &sin, pieces)?;
+            let h = self.attention(index, &layer.qkv.forward(&h)?, (&cos, &sin), &masks, chunks)?;
             x = (x + layer.output.forward(&h)?)?;
-            // 3. Feed-forward: down(silu(gate(h)) * up(h)).
+            // 3. Feed-forward, added likewise: (T, hidden)
             let h = self.rms_norm(&x, &layer.feed_forward_norm)?;
             let gate_up = layer.gate_up.forward(&h)?;
-            let inner = self.config.intermediate_size;
-            let gate = gate_up.narrow(D::Minus1, 0, inner)?.contiguous()?;
-            let up = gate_up.narrow(D::Minus1, inner, inner)?;
-            x = (x + layer.down.forward(&(ops::silu(&gate)? * up)?)?)?;
+            let width = self.config.intermediate_size;
+            let gate = gate_up.narrow(1, 0, width)?;
+            let up = gate_up.narrow(1, width, width)?;
+            x = (x + layer.down.forward(&(silu(&gate.contiguous()?)? * up)?)?)?;
         }
-        for piece in pieces.iter_mut() {
-            piece.cache.advance(piece.tokens.len());
+        for chunk in chunks.iter_mut() {
+            chunk.cache.advance(chunk.tokens.len());
         }
 
-        // 4. Logits of the rows that somebody reads. (rows, H) -> (rows, vocab)
-        let x = x.index_select(&index(wanted)?, 0)?;
+        // 4. Output head, for the wanted rows alone: (wanted, vocab)
+        let mut rows = Vec::new();
+        let mut end = 0u32;
+        for chunk in chunks.iter() {
+            end += chunk.tokens.len() as u32;
+            rows.extend(end - chunk.wanted.min(chunk.tokens.len()) as u32..end);
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let count = rows.len();
+        let x = x.index_select(&Tensor::from_vec(rows, count, &self.device)?, 0)?;
         let x = self.rms_norm(&x, &self.norm)?;
-        self.head.forward(&x)?.to_vec2()
+        self.head.forward(&x).map(Some)
     }
 
-    /// Grouped-query attention over each sequence's cache. (T, H) -> (T, N D)
+    /// `(T, (H + 2K) D)` to `(T, H D)`, every sequence by itself.
     fn attention(
         &self,
-        number: usize,
-        layer: &Layer,
-        h: &Tensor,
-        cos: &Tensor,
-        sin: &Tensor,
-        pieces: &mut [Piece<'_>],
+        layer: usize,
+        qkv: &Tensor,
+        (cos, sin): (&Tensor, &Tensor),
+        masks: &[Option<Tensor>],
+        chunks: &mut [Chunk<'_>],
     ) -> Result<Tensor> {
         let config = &self.config;
-        let (heads, kv_heads, size) = (
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            config.head_dim,
-        );
-        let rows = h.dim(0)?;
-        // q and k are rotated together: (T, (N + K) D) -> (1, N + K, T, D); v: (K, T, D).
-        let qkv = layer.qkv.forward(h)?;
-        let both = heads + kv_heads;
-        let qk = qkv
-            .narrow(1, 0, both * size)?
-            .reshape((1, rows, both, size))?
-            .transpose(1, 2)?
-            .contiguous()?;
-        let qk = match config.rope {
-            RopeStyle::Interleaved => rotary_emb::rope_i(&qk, cos, sin)?,
-            RopeStyle::Halves => rotary_emb::rope(&qk, cos, sin)?,
-        }
-        .squeeze(0)?;
-        let v = qkv
-            .narrow(1, both * size, kv_heads * size)?
-            .reshape((rows, kv_heads, size))?
+        let total = qkv.dim(0)?;
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+
+        // 1. Heads first: (H + 2K, T, D)
+        let qkv = qkv
+            .reshape((total, heads + 2 * kv_heads, config.head_dim))?
             .transpose(0, 1)?
             .contiguous()?;
+        // 2. Rotate q and k together: (H + K, T, D)
+        let qk = self.rotate(&qkv.narrow(0, 0, heads + kv_heads)?, cos, sin)?;
+        let (q, k) = (qk.narrow(0, 0, heads)?, qk.narrow(0, heads, kv_heads)?);
+        let v = qkv.narrow(0, heads + kv_heads, kv_heads)?;
 
+        let mut outputs = Vec::with_capacity(chunks.len());
         let mut start = 0;
-        let mut outputs = Vec::with_capacity(pieces.len());
-        for piece in pieces.iter_mut() {
-            let new = piece.tokens.len();
-            let q = qk
-                .narrow(0, 0, heads)?
-                .narrow(1, start, new)?
-                .contiguous()?;
-            let k = qk
-                .narrow(0, heads, kv_heads)?
-                .narrow(1, start, new)?
-                .contiguous()?;
-            let v = v.narrow(1, start, new)?.contiguous()?;
-            start += new;
-            let (k, v) = piece.cache.append(number, &k, &v)?;
-            let length = k.dim(1)?;
-            // The query heads that share a key head are neighbours: (N, n, D) is (K, (N / K) n, D).
-            let q = q.reshape((kv_heads, heads / kv_heads * new, size))?;
-            let scale = 1.0 / (size as f64).sqrt();
-            let mut scores = (q.matmul(&k.transpose(1, 2)?)? * scale)?;
-            if new > 1 {
-                let mask = causal_mask(new, length, &self.device)?;
-                scores = scores
-                    .reshape((heads, new, length))?
-                    .broadcast_add(&mask)?
-                    .reshape((kv_heads, heads / kv_heads * new, length))?;
-            }
-            let mixed = ops::softmax_last_dim(&scores)?.matmul(&v)?;
-            let mixed = mixed.reshape((heads, new, size))?.transpose(0, 1)?;
-            outputs.push(mixed.reshape((new, heads * size))?);
+        for (chunk, mask) in chunks.iter_mut().zip(masks) {
+            let n = chunk.tokens.len();
+            // 3. The sequence's keys and values, old and new: (K, L, D)
+            let (keys, values) =
+                chunk
+                    .cache
+                    .append(layer, &k.narrow(1, start, n)?, &v.narrow(1, start, n)?)?;
+            let q = q.narrow(1, start, n)?.contiguous()?;
+            outputs.push(self.attend(&q, &keys, &values, mask.as_ref())?);
+            start += n;
         }
-        Tensor::cat(&outputs, 0)
+        // 4. Rows first again: (T, H D)
+        Tensor::cat(&outputs, 1)?
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape((total, heads * config.head_dim))
+    }
+
+    /// Grouped attention of one sequence: q `(H, n, D)`, keys and values `(K, L, D)`, to `(H, n, D)`.
+    fn attend(
+        &self,
+        q: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (heads, n, head_dim) = q.dims3()?;
+        let (kv_heads, len, _) = keys.dims3()?;
+        // The G query heads of a key head are neighbours, so they are G * n rows of one product: (K, G n, L)
+        let rows = heads / kv_heads * n;
+        let q = (q.reshape((kv_heads, rows, head_dim))? / (head_dim as f64).sqrt())?;
+        let mut scores = q.matmul(&keys.transpose(1, 2)?)?;
+        if let Some(mask) = mask {
+            scores = scores
+                .reshape((heads, n, len))?
+                .broadcast_add(mask)?
+                .reshape((kv_heads, rows, len))?;
+        }
+        softmax_last_dim(&scores)?
+            .matmul(values)?
+            .reshape((heads, n, head_dim))
+    }
+
+    fn rotate(&self, x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+        let x = x.unsqueeze(0)?;
+        let rotated = match self.config.rope {
+            RopeStyle::Interleaved => rope_i(&x, cos, sin),
+            RopeStyle::Halves => rope(&x, cos, sin),
+        };
+        rotated?.squeeze(0)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        ops::rms_norm(x, weight, self.config.rms_norm_eps as f32)
+        rms_norm(x, weight, self.config.rms_norm_eps as f32)
     }
 }
 
-/// y = x W^T + b
-struct Linear {
-    /// (outputs, inputs)
-    weight: Tensor,
-    bias: Option<Tensor>,
+/// Cosines and sines of all angles, each `(positions, D / 2)` (RoFormer, arXiv 2104.09864, section 3.2.2).
+#[derive(Debug)]
+pub(super) struct Rotation {
+    cos: Tensor,
+    sin: Tensor,
 }
 
-impl Linear {
-    /// Several linears on the same input as one.
-    fn joined(weights: &[Tensor], biases: &[Tensor]) -> Result<Self> {
-        let bias = if biases.is_empty() {
-            None
-        } else {
-            Some(Tensor::cat(biases, 0)?)
-        };
+impl Rotation {
+    /// The angles of the positions `0..positions`.
+    pub(super) fn new(config: &Config, positions: usize, device: &Device) -> Result<Self> {
+        let frequencies: Vec<f32> = (0..config.head_dim)
+            .step_by(2)
+            .map(|i| config.rope_theta.powf(-(i as f64) / config.head_dim as f64) as f32)
+            .collect();
+        let frequencies = Tensor::from_vec(frequencies, (1, config.head_dim / 2), device)?;
+        let angles = Tensor::arange(0u32, positions as u32, device)?
+            .to_dtype(DType::F32)?
+            .unsqueeze(D::Minus1)?
+            .matmul(&frequencies)?;
         Ok(Self {
-            weight: Tensor::cat(weights, 0)?,
-            bias,
+            cos: angles.cos()?,
+            sin: angles.sin()?,
         })
     }
 
-    /// (T, inputs) -> (T, outputs). A row's bits do not depend on the other rows: the matrix product of the CPU keeps the order of
-    /// its sums for every number of rows but one, where it takes another way, so a single row is computed twice.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let weight = self.weight.t()?;
-        let y = if x.dim(0)? == 1 {
-            Tensor::cat(&[x, x], 0)?.matmul(&weight)?.narrow(0, 0, 1)?
-        } else {
-            x.matmul(&weight)?
-        };
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
-        }
+    fn at(&self, positions: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((
+            self.cos.index_select(positions, 0)?,
+            self.sin.index_select(positions, 0)?,
+        ))
     }
 }
 
-/// cos and sin of position x theta^(-2 i / D), (context, D / 2) each (arXiv 2104.09864, equation 15).
-fn rotation_table(config: &Config, context: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-    let size = config.head_dim;
-    let angles: Vec<f32> = (0..context)
-        .flat_map(|position| {
-            (0..size / 2).map(move |i| {
-                let frequency = config.rope_theta.powf(-2.0 * i as f64 / size as f64);
-                (position as f64 * frequency) as f32
-            })
-        })
+/// `(n, past + n)`: 0 where one of `n` new tokens sees a token, negative infinity where that comes after it.
+///
+/// `None` for a single new token, which sees everything.
+fn causal_mask(n: usize, past: usize, device: &Device) -> Result<Option<Tensor>> {
+    if n == 1 {
+        return Ok(None);
+    }
+    let len = past + n;
+    let mask: Vec<f32> = (past..len)
+        .flat_map(|row| (0..len).map(move |col| if col > row { f32::NEG_INFINITY } else { 0.0 }))
         .collect();
-    let angles = Tensor::from_vec(angles, (context, size / 2), device)?;
-    Ok((angles.cos()?, angles.sin()?))
-}
-
-/// 0 where a new token may look, minus infinity where it may not, (new, length).
-fn causal_mask(new: usize, length: usize, device: &Device) -> Result<Tensor> {
-    let before = length - new;
-    let mask: Vec<f32> = (0..new)
-        .flat_map(|row| {
-            (0..length).map(move |column| {
-                if column <= before + row {
-                    0.0
-                } else {
-                    f32::NEG_INFINITY
-                }
-            })
-        })
-        .collect();
-    Tensor::from_vec(mask, (new, length), device)
+    Tensor::from_vec(mask, (n, len), device).map(Some)
 }

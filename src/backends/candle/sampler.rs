@@ -1,13 +1,8 @@
-//! Choosing the next token.
-//!
-//! The steps and their order are those of Hugging Face's transformers: repetition penalty, temperature, top-k, top-p, min-p. Everything is
-//! in f64 and in a fixed order, so the same logits and seed give the same token everywhere.
-
-use std::collections::HashSet;
+//! Chooses the next token.
 
 use rand_chacha::{
     ChaCha8Rng,
-    rand_core::{Rng as _, SeedableRng as _},
+    rand_core::{Rng, SeedableRng},
 };
 
 use crate::{
@@ -15,314 +10,260 @@ use crate::{
     model::Sampling,
 };
 
-/// Chooses the tokens of one completion.
+/// Chooses the tokens of one completion: the same logits and seed give the same tokens, on every machine.
+///
+/// The order is that of Hugging Face's `generate`: repetition penalty, temperature, `top_k`, `top_p`, `min_p`. Each token
+/// takes one number from the generator, whatever the settings.
+#[derive(Debug)]
 pub(super) struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
-    /// Tokens of the prompt and of the completion, for the repetition penalty.
-    seen: HashSet<u32>,
 }
 
+/// A token that may come next, and its probability, not normalised.
+type Candidate = (u32, f64);
+
 impl Sampler {
-    /// Checks the options.
-    pub(super) fn new(sampling: &Sampling, prompt: &[u32]) -> Result<Self> {
+    /// A sampler at the start of its stream.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a setting has a value that cannot work.
+    pub(super) fn new(sampling: &Sampling) -> Result<Self> {
         let Sampling {
             temperature,
             top_p,
             min_p,
             repetition_penalty,
-            seed,
             ..
         } = *sampling;
         if !(temperature.is_finite() && temperature >= 0.0) {
-            return Err(Error::config(
-                "temperature",
-                format!("is {temperature}; it must be 0 or more"),
-            ));
+            return Err(wrong("temperature", temperature, "0 or a positive number"));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(Error::config(
-                "top_p",
-                format!("is {top_p}; it must be above 0 and at most 1"),
-            ));
+            return Err(wrong("top_p", top_p, "above 0 and at most 1"));
         }
         if !(0.0..=1.0).contains(&min_p) {
-            return Err(Error::config(
-                "min_p",
-                format!("is {min_p}; it must be from 0 to 1"),
-            ));
+            return Err(wrong("min_p", min_p, "between 0 and 1"));
         }
         if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
-            return Err(Error::config(
-                "repetition_penalty",
-                format!("is {repetition_penalty}; it must be above 0"),
-            ));
+            let expected = "a positive number";
+            return Err(wrong("repetition_penalty", repetition_penalty, expected));
         }
-        let penalized = repetition_penalty != 1.0;
         Ok(Self {
+            rng: ChaCha8Rng::seed_from_u64(sampling.seed),
             sampling: sampling.clone(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            seen: if penalized {
-                prompt.iter().copied().collect()
-            } else {
-                HashSet::new()
-            },
         })
     }
 
-    /// Chooses the token that follows, given one logit for each token of the vocabulary.
-    pub(super) fn sample(&mut self, logits: &[f32]) -> Result<u32> {
-        let token = if self.sampling.temperature == 0.0 {
-            self.likeliest(logits)
-        } else {
-            let draw = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-            self.drawn(logits, draw)
-        };
-        let token = token.ok_or_else(|| {
-            Error::model(
-                "sampling",
-                "the model gave no finite logit; its weights may be damaged",
-            )
-        })?;
-        if self.sampling.repetition_penalty != 1.0 {
-            self.seen.insert(token);
+    /// The next token after `history`, which is the prompt and what has been written; `None` if no logit is a number.
+    pub(super) fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Option<u32> {
+        self.penalize(logits, history);
+        let best = argmax(logits)?;
+        // 53 random bits make a number in [0, 1).
+        let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        if self.sampling.temperature == 0.0 {
+            return Some(best);
         }
-        Ok(token)
-    }
 
-    fn logit(&self, token: u32, logit: f32) -> f64 {
-        let logit = f64::from(logit);
-        if self.seen.contains(&token) {
-            let penalty = self.sampling.repetition_penalty;
-            if logit > 0.0 {
-                logit / penalty
-            } else {
-                logit * penalty
-            }
-        } else {
-            logit
-        }
-    }
-
-    /// The greatest logit, the lowest id on a tie.
-    fn likeliest(&self, logits: &[f32]) -> Option<u32> {
-        let mut best: Option<(u32, f64)> = None;
-        for (token, logit) in (0u32..).zip(logits) {
-            let logit = self.logit(token, *logit);
-            if logit.is_finite() && best.is_none_or(|(_, most)| logit > most) {
-                best = Some((token, logit));
-            }
-        }
-        best.map(|(token, _)| token)
-    }
-
-    /// The token at the place `draw` (0 to 1) of the distribution that the options leave.
-    fn drawn(&self, logits: &[f32], draw: f64) -> Option<u32> {
-        let Sampling {
-            temperature,
-            top_p,
-            top_k,
-            min_p,
-            ..
-        } = self.sampling;
-        let mut kept: Vec<(u32, f64)> = (0u32..)
-            .zip(logits)
-            .map(|(token, logit)| (token, self.logit(token, *logit) / temperature))
-            .filter(|(_, logit)| logit.is_finite())
+        let top = f64::from(*logits.get(best as usize)?);
+        let mut candidates: Vec<Candidate> = (0u32..)
+            .zip(logits.iter())
+            .map(|(id, logit)| (id, (f64::from(*logit) - top) / self.sampling.temperature))
+            .map(|(id, scaled)| (id, if scaled.is_nan() { 0.0 } else { scaled.exp() }))
             .collect();
-        let by_logit = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if top_k > 0 && top_k < kept.len() {
-            kept.select_nth_unstable_by(top_k - 1, by_logit);
-            kept.truncate(top_k);
+        if self.sampling.top_k > 0 && self.sampling.top_k < candidates.len() {
+            keep_likeliest(&mut candidates, self.sampling.top_k);
         }
-        kept.sort_unstable_by(by_logit);
-        let max = kept.first()?.1;
-        for (_, weight) in &mut kept {
-            *weight = (*weight - max).exp();
+        if self.sampling.top_p < 1.0 {
+            keep_mass(&mut candidates, self.sampling.top_p);
         }
-        // Weights are relative to the likeliest token, so min-p compares with them directly.
-        let total: f64 = kept.iter().map(|(_, weight)| weight).sum();
-        let mut sum = 0.0;
-        let mut keep = kept.len();
-        for (index, (_, weight)) in kept.iter().enumerate() {
-            if index > 0 && (*weight < min_p || sum >= top_p * total) {
-                keep = index;
-                break;
-            }
-            sum += weight;
-        }
-        kept.truncate(keep);
-        let mut rest = draw * sum;
-        for (token, weight) in &kept {
-            rest -= weight;
-            if rest < 0.0 {
-                return Some(*token);
-            }
-        }
-        kept.last().map(|(token, _)| *token)
+        // The likeliest token has the probability 1 here.
+        candidates.retain(|(_, probability)| *probability >= self.sampling.min_p);
+        Some(draw(&candidates, uniform).unwrap_or(best))
     }
+
+    fn penalize(&self, logits: &mut [f32], history: &[u32]) {
+        if self.sampling.repetition_penalty == 1.0 {
+            return;
+        }
+        let penalty = self.sampling.repetition_penalty as f32;
+        let mut seen = history.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        for id in seen {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if *logit > 0.0 {
+                    *logit / penalty
+                } else {
+                    *logit * penalty
+                };
+            }
+        }
+    }
+}
+
+/// The likeliest token, the lowest id on ties.
+fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<(u32, f32)> = None;
+    for (id, logit) in (0u32..).zip(logits) {
+        if !logit.is_nan() && best.is_none_or(|(_, top)| *logit > top) {
+            best = Some((id, *logit));
+        }
+    }
+    best.map(|(id, _)| id)
+}
+
+fn likelier(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// Keeps the `count` likeliest, likeliest first.
+fn keep_likeliest(candidates: &mut Vec<Candidate>, count: usize) {
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, likelier);
+        candidates.truncate(count);
+    }
+    candidates.sort_unstable_by(likelier);
+}
+
+/// Keeps the fewest likeliest whose probabilities reach `top_p` of all.
+fn keep_mass(candidates: &mut Vec<Candidate>, top_p: f64) {
+    let target = top_p * candidates.iter().map(|(_, p)| p).sum::<f64>();
+    // A vocabulary has tens of thousands of tokens and the mass lies in a few: sort no more of them than needed.
+    let mut count = 256;
+    loop {
+        let mut head = candidates.clone();
+        keep_likeliest(&mut head, count);
+        let mut mass = 0.0;
+        let reached = head.iter().position(|(_, p)| {
+            mass += p;
+            mass >= target
+        });
+        if let Some(last) = reached {
+            head.truncate(last + 1);
+        }
+        if reached.is_some() || count >= candidates.len() {
+            *candidates = head;
+            return;
+        }
+        count *= 16;
+    }
+}
+
+/// The candidate at `uniform` of the whole mass.
+fn draw(candidates: &[Candidate], uniform: f64) -> Option<u32> {
+    let target = uniform * candidates.iter().map(|(_, p)| p).sum::<f64>();
+    let mut mass = 0.0;
+    let drawn = candidates.iter().find(|(_, p)| {
+        mass += p;
+        mass > target
+    });
+    drawn.map(|(id, _)| *id)
+}
+
+fn wrong(field: &str, value: f64, expected: &str) -> Error {
+    Error::config(field, format!("{value} cannot be; it must be {expected}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LOGITS: [f32; 5] = [1.0, 3.0, 2.0, 3.0, -1.0];
+    /// Probabilities 0.5, 0.25, 0.125, … of the tokens 3, 0, 4, 1, 2.
+    const LOGITS: [f32; 5] = [-0.693_147, -2.079_441, -2.772_588, 0.0, -1.386_294];
 
-    fn draws(sampling: &Sampling, times: u64) -> Vec<u32> {
-        (0..times)
-            .map(|seed| {
-                let sampling = Sampling {
-                    seed,
-                    ..sampling.clone()
-                };
-                Sampler::new(&sampling, &[])
-                    .unwrap()
-                    .sample(&LOGITS)
-                    .unwrap()
-            })
+    fn tokens(sampling: &Sampling) -> Vec<u32> {
+        let mut sampler = Sampler::new(sampling).unwrap();
+        (0..12)
+            .map(|_| sampler.sample(&mut LOGITS.clone(), &[]).unwrap())
             .collect()
     }
 
-    fn hot() -> Sampling {
-        Sampling {
+    fn warm(change: impl FnOnce(&mut Sampling)) -> Vec<u32> {
+        let mut sampling = Sampling {
             temperature: 1.0,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn temperature_zero_takes_the_likeliest_and_the_lowest_id_on_a_tie() {
-        let mut sampler = Sampler::new(&Sampling::default(), &[]).unwrap();
-        assert_eq!(sampler.sample(&LOGITS).unwrap(), 1);
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_tokens() {
-        let sampling = Sampling { seed: 7, ..hot() };
-        let mut sampler = Sampler::new(&sampling, &[]).unwrap();
-        let tokens: Vec<u32> = (0..8).map(|_| sampler.sample(&LOGITS).unwrap()).collect();
-        assert_eq!(tokens, [0; 8], "pinned");
-    }
-
-    #[test]
-    fn the_draws_follow_the_distribution() {
-        let total: f64 = LOGITS.iter().map(|logit| f64::from(*logit).exp()).sum();
-        let drawn = draws(&hot(), 4_000);
-        for (token, logit) in (0u32..).zip(LOGITS) {
-            let share = drawn.iter().filter(|other| **other == token).count() as f64 / 4_000.0;
-            let expected = f64::from(logit).exp() / total;
-            assert!(
-                (share - expected).abs() < 0.03,
-                "{token}: {share} and not {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn each_option_leaves_what_it_says() {
-        let left = |sampling| {
-            let mut tokens = draws(&sampling, 400);
-            tokens.sort_unstable();
-            tokens.dedup();
-            tokens
+            seed: 7,
+            ..Sampling::default()
         };
-        assert_eq!(left(Sampling { top_k: 1, ..hot() }), [1]);
-        assert_eq!(left(Sampling { top_k: 2, ..hot() }), [1, 3]);
-        assert_eq!(
-            left(Sampling {
-                top_p: 0.5,
-                ..hot()
-            }),
-            [1, 3]
-        );
-        assert_eq!(
-            left(Sampling {
-                min_p: 0.3,
-                ..hot()
-            }),
-            [1, 2, 3]
-        );
-        assert_eq!(
-            left(Sampling {
-                temperature: 0.01,
-                ..hot()
-            }),
-            [1, 3]
-        );
+        change(&mut sampling);
+        tokens(&sampling)
     }
 
     #[test]
-    fn the_penalty_reaches_tokens_of_prompt_and_completion() {
+    fn zero_temperature_takes_the_likeliest_and_the_lowest_on_ties() {
+        let mut sampler = Sampler::new(&Sampling::default()).unwrap();
+        assert_eq!(sampler.sample(&mut [1.0, 3.0, 3.0], &[]), Some(1));
+        assert_eq!(sampler.sample(&mut [f32::NAN, -1.0], &[]), Some(1));
+        assert_eq!(sampler.sample(&mut [f32::NAN], &[]), None);
+    }
+
+    #[test]
+    fn tokens_are_pinned() {
+        assert_eq!(warm(|_| {}), PINNED);
+        assert_ne!(warm(|s| s.seed = 8), PINNED);
+        assert_eq!(warm(|s| s.top_k = 1), [3; 12]);
+        assert_eq!(warm(|s| s.min_p = 1.0), [3; 12]);
+        assert_eq!(warm(|s| s.top_p = 0.1), [3; 12]);
+    }
+
+    const PINNED: [u32; 12] = [0; 12];
+
+    #[test]
+    fn cuts_keep_the_likeliest() {
+        let kept = |change: fn(&mut Sampling)| {
+            let mut seen = std::collections::BTreeSet::new();
+            for seed in 0..60 {
+                seen.extend(warm(|s| {
+                    change(s);
+                    s.seed = seed;
+                }));
+            }
+            seen.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(|_| {}), [0, 1, 2, 3, 4]);
+        assert_eq!(kept(|s| s.top_k = 3), [0, 3, 4]);
+        assert_eq!(kept(|s| s.top_p = 0.6), [0, 3]);
+        assert_eq!(kept(|s| s.min_p = 0.2), [0, 3, 4]);
+    }
+
+    #[test]
+    fn the_penalty_divides_positive_and_multiplies_negative_logits() {
         let sampling = Sampling {
             repetition_penalty: 2.0,
-            ..Default::default()
+            ..Sampling::default()
         };
-        let mut sampler = Sampler::new(&sampling, &[1]).unwrap();
-        let tokens: Vec<u32> = (0..3).map(|_| sampler.sample(&LOGITS).unwrap()).collect();
+        let mut logits = [4.0, -4.0, 1.0];
+        let mut sampler = Sampler::new(&sampling).unwrap();
+        assert_eq!(sampler.sample(&mut logits, &[0, 1, 0]), Some(0));
+        assert_eq!(logits, [2.0, -8.0, 1.0]);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let error = |change: fn(&mut Sampling)| {
+            let mut sampling = Sampling::default();
+            change(&mut sampling);
+            Sampler::new(&sampling).unwrap_err().to_string()
+        };
         assert_eq!(
-            tokens,
-            [3, 2, 1],
-            "3 is fresh, then 2, then 1 and 3 tie at 1.5"
+            error(|s| s.temperature = f64::NAN),
+            "temperature: NaN cannot be; it must be 0 or a positive number"
         );
-    }
-
-    #[test]
-    fn options_that_cannot_work_are_named() {
-        let wrong = [
-            (
-                Sampling {
-                    temperature: -1.0,
-                    ..hot()
-                },
-                "temperature: is -1; it must be 0 or more",
-            ),
-            (
-                Sampling {
-                    temperature: f64::NAN,
-                    ..hot()
-                },
-                "temperature: is NaN; it must be 0 or more",
-            ),
-            (
-                Sampling {
-                    top_p: 0.0,
-                    ..hot()
-                },
-                "top_p: is 0; it must be above 0 and at most 1",
-            ),
-            (
-                Sampling {
-                    min_p: 2.0,
-                    ..hot()
-                },
-                "min_p: is 2; it must be from 0 to 1",
-            ),
-            (
-                Sampling {
-                    repetition_penalty: 0.0,
-                    ..hot()
-                },
-                "repetition_penalty: is 0; it must be above 0",
-            ),
-        ];
-        for (sampling, text) in wrong {
-            assert_eq!(
-                Sampler::new(&sampling, &[]).err().unwrap().to_string(),
-                text
-            );
-        }
-    }
-
-    #[test]
-    fn damaged_logits_are_an_error() {
-        for sampling in [Sampling::default(), hot()] {
-            assert!(
-                Sampler::new(&sampling, &[])
-                    .unwrap()
-                    .sample(&[f32::NAN; 3])
-                    .is_err()
-            );
-        }
+        assert_eq!(
+            error(|s| s.temperature = -1.0),
+            "temperature: -1 cannot be; it must be 0 or a positive number"
+        );
+        assert_eq!(
+            error(|s| s.top_p = 0.0),
+            "top_p: 0 cannot be; it must be above 0 and at most 1"
+        );
+        assert_eq!(
+            error(|s| s.min_p = 1.5),
+            "min_p: 1.5 cannot be; it must be between 0 and 1"
+        );
+        assert_eq!(
+            error(|s| s.repetition_penalty = 0.0),
+            "repetition_penalty: 0 cannot be; it must be a positive number"
+        );
     }
 }

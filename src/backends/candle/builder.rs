@@ -1,0 +1,164 @@
+//! Options of a local model, and how it is loaded.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    CandleModel, Device,
+    config::Config,
+    gguf::{self, Gguf},
+    scheduler::Scheduler,
+    template::Template,
+    tokenizer::Tokenizer,
+    weights,
+    worker::Worker,
+};
+use crate::{
+    error::{Error, Result},
+    record::ModelId,
+};
+
+/// Loads a [`CandleModel`].
+///
+/// ```no_run
+/// use safer_instruct::backends::candle::CandleModel;
+///
+/// # fn main() -> safer_instruct::Result<()> {
+/// let model = CandleModel::builder("SmolLM2-135M-Instruct.Q4_1.gguf")
+///     .with_max_batch(16)
+///     .with_context(2048)
+///     .load()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct CandleModelBuilder {
+    path: PathBuf,
+    device: Device,
+    max_batch: usize,
+    queue_len: usize,
+    context: Option<usize>,
+    hash: Option<String>,
+    progress: Box<dyn FnMut(usize, usize)>,
+}
+
+impl CandleModelBuilder {
+    /// Sequences that run side by side by default.
+    pub const DEFAULT_MAX_BATCH: usize = 32;
+    /// Requests that wait for the worker by default.
+    pub const DEFAULT_QUEUE_LEN: usize = 256;
+    /// The longest context by default, in tokens.
+    pub const DEFAULT_CONTEXT: usize = 4096;
+
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            device: Device::default(),
+            max_batch: Self::DEFAULT_MAX_BATCH,
+            queue_len: Self::DEFAULT_QUEUE_LEN,
+            context: None,
+            hash: None,
+            progress: Box::new(|_, _| {}),
+        }
+    }
+
+    /// Sets where the model runs. By default on the CPU.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Sets how many sequences run side by side, at least 1. By default
+    /// [`DEFAULT_MAX_BATCH`](Self::DEFAULT_MAX_BATCH).
+    #[must_use]
+    pub fn with_max_batch(mut self, max_batch: usize) -> Self {
+        self.max_batch = max_batch;
+        self
+    }
+
+    /// Sets how many requests wait for the worker, at least 1; callers beyond that wait in their futures. By default
+    /// [`DEFAULT_QUEUE_LEN`](Self::DEFAULT_QUEUE_LEN).
+    #[must_use]
+    pub fn with_queue_len(mut self, queue_len: usize) -> Self {
+        self.queue_len = queue_len;
+        self
+    }
+
+    /// Sets the longest context, prompt and answer together, in tokens. By default
+    /// [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for if that is less.
+    #[must_use]
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.context = Some(tokens);
+        self
+    }
+
+    /// Sets the hash of the file, as `sha256:<hex>`, if it is known already. By default the file is read for it once more.
+    #[must_use]
+    pub fn with_hash(mut self, hash: impl Into<String>) -> Self {
+        self.hash = Some(hash.into());
+        self
+    }
+
+    /// Sets what hears how many layers are read, and how many there are. By default nobody does.
+    #[must_use]
+    pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Reads the file and starts the worker. Blocks while it reads, which takes seconds.
+    ///
+    /// Weights are held as F32 whatever the file holds: about 4 bytes a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
+    /// [`Error::Config`] if an option cannot work.
+    pub fn load(mut self) -> Result<CandleModel> {
+        let device = self.device.open()?;
+        let mut gguf = Gguf::open(&self.path)?;
+        let config = Config::read(&gguf)?;
+        let context = self.context(&config)?;
+        let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
+        let template = Template::read(&gguf, &tokenizer)?;
+        let graph = weights::read(&mut gguf, config, context, &device, &mut self.progress)?;
+
+        let name = gguf.name().to_owned();
+        let hash = match self.hash {
+            Some(hash) => hash,
+            None => gguf::sha256(&self.path)?,
+        };
+        let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
+        let worker = Worker::start(&name, self.queue_len, move |inbox| {
+            Scheduler::new(graph, shared, max_batch).run(inbox);
+        })?;
+        let id = Arc::new(ModelId::new(name).with_hash(hash));
+        Ok(CandleModel::new(worker, tokenizer, template, context, id))
+    }
+
+    fn context(&self, config: &Config) -> Result<usize> {
+        let longest = config.max_position_embeddings;
+        match self.context {
+            None => Ok(longest.min(Self::DEFAULT_CONTEXT)),
+            Some(tokens) if tokens == 0 || tokens > longest => Err(Error::config(
+                "context",
+                format!("{tokens} cannot be; the model was trained for 1 to {longest} tokens"),
+            )),
+            Some(tokens) => Ok(tokens),
+        }
+    }
+}
+
+impl fmt::Debug for CandleModelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CandleModelBuilder")
+            .field("path", &self.path)
+            .field("device", &self.device)
+            .field("max_batch", &self.max_batch)
+            .field("queue_len", &self.queue_len)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! What callers hand to the worker, and what it hands back.
+
+use async_lock::SemaphoreGuardArc;
+use futures::channel::oneshot;
+
+use super::sampler::Sampler;
+use crate::{
+    error::Result,
+    model::{Continuation, FinishReason},
+};
+
+/// Work for the worker. It carries its reply; a caller that has gone away has dropped the other end.
+#[derive(Debug)]
+pub(super) enum Job {
+    Complete(CompleteJob),
+    Score(ScoreJob),
+}
+
+/// A prompt to complete.
+#[derive(Debug)]
+pub(super) struct CompleteJob {
+    pub(super) prompt: Vec<u32>,
+    pub(super) sampler: Sampler,
+    pub(super) max_tokens: usize,
+    pub(super) stop: Vec<String>,
+    pub(super) reply: oneshot::Sender<Result<Written>>,
+}
+
+/// Continuations to score.
+#[derive(Debug)]
+pub(super) struct ScoreJob {
+    pub(super) prompt: Vec<u32>,
+    pub(super) continuations: Vec<Vec<u32>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Continuation>>>,
+}
+
+/// What a completion came to.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) text: String,
+    pub(super) finish_reason: FinishReason,
+    /// Tokens written, the end-of-turn token included.
+    pub(super) tokens: usize,
+}
+
+/// A job in the queue. Its place is free as soon as the worker takes it.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) job: Job,
+    pub(super) place: SemaphoreGuardArc,
+}

@@ -1,0 +1,232 @@
+//! The handle of a local model.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{
+    CandleModelBuilder, Tokenizer,
+    job::{CompleteJob, Job, ScoreJob},
+    sampler::Sampler,
+    template::{Piece, Template},
+    worker::Worker,
+};
+use crate::{
+    error::{Error, Result},
+    model::{ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel},
+    record::{ModelId, Usage},
+};
+
+/// A language model on local hardware.
+///
+/// A handle: clones share one model, which lives on a thread of its own and ends with the last of them. Requests that
+/// come at the same time run as one batch; each gives the same result, bit for bit, as it would alone, on a CPU.
+/// Dropping the future of a request takes it out of the batch.
+///
+/// Runs GGUF files of the architectures `llama` (Llama, SmolLM2, …) and `qwen2` with byte-level BPE tokenizers.
+///
+/// ```no_run
+/// use safer_instruct::{ChatModel, ChatRequest, Message, backends::candle::CandleModel};
+///
+/// # async fn ask() -> safer_instruct::Result<()> {
+/// let model = CandleModel::load("SmolLM2-135M-Instruct.Q4_1.gguf")?;
+/// let request = ChatRequest::new(vec![Message::user("Name three rivers.")]).with_max_tokens(64);
+/// let completion = model.complete(&request).await?;
+/// assert!(completion.usage.completion_tokens <= 64);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CandleModel(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    worker: Worker,
+    tokenizer: Arc<Tokenizer>,
+    template: Option<Template>,
+    context: usize,
+    id: Arc<ModelId>,
+}
+
+impl CandleModel {
+    pub(super) fn new(
+        worker: Worker,
+        tokenizer: Arc<Tokenizer>,
+        template: Option<Template>,
+        context: usize,
+        id: Arc<ModelId>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            worker,
+            tokenizer,
+            template,
+            context,
+            id,
+        }))
+    }
+
+    /// Loads a GGUF file with default options. Blocks while it reads.
+    ///
+    /// # Errors
+    /// As [`CandleModelBuilder::load`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).load()
+    }
+
+    /// Options for loading a GGUF file.
+    pub fn builder(path: impl AsRef<Path>) -> CandleModelBuilder {
+        CandleModelBuilder::new(path.as_ref())
+    }
+
+    /// The file's name and hash.
+    #[must_use]
+    pub fn model_id(&self) -> &Arc<ModelId> {
+        &self.0.id
+    }
+
+    /// The longest context, prompt and answer together, in tokens.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.0.context
+    }
+
+    /// The tokenizer of the model.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// The number of tokens of a text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn count_tokens(&self, text: &str) -> Result<usize> {
+        self.0.tokenizer.encode(text).map(|ids| ids.len())
+    }
+
+    /// The tokens that the model reads for a prompt: template and contents, the former alone with control tokens.
+    ///
+    /// # Errors
+    /// Fails if the chat template does, or if the model has none and the prompt is a chat.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let tokenizer = &self.0.tokenizer;
+        let ids = match prompt {
+            Prompt::Raw(text) => tokenizer.encode(text)?,
+            Prompt::Chat(messages) => {
+                let template =
+                    self.0.template.as_ref().ok_or_else(|| {
+                        self.error("it has no chat template; give it a Prompt::Raw")
+                    })?;
+                let mut ids = Vec::new();
+                for piece in template.render(messages)? {
+                    ids.extend(match piece {
+                        Piece::Template(text) => tokenizer.encode_template(&text)?,
+                        Piece::Content(text) => tokenizer.encode(text)?,
+                    });
+                }
+                ids
+            }
+        };
+        Ok(tokenizer.with_bos(ids))
+    }
+
+    fn checked_prompt(&self, prompt: &Prompt, more: usize) -> Result<Vec<u32>> {
+        let ids = self.prompt_tokens(prompt)?;
+        if ids.is_empty() {
+            return Err(Error::config(
+                "prompt",
+                "it is empty; the model has nothing to go on from",
+            ));
+        }
+        let needed = ids.len().saturating_add(more);
+        if needed > self.0.context {
+            return Err(Error::ContextOverflow {
+                model: self.0.id.name.clone(),
+                needed,
+                limit: self.0.context,
+            });
+        }
+        Ok(ids)
+    }
+
+    fn error(&self, reason: &str) -> Error {
+        Error::model(self.0.id.name.as_str(), reason)
+    }
+}
+
+#[async_trait]
+impl ChatModel for CandleModel {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        let sampler = Sampler::new(&request.sampling)?;
+        if request.max_tokens == 0 {
+            return Err(Error::config(
+                "max_tokens",
+                "0 leaves no room for an answer",
+            ));
+        }
+        if request.stop.iter().any(String::is_empty) {
+            return Err(Error::config(
+                "stop",
+                "an empty string would end every answer",
+            ));
+        }
+        let prompt = self.checked_prompt(&request.prompt, request.max_tokens)?;
+        let prompt_tokens = prompt.len() as u64;
+        let written = self
+            .0
+            .worker
+            .ask(|reply| {
+                Job::Complete(CompleteJob {
+                    prompt,
+                    sampler,
+                    max_tokens: request.max_tokens,
+                    stop: request.stop.clone(),
+                    reply,
+                })
+            })
+            .await?;
+        Ok(Completion {
+            text: written.text,
+            finish_reason: written.finish_reason,
+            usage: Usage {
+                prompt_tokens,
+                completion_tokens: written.tokens as u64,
+            },
+            model: Arc::clone(&self.0.id),
+        })
+    }
+}
+
+#[async_trait]
+impl ScoringModel for CandleModel {
+    async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
+        let tokenizer = &self.0.tokenizer;
+        let continuations = request
+            .continuations
+            .iter()
+            .map(|text| tokenizer.encode(text))
+            .collect::<Result<Vec<_>>>()?;
+        let longest = continuations.iter().map(Vec::len).max().unwrap_or(0);
+        let prompt = self.checked_prompt(&request.prompt, longest)?;
+        let read = prompt.len() + continuations.iter().map(Vec::len).sum::<usize>();
+        let continuations = self
+            .0
+            .worker
+            .ask(|reply| {
+                Job::Score(ScoreJob {
+                    prompt,
+                    continuations,
+                    reply,
+                })
+            })
+            .await?;
+        Ok(Scores {
+            continuations,
+            usage: Usage {
+                prompt_tokens: read as u64,
+                completion_tokens: 0,
+            },
+            model: Arc::clone(&self.0.id),
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! The pre-tokenizers that GGUF files name in `tokenizer.ggml.pre`.
+
+use tokenizers::{
+    PreTokenizerWrapper, SplitDelimiterBehavior,
+    pre_tokenizers::{
+        byte_level::ByteLevel,
+        digits::Digits,
+        sequence::Sequence,
+        split::{Split, SplitPattern},
+    },
+};
+
+/// `Qwen/Qwen2.5-1.5B-Instruct`, `tokenizer.json`.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// `meta-llama/Llama-3.2-1B-Instruct`, `tokenizer.json`.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The names that [`pre_tokenizer`] knows.
+pub(super) const KNOWN: &str = "gpt-2, smollm, qwen2, llama-bpe";
+
+/// Cuts a text into the words that merges stay inside of; `None` for an unknown name.
+///
+/// Each word comes out in the byte alphabet of GPT-2. None of them normalises the text, as in llama.cpp: a text comes
+/// back from its tokens as it was.
+pub(super) fn pre_tokenizer(name: &str) -> Option<tokenizers::Result<PreTokenizerWrapper>> {
+    let gpt2 = ByteLevel::new(false, false, true);
+    match name {
+        "gpt-2" => Some(Ok(gpt2.into())),
+        "smollm" => Some(Ok(sequence(Digits::new(true).into(), gpt2))),
+        "qwen2" => Some(by_regex(QWEN2)),
+        "llama-bpe" => Some(by_regex(LLAMA3)),
+        _ => None,
+    }
+}
+
+fn by_regex(regex: &str) -> tokenizers::Result<PreTokenizerWrapper> {
+    let pattern = SplitPattern::Regex(regex.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+    Ok(sequence(split.into(), ByteLevel::new(false, false, false)))
+}
+
+fn sequence(first: PreTokenizerWrapper, bytes: ByteLevel) -> PreTokenizerWrapper {
+    Sequence::new(vec![first, bytes.into()]).into()
+}
