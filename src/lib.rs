@@ -177,3 +177,6 @@ mod writing_a_judge {}
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../docs/writing-a-backend.md")]
 mod writing_a_backend {}
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 ///
 /// `buffered(n)` of the futures crate has a factor of 1 and stalls behind its slowest future: 2 to 7 times slower than
 /// unordered under exponential latencies. `benches/pipeline.rs` compares the three.
-const WINDOW: usize = 16;
+const WINDOW: usize = 64;
 
 /// Runs the futures of `stream`, at most `concurrency` at once, and gives their results in the order of the stream.
 pub(super) fn ordered<S>(stream: S, concurrency: usize) -> Ordered<S>

@@ -21,7 +21,7 @@ where
 {
     /// Works on a stream of source texts. Exactly one [`Outcome`] comes out for each draw at each text, in input order.
     ///
-    /// At most [`concurrency`](Self::with_concurrency) draws are worked on at once, and at most 16 times as many are begun
+    /// At most [`concurrency`](Self::with_concurrency) draws are worked on at once, and at most 64 times as many are begun
     /// and not yet given out, so that a slow text does not hold up the others and memory does not grow with the input.
     /// Dropping the stream cancels what is being worked on.
     pub fn run<'a, S>(&'a self, sources: S) -> impl Stream<Item = Outcome> + 'a

@@ -3,13 +3,22 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use safer_instruct::backends::candle::CandleModel;
+use safer_instruct::{
+    backends::candle::CandleModel,
+    hub::{Cache, Fetcher, ModelSource},
+};
 
-/// The model file: `SAFER_INSTRUCT_MODEL` names it.
+/// The default model, fetched into the user's cache; `SAFER_INSTRUCT_MODEL` names another file.
 pub(crate) fn model_path() -> PathBuf {
-    std::env::var_os("SAFER_INSTRUCT_MODEL")
-        .expect("SAFER_INSTRUCT_MODEL names a GGUF file of SmolLM2-135M-Instruct")
-        .into()
+    if let Some(path) = std::env::var_os("SAFER_INSTRUCT_MODEL") {
+        return path.into();
+    }
+    let cache = Cache::default_dir().expect("there is a cache directory");
+    let source = ModelSource::smollm2_135m();
+    Fetcher::new(cache)
+        .fetch(&source, |_| {})
+        .expect("the model can be fetched")
+        .path
 }
 
 /// One model for all tests of a file.

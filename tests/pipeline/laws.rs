@@ -148,7 +148,7 @@ fn the_schedules_are_shuffled() {
 fn little_is_read_ahead() {
     const CONCURRENCY: usize = 3;
     let (read, given) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
-    let (count, limit) = (read.clone(), 16 * CONCURRENCY);
+    let (count, limit) = (read.clone(), 64 * CONCURRENCY);
     let endless = stream::iter(0..).map(move |n: usize| {
         count.fetch_add(1, Ordering::Relaxed);
         text(&n.to_string())
