@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// How many instructions `best-of` chooses from.
-const CANDIDATES: u32 = 4;
+const CANDIDATES: u32 = 2;
+
+/// Nats up to which the judgement is a tie. The default model's preferences are faint, so any counts; with a stronger model, take
+/// [`LikelihoodJudge::DEFAULT_TIE_MARGIN`].
+const TIE_MARGIN: f64 = 0.0;
 
 /// What earlier parts of a resumed run have seen.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +48,7 @@ where
     let pipeline = Pipeline::new(
         induction(&model, options),
         respond,
-        LikelihoodJudge::new(model),
+        LikelihoodJudge::new(model).with_tie_margin(TIE_MARGIN),
     )
     .boxed()
     .with_seed(options.seed)

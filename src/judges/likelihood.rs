@@ -12,9 +12,10 @@ use crate::{
 
 /// Asks a scoring model how likely the labels `A` and `B` are after the question which response is better, in both orders.
 ///
-/// RLAIF's recipe (arXiv 2309.00267): softmax over the two labels, averaged over both orders,
-/// p = ½ (P(A | first, second) + P(B | second, first)). The margin is ln(p / (1 − p)) in nats: exactly negated when the
-/// responses change places. If the model likes the same label in both orders, the judgement is marked as flipped; the
+/// As in RLAIF (arXiv 2309.00267) both orders are averaged, but log-odds rather than probabilities: the margin is
+/// ½ (ln P(A)/P(B) | first, second − ln P(A)/P(B) | second, first) in nats. A favour for a place adds the same log-odds in both
+/// orders, so it cancels; the mean of probabilities loses what lies behind a strong favour, and small models have one.
+/// The margin is exactly negated when the responses change places. If the model likes the same label in both orders, the judgement is marked as flipped; the
 /// verdict still follows from the margin. Identical responses tie without a question.
 ///
 /// # Errors
@@ -51,7 +52,7 @@ pub struct LikelihoodJudge<M> {
 }
 
 impl<M> LikelihoodJudge<M> {
-    /// The tie margin by default: 0.2 nats, p between 45 % and 55 %.
+    /// The tie margin by default: 0.2 nats, odds of 1.22 to 1.
     pub const DEFAULT_TIE_MARGIN: f64 = 0.2;
 
     /// Asks `model`.
@@ -169,19 +170,10 @@ impl<M: ScoringModel> PreferenceJudge for LikelihoodJudge<M> {
     }
 }
 
-/// ln(p / (1 − p)) of p = ½ (P(first label | forward) + P(second label | backward)).
-///
-/// Both sums are of the same two terms in either order of the responses, so changing places negates the result exactly.
-/// Preferences beyond 700 nats count as 700, to stay finite.
+/// The mean log-odds for the response that comes first in `forward`. Infinite preferences count as 700 nats, to stay finite.
 fn margin(forward: f64, backward: f64) -> f64 {
     let (forward, backward) = (forward.clamp(-700.0, 700.0), backward.clamp(-700.0, 700.0));
-    let first = sigmoid(forward) + sigmoid(-backward);
-    let second = sigmoid(-forward) + sigmoid(backward);
-    first.ln() - second.ln()
-}
-
-fn sigmoid(nats: f64) -> f64 {
-    1.0 / (1.0 + (-nats).exp())
+    (forward - backward) / 2.0
 }
 
 #[cfg(test)]
@@ -194,9 +186,11 @@ mod tests {
     fn a_pure_favour_for_a_place_cancels() {
         assert_eq!(margin(3.0, 3.0), 0.0);
         assert!((margin(3.0, -3.0) - 3.0).abs() < 1e-12);
-        let p: f64 = 0.5 * (0.9 + 0.4);
-        let expected = (p / (1.0 - p)).ln();
-        assert!((margin((0.9f64 / 0.1).ln(), (0.6f64 / 0.4).ln()) - expected).abs() < 1e-12);
+        assert_eq!(
+            margin(3.0 + 1.0, 3.0 - 1.0),
+            1.0,
+            "a favour of 3 hides a preference of 1"
+        );
         assert!(margin(f64::INFINITY, f64::NEG_INFINITY).is_finite());
     }
 

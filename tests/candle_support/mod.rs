@@ -1,5 +1,8 @@
 //! Where the tests of the local engine get their model.
-#![allow(dead_code, clippy::expect_used)]
+#![allow(dead_code, clippy::expect_used, clippy::indexing_slicing)]
+
+pub(crate) mod oracle;
+pub(crate) mod texts;
 
 use std::{path::PathBuf, sync::LazyLock};
 

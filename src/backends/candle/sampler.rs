@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(warm(|s| s.top_p = 0.1), [3; 12]);
     }
 
-    const PINNED: [u32; 12] = [0; 12];
+    const PINNED: [u32; 12] = [0, 0, 3, 3, 3, 3, 0, 3, 3, 4, 0, 3];
 
     #[test]
     fn cuts_keep_the_likeliest() {

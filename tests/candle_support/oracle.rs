@@ -1,0 +1,114 @@
+//! A real llama.cpp in a process beside the test.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{LazyLock, Mutex},
+};
+
+use serde_json::Value;
+
+/// A llama.cpp with one model. Its process ends with it.
+pub(crate) struct Oracle {
+    process: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl Oracle {
+    /// llama.cpp with the model as it is.
+    pub(crate) fn on_the_model() -> Self {
+        Self::start(&super::model_path())
+    }
+
+    /// llama.cpp with the model as it is, and with a copy whose tensors are F32.
+    pub(crate) fn both() -> [(&'static str, Self); 2] {
+        [
+            ("as it is", Self::on_the_model()),
+            ("F32", Self::start(&F32_COPY)),
+        ]
+    }
+
+    fn start(model: &Path) -> Self {
+        let mut child = Command::new(&*PYTHON)
+            .arg(script("llama_oracle.py"))
+            .args([model.as_os_str(), "2".as_ref()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the oracle starts");
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        Self {
+            process: Mutex::new((child, stdin, BufReader::new(stdout))),
+        }
+    }
+
+    /// Asks one question.
+    pub(crate) fn ask(&self, request: &Value) -> Value {
+        let mut process = self.process.lock().expect("no test has panicked here");
+        let (_, stdin, stdout) = &mut *process;
+        writeln!(stdin, "{request}").expect("the oracle listens");
+        stdin.flush().expect("the oracle listens");
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("the oracle answers");
+        serde_json::from_str(&line)
+            .expect("the oracle answers in JSON; run its script by hand to see why not")
+    }
+}
+
+impl Drop for Oracle {
+    fn drop(&mut self) {
+        if let Ok((child, ..)) = self.process.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A Python with llama.cpp, made once for each target folder.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = scratch("oracle");
+    let python = folder.join("bin/python");
+    let ready = folder.join("ready");
+    let wanted =
+        fs::read_to_string(script("requirements.txt")).expect("the requirements are there");
+    if fs::read_to_string(&ready).ok().as_deref() != Some(&wanted) {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder));
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(script("requirements.txt")));
+        fs::write(&ready, wanted).expect("the target folder can be written");
+    }
+    python
+});
+
+static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let copy = scratch("model-f32.gguf");
+    if !copy.exists() {
+        let part = scratch("model-f32.part");
+        run(Command::new(&*PYTHON)
+            .arg(script("to_f32.py"))
+            .args([super::model_path(), part.clone()]));
+        fs::rename(part, &copy).expect("the target folder can be written");
+    }
+    copy
+});
+
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/oracle")
+        .join(name)
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("python3 with venv is installed");
+    assert!(status.success(), "{command:?} fails");
+}

@@ -1,0 +1,138 @@
+"""Answers questions with a real llama.cpp: one JSON request a line on stdin, one JSON answer a line on stdout.
+
+Calls the C interface of the llama.cpp that the package `xllamacpp` brings, through ctypes, because its Python interface
+shows no logits.
+
+    {"op": "tokenize", "texts": [...]}                  -> [[id, ...], ...]   no added tokens, control strings as text
+    {"op": "logprob", "prompt": [id], "rest": [id]}     -> log P(rest | prompt) in nats
+    {"op": "greedy", "prompt": [id], "n": 32}           -> {"ids": [...], "gaps": [...]}   gaps: top-1 minus top-2 logit
+"""
+
+import ctypes as c
+import json
+import sys
+
+import numpy as np
+import xllamacpp
+
+CONTEXT = 4096
+
+
+class Params(c.Structure):
+    """Any parameter struct: it goes by value through memory, so a larger block than the real one is as good."""
+
+    _fields_ = [("bytes", c.c_uint8 * 2048)]
+
+
+class Batch(c.Structure):
+    _fields_ = [
+        ("n_tokens", c.c_int32),
+        ("token", c.POINTER(c.c_int32)),
+        ("embd", c.POINTER(c.c_float)),
+        ("pos", c.POINTER(c.c_int32)),
+        ("n_seq_id", c.POINTER(c.c_int32)),
+        ("seq_id", c.POINTER(c.POINTER(c.c_int32))),
+        ("logits", c.POINTER(c.c_int8)),
+    ]
+
+
+LIB = c.CDLL(xllamacpp.xllamacpp.__file__)
+
+
+def function(name, result, *arguments):
+    f = getattr(LIB, "llama_" + name)
+    f.restype, f.argtypes = result, arguments
+    return f
+
+
+PTR, INT = c.c_void_p, c.c_int32
+LOG = c.CFUNCTYPE(None, c.c_int, c.c_char_p, PTR)
+silent = LOG(lambda level, text, data: None)
+
+
+class Model:
+    def __init__(self, path, threads):
+        function("log_set", None, LOG, PTR)(silent, None)
+        function("backend_init", None)()
+        params = function("model_default_params", Params)()
+        self.model = function("model_load_from_file", PTR, c.c_char_p, Params)(path.encode(), params)
+        assert self.model, f"llama.cpp cannot load {path}"
+        self.vocab = function("model_get_vocab", PTR, PTR)(self.model)
+        self.n_vocab = function("vocab_n_tokens", INT, PTR)(self.vocab)
+        self.is_eog = function("vocab_is_eog", c.c_bool, PTR, INT)
+
+        params = function("context_default_params", Params)()
+        # The struct begins with n_ctx and n_batch.
+        c.memmove(c.addressof(params), (c.c_uint32 * 2)(CONTEXT, CONTEXT), 8)
+        self.ctx = function("init_from_model", PTR, PTR, Params)(self.model, params)
+        assert function("n_ctx", c.c_uint32, PTR)(self.ctx) == CONTEXT
+        assert function("n_batch", c.c_uint32, PTR)(self.ctx) == CONTEXT
+        function("set_n_threads", None, PTR, INT, INT)(self.ctx, threads, threads)
+        self.memory = function("get_memory", PTR, PTR)(self.ctx)
+        self.clear = function("memory_clear", None, PTR, c.c_bool)
+        self.decode = function("decode", INT, PTR, Batch)
+        self.logits_ith = function("get_logits_ith", c.POINTER(c.c_float), PTR, INT)
+        self.batch = function("batch_init", Batch, INT, INT, INT)(CONTEXT, 0, 1)
+        self.to_ids = function(
+            "tokenize", INT, PTR, c.c_char_p, INT, c.POINTER(INT), INT, c.c_bool, c.c_bool
+        )
+
+    def tokenize(self, text):
+        data = text.encode()
+        room = len(data) + 8
+        ids = (INT * room)()
+        n = self.to_ids(self.vocab, data, len(data), ids, room, False, False)
+        assert n >= 0
+        return list(ids[:n])
+
+    def run(self, ids, start):
+        """Logits of all tokens, (n, vocab)."""
+        self.batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            self.batch.token[i] = token
+            self.batch.pos[i] = start + i
+            self.batch.n_seq_id[i] = 1
+            self.batch.seq_id[i][0] = 0
+            self.batch.logits[i] = 1
+        status = self.decode(self.ctx, self.batch)
+        assert status == 0, f"llama_decode says {status}"
+        rows = [np.ctypeslib.as_array(self.logits_ith(self.ctx, i), (self.n_vocab,)) for i in range(len(ids))]
+        return np.stack(rows).astype(np.float64)
+
+    def logprob(self, prompt, rest):
+        self.clear(self.memory, True)
+        logits = self.run((prompt + rest)[:-1], 0)[len(prompt) - 1 :]
+        top = logits.max(axis=1)
+        log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+        return float((logits[np.arange(len(rest)), rest] - log_sum).sum())
+
+    def greedy(self, prompt, n):
+        self.clear(self.memory, True)
+        ids, gaps, new, start = [], [], prompt, 0
+        while len(ids) < n:
+            row = self.run(new, start)[-1]
+            start += len(new)
+            first, second = np.partition(row, -2)[[-1, -2]]
+            ids.append(int(row.argmax()))
+            gaps.append(float(first - second))
+            if self.is_eog(self.vocab, ids[-1]):
+                break
+            new = ids[-1:]
+        return {"ids": ids, "gaps": gaps}
+
+
+def main():
+    model = Model(sys.argv[1], int(sys.argv[2]))
+    for line in sys.stdin:
+        request = json.loads(line)
+        match request.pop("op"):
+            case "tokenize":
+                answer = [model.tokenize(text) for text in request["texts"]]
+            case "logprob":
+                answer = model.logprob(**request)
+            case "greedy":
+                answer = model.greedy(**request)
+        print(json.dumps(answer), flush=True)
+
+
+main()
