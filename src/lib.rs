@@ -180,3 +180,6 @@ mod writing_a_backend {}
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+#[cfg(all(doctest, feature = "candle"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}

@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Sampler {
     sampling: Sampling,
-    rng: ChaCha8Rng,
+    /// Boxed: its state is larger than all the rest of a request.
+    rng: Box<ChaCha8Rng>,
 }
 
 /// A token that may come next, and its probability, not normalised.
@@ -50,7 +51,7 @@ impl Sampler {
             return Err(wrong("repetition_penalty", repetition_penalty, expected));
         }
         Ok(Self {
-            rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+            rng: Box::new(ChaCha8Rng::seed_from_u64(sampling.seed)),
             sampling: sampling.clone(),
         })
     }
@@ -170,7 +171,13 @@ mod tests {
     use super::*;
 
     /// Probabilities 0.5, 0.25, 0.125, … of the tokens 3, 0, 4, 1, 2.
-    const LOGITS: [f32; 5] = [-0.693_147, -2.079_441, -2.772_588, 0.0, -1.386_294];
+    const LOGITS: [f32; 5] = [
+        -std::f32::consts::LN_2,
+        -2.079_441,
+        -2.772_588,
+        0.0,
+        -1.386_294,
+    ];
 
     fn tokens(sampling: &Sampling) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling).unwrap();

@@ -26,6 +26,10 @@ pub(super) struct Sequence {
     goal: Goal,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few, and each moves once a step"
+)]
 #[derive(Debug)]
 enum Goal {
     Complete {
@@ -41,6 +45,10 @@ enum Goal {
 }
 
 /// What follows from a step.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few, and each moves once a step"
+)]
 #[derive(Debug)]
 pub(super) enum Next {
     /// The sequence needs more steps.
