@@ -106,7 +106,10 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::{Decorate, FinishReason, ModelId, Prompt, Sampling, Usage, complete_fn};
+    use crate::{
+        decorate::Decorate, model::FinishReason, model::Prompt, model::Sampling,
+        model::complete_fn, record::ModelId, record::Usage,
+    };
 
     fn request(seed: u64) -> ChatRequest {
         ChatRequest::new(Prompt::Raw("once".into())).with_sampling(Sampling {

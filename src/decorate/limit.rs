@@ -46,7 +46,9 @@ mod tests {
     use futures::{executor::block_on, future::join_all};
 
     use super::*;
-    use crate::{Decorate, Response, ResponseGenerator, respond_fn};
+    use crate::{
+        decorate::Decorate, record::Response, stage::ResponseGenerator, stage::respond_fn,
+    };
 
     /// Yields to the executor once, so that other calls get their turn.
     async fn yield_once() {

@@ -88,16 +88,16 @@ impl<T> Decorate for T {}
 /// `async fn call(&self, f: impl Fn() -> BoxFuture<Result<T>>) -> Result<T>`.
 macro_rules! decorate_all {
     ($name:ident<M $(, $p:ident: $bound:path)?>) => {
-        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ChatModel { complete(request: &$crate::ChatRequest) -> $crate::Completion });
-        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ScoringModel { score(request: &$crate::ScoreRequest) -> $crate::Scores });
-        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::InstructionGenerator { induce(source: &$crate::SourceText) -> $crate::Instruction });
-        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::ResponseGenerator { respond(instruction: &$crate::Instruction) -> $crate::Response });
-        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::PreferenceJudge { judge(instruction: &$crate::Instruction, first: &$crate::Response, second: &$crate::Response) -> $crate::Judgement });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::model::ChatModel { complete(request: &$crate::model::ChatRequest) -> $crate::model::Completion });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::model::ScoringModel { score(request: &$crate::model::ScoreRequest) -> $crate::model::Scores });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::InstructionGenerator { induce(source: &$crate::record::SourceText) -> $crate::record::Instruction });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::ResponseGenerator { respond(instruction: &$crate::record::Instruction) -> $crate::record::Response });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::PreferenceJudge { judge(instruction: &$crate::record::Instruction, first: &$crate::record::Response, second: &$crate::record::Response) -> $crate::record::Judgement });
 
         #[deny(clippy::missing_trait_methods)]
         #[async_trait::async_trait]
-        impl<T: ?Sized + Sync, M: $crate::Filter<T> $(, $p: $bound)?> $crate::Filter<T> for $name<M $(, $p)?> {
-            async fn assess(&self, item: &T) -> $crate::Result<$crate::Decision> {
+        impl<T: ?Sized + Sync, M: $crate::stage::Filter<T> $(, $p: $bound)?> $crate::stage::Filter<T> for $name<M $(, $p)?> {
+            async fn assess(&self, item: &T) -> $crate::error::Result<$crate::outcome::Decision> {
                 self.call(|| self.inner.assess(item)).await
             }
         }
@@ -106,7 +106,7 @@ macro_rules! decorate_all {
         #[deny(clippy::missing_trait_methods)]
         #[async_trait::async_trait]
         impl<M: $trait $(, $p: $bound)?> $trait for $name<M $(, $p)?> {
-            async fn $method(&self, $($arg: $ty),+) -> $crate::Result<$ret> {
+            async fn $method(&self, $($arg: $ty),+) -> $crate::error::Result<$ret> {
                 self.call(|| self.inner.$method($($arg),+)).await
             }
         }

@@ -133,7 +133,9 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::{Decorate, Response, ResponseGenerator, respond_fn};
+    use crate::{
+        decorate::Decorate, record::Response, stage::ResponseGenerator, stage::respond_fn,
+    };
 
     fn failing(
         times: u32,

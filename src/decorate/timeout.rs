@@ -58,7 +58,9 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::{Decorate, Response, ResponseGenerator, respond_fn};
+    use crate::{
+        decorate::Decorate, record::Response, stage::ResponseGenerator, stage::respond_fn,
+    };
 
     #[test]
     fn a_call_that_never_ends_is_given_up() {

@@ -209,7 +209,7 @@ fn assemble(candidate: Candidate, judgement: Judged, expert_wins: bool) -> Prefe
 /// Asks the filters one after the other; the first that drops or fails ends it. A blank text is dropped before them all.
 async fn sift<T>(stage: Stage, filters: &[Box<dyn Filter<T>>], item: T) -> Result<T, Outcome>
 where
-    T: crate::Subject + Into<Draft> + Sync,
+    T: crate::record::Subject + Into<Draft> + Sync,
 {
     if item.subject().trim().is_empty() {
         return Err(dropped(stage, Reason::new("empty"), item));

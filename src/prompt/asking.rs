@@ -105,7 +105,7 @@ macro_rules! asking_setters {
         ///
         /// After an answer that cannot be read, a temperature of 0 is raised to 0.7: the likeliest answer would not change.
         #[must_use]
-        pub fn with_sampling(mut self, sampling: $crate::Sampling) -> Self {
+        pub fn with_sampling(mut self, sampling: $crate::model::Sampling) -> Self {
             self.asking.sampling = sampling;
             self
         }

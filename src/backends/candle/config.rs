@@ -148,7 +148,7 @@ impl Fields<'_> {
         format!("{}.{key}", self.architecture)
     }
 
-    fn missing(&self, key: &str) -> crate::Error {
+    fn missing(&self, key: &str) -> crate::error::Error {
         self.gguf
             .error(format!("the metadata {} is missing", self.key(key)))
     }
