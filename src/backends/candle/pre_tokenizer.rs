@@ -34,6 +34,25 @@ pub(super) fn pre_tokenizer(name: &str) -> Option<tokenizers::Result<PreTokenize
     }
 }
 
+/// The same, but cuts at characters of the byte alphabet that have no token and leaves them out.
+///
+/// The merges would leave them out too, but join what stands on either side, which llama.cpp does not.
+pub(super) fn leaving_out(
+    characters: &str,
+    first: PreTokenizerWrapper,
+) -> tokenizers::Result<PreTokenizerWrapper> {
+    if characters.is_empty() {
+        return Ok(first);
+    }
+    let class: String = characters
+        .chars()
+        .map(|c| format!("\\x{{{:X}}}", u32::from(c)))
+        .collect();
+    let pattern = SplitPattern::Regex(format!("[{class}]"));
+    let cut = Split::new(pattern, SplitDelimiterBehavior::Removed, false)?;
+    Ok(Sequence::new(vec![first, cut.into()]).into())
+}
+
 fn by_regex(regex: &str) -> tokenizers::Result<PreTokenizerWrapper> {
     let pattern = SplitPattern::Regex(regex.to_owned());
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;

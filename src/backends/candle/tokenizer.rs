@@ -10,7 +10,7 @@ use tokenizers::{
 
 use super::{
     gguf::Gguf,
-    pre_tokenizer::{KNOWN, pre_tokenizer},
+    pre_tokenizer::{KNOWN, leaving_out, pre_tokenizer},
 };
 use crate::error::{Error, Result};
 
@@ -98,13 +98,16 @@ impl Tokenizer {
             ends.extend(id(gguf, key, tokens.len())?);
         }
 
+        let without_token: String = ('\0'..='\u{200}')
+            .filter(|c| byte_of(*c).is_some() && !vocab.contains_key(&c.to_string()))
+            .collect();
         let bpe = BPE::builder()
             .vocab_and_merges(vocab, merges(gguf)?)
             .ignore_merges(pre == "llama-bpe")
             .build();
         let encoder = bpe.and_then(|bpe| {
             let mut encoder = Encoder::new(bpe);
-            encoder.with_pre_tokenizer(Some(pre_tokenizer?));
+            encoder.with_pre_tokenizer(Some(leaving_out(&without_token, pre_tokenizer?)?));
             Ok(encoder)
         });
         Ok(Self {
