@@ -23,18 +23,23 @@ fn main() {
     divan::main();
 }
 
-fn free() -> Pipeline<impl InstructionGenerator, impl ResponseGenerator, impl PreferenceJudge> {
-    Pipeline::new(
-        induce_fn(|_| async { Ok(Instruction::new("What do you say to a beginner?")) }),
-        respond_fn(|_| async { Ok(Response::new("Keep at it.")) }),
-        judge_fn(|_, first: Response, _| async move {
-            Ok(if first.text().starts_with("Keep") {
-                Judgement::first()
-            } else {
-                Judgement::second()
-            })
-        }),
-    )
+fn induce() -> impl InstructionGenerator {
+    induce_fn(|_| async { Ok(Instruction::new("What do you say to a beginner?")) })
+}
+
+fn respond() -> impl ResponseGenerator {
+    respond_fn(|_| async { Ok(Response::new("Keep at it.")) })
+}
+
+/// Prefers the expert, so that every text becomes a pair.
+fn judge() -> impl PreferenceJudge {
+    judge_fn(|_, first: Response, _| async move {
+        Ok(if first.text().starts_with("Keep") {
+            Judgement::first()
+        } else {
+            Judgement::second()
+        })
+    })
 }
 
 fn texts() -> Vec<SourceText> {
@@ -64,21 +69,15 @@ where
 
 #[divan::bench]
 fn generic(bencher: Bencher<'_, '_>) {
-    run_free(bencher, &free());
+    run_free(bencher, &Pipeline::new(induce(), respond(), judge()));
 }
 
 #[divan::bench]
 fn boxed(bencher: Bencher<'_, '_>) {
-    let pipeline = Pipeline::new(
-        Box::new(induce_fn(|_| async {
-            Ok(Instruction::new("What do you say?"))
-        })) as Box<dyn InstructionGenerator>,
-        Box::new(respond_fn(|_| async { Ok(Response::new("Keep at it.")) }))
-            as Box<dyn ResponseGenerator>,
-        Box::new(judge_fn(|_, _, _| async { Ok(Judgement::first()) })) as Box<dyn PreferenceJudge>,
-    )
-    .with_upset(safer_instruct::Upset::Flip);
-    run_free(bencher, &pipeline);
+    run_free(
+        bencher,
+        &Pipeline::new(induce(), respond(), judge()).boxed(),
+    );
 }
 
 /// A clock that jumps to the next waker whenever all others wait.

@@ -61,7 +61,7 @@ fn run(options: &Options) -> Result<ExitCode> {
             says.say(&format!("passed over: {error}"));
         }
     })?;
-    let (memory, again) = recall(options, done, &mut texts)?;
+    let (memory, again) = recall(options, &writer, &mut texts)?;
     let pipeline = stages::pipeline(model, options, memory, progress.clone());
 
     let unreadable = Cell::new(None);
@@ -143,13 +143,14 @@ fn fetch(options: &Options) -> Result<FetchedModel> {
 ///
 /// Also says how many outcomes of the next text are there: a run may have been stopped between two draws. Its draws are
 /// made again, with the same results, and the first ones are not written again.
-fn recall(options: &Options, done: u64, texts: &mut Texts) -> Result<(Memory, usize)> {
+fn recall(options: &Options, writer: &RunWriter, texts: &mut Texts) -> Result<(Memory, usize)> {
+    let done = writer.done();
     let mut memory = Memory::default();
     for text in texts.take(usize::try_from(done / u64::from(options.draws)).unwrap_or(usize::MAX)) {
         memory.sources.assess_next(&text?);
     }
     if done > 0 {
-        for pair in read_pairs(options.output.join("pairs.jsonl.partial"))? {
+        for pair in read_pairs(writer.pairs_path())? {
             memory.pairs.assess_next(&pair?);
         }
     }

@@ -97,6 +97,13 @@ impl RunWriter {
         self.done
     }
 
+    /// The file that holds the pairs until [`finish`](Self::finish) gives it its final name. For a filter that must remember the
+    /// pairs of the part of a run that was done before.
+    #[must_use]
+    pub fn pairs_path(&self) -> PathBuf {
+        partial_name(&self.dir.join(PAIRS))
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn summary(&self) -> &Summary {

@@ -206,7 +206,9 @@ impl<'a> Download<'a> {
             };
             let piece = buffer.get(..count).unwrap_or_default();
             self.hash.update(piece);
+            // The file itself: the temporary one would name its path once more.
             self.file
+                .as_file_mut()
                 .write_all(piece)
                 .map_err(|error| Error::io(self.file.path(), error))?;
             self.bytes += count as u64;

@@ -37,6 +37,7 @@ use crate::{
 pub struct CandleModelBuilder {
     path: PathBuf,
     device: Device,
+    threads: Option<usize>,
     max_batch: usize,
     queue_len: usize,
     context: Option<usize>,
@@ -56,6 +57,7 @@ impl CandleModelBuilder {
         Self {
             path: path.to_owned(),
             device: Device::default(),
+            threads: None,
             max_batch: Self::DEFAULT_MAX_BATCH,
             queue_len: Self::DEFAULT_QUEUE_LEN,
             context: None,
@@ -68,6 +70,14 @@ impl CandleModelBuilder {
     #[must_use]
     pub fn with_device(mut self, device: Device) -> Self {
         self.device = device;
+        self
+    }
+
+    /// Sets how many threads compute on the CPU, at least 1. They are this model's own. By default one for each core, or
+    /// as many as the environment variable `RAYON_NUM_THREADS` says. The results do not depend on it.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
         self
     }
 
@@ -131,7 +141,7 @@ impl CandleModelBuilder {
             None => gguf::sha256(&self.path)?,
         };
         let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
-        let worker = Worker::start(&name, self.queue_len, move |inbox| {
+        let worker = Worker::start(&name, self.threads, self.queue_len, move |inbox| {
             Scheduler::new(graph, shared, max_batch).run(inbox);
         })?;
         let id = Arc::new(ModelId::new(name).with_hash(hash));
@@ -156,6 +166,7 @@ impl fmt::Debug for CandleModelBuilder {
         f.debug_struct("CandleModelBuilder")
             .field("path", &self.path)
             .field("device", &self.device)
+            .field("threads", &self.threads)
             .field("max_batch", &self.max_batch)
             .field("queue_len", &self.queue_len)
             .field("context", &self.context)

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 /// Where a model runs. By default on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The CPU, on as many threads as the environment variable `RAYON_NUM_THREADS` says; by default on all cores.
+    /// The CPU.
     #[default]
     Cpu,
     /// The CUDA device of this number; needs the feature `cuda`.

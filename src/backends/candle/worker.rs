@@ -1,17 +1,15 @@
-//! The thread that owns the model, and the queue before it.
+//! The threads that own the model, and the queue before them.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::sync::{Arc, mpsc};
 
 use async_lock::Semaphore;
 use futures::channel::oneshot;
+use rayon::ThreadPoolBuilder;
 
 use super::job::{Job, Queued};
 use crate::error::{Error, Result};
 
-/// The callers' end of a worker. The thread ends when this is dropped.
+/// The callers' end of a worker. Its threads end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     name: String,
@@ -20,23 +18,29 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, which does `work` on what comes in. At most `queue_len` jobs wait for it; callers beyond that wait in their futures.
+    /// Starts `threads` threads, or one for each core; one of them does `work` on what comes in, and the others help it. At most
+    /// `queue_len` jobs wait for it; callers beyond that wait in their futures.
     ///
     /// # Errors
-    /// Fails if the system has no thread to give.
+    /// Fails if the system has no threads to give.
     pub(super) fn start(
         name: &str,
+        threads: Option<usize>,
         queue_len: usize,
         work: impl FnOnce(&mpsc::Receiver<Queued>) + Send + 'static,
     ) -> Result<Self> {
         let (queue, inbox) = mpsc::channel();
-        // A panic in the work drops the inbox and all replies, so that every caller hears of it.
-        thread::Builder::new()
-            .name("safer-instruct-model".to_owned())
-            .spawn(move || work(&inbox))
+        // The work is done within the pool: a thread outside would sleep and be woken for every product.
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads.map_or(0, |threads| threads.max(1)))
+            .thread_name(|number| format!("safer-instruct-model-{number}"))
+            // A panic in the work drops the inbox and all replies, so that every caller hears of it.
+            .panic_handler(drop)
+            .build()
             .map_err(|error| {
-                Error::model(name, format!("its thread cannot be started: {error}"))
+                Error::model(name, format!("its threads cannot be started: {error}"))
             })?;
+        pool.spawn(move || work(&inbox));
         Ok(Self {
             name: name.to_owned(),
             places: Arc::new(Semaphore::new(queue_len.max(1))),
