@@ -16,7 +16,10 @@ use safer_instruct::{
     ResponseGenerator, SourceText, induce_fn, judge_fn, respond_fn,
 };
 
-const TEXTS: usize = 10_000;
+/// Texts of one sample: few enough to stay in the cache, as they do where texts are read one by one.
+const TEXTS: usize = 1_000;
+/// Texts whose virtual time is taken.
+const TIMED: usize = 100_000;
 
 fn main() {
     makespans();
@@ -42,8 +45,8 @@ fn judge() -> impl PreferenceJudge {
     })
 }
 
-fn texts() -> Vec<SourceText> {
-    (0..TEXTS)
+fn texts(count: usize) -> Vec<SourceText> {
+    (0..count)
         .map(|n| SourceText::new(n.to_string(), "You will never learn it."))
         .collect()
 }
@@ -56,7 +59,7 @@ where
 {
     bencher
         .counter(ItemsCount::new(TEXTS))
-        .with_inputs(texts)
+        .with_inputs(|| texts(TEXTS))
         .bench_local_values(|texts| {
             block_on(
                 pipeline
@@ -151,7 +154,7 @@ fn slow(
     )
 }
 
-/// Prints how long 10,000 texts take in input order, in any order, and with `buffered` of the futures crate.
+/// Prints how long 100,000 texts take in input order, in any order, and with `buffered` of the futures crate.
 fn makespans() {
     let latencies: [(&str, Latency); 3] = [
         ("exponential", |u| -1000.0 * (1.0 - u).ln()),
@@ -166,17 +169,17 @@ fn makespans() {
         let ordered = {
             let clock = Clock::default();
             let pipeline = slow(&clock, latency);
-            clock.makespan(pipeline.run(stream::iter(texts())))
+            clock.makespan(pipeline.run(stream::iter(texts(TIMED))))
         };
         let unordered = {
             let clock = Clock::default();
             let pipeline = slow(&clock, latency);
-            clock.makespan(pipeline.run_unordered(stream::iter(texts())))
+            clock.makespan(pipeline.run_unordered(stream::iter(texts(TIMED))))
         };
         let buffered = {
             let clock = Clock::default();
             let pipeline = slow(&clock, latency);
-            let jobs = stream::iter(texts()).map(|text| pipeline.process(text));
+            let jobs = stream::iter(texts(TIMED)).map(|text| pipeline.process(text));
             clock.makespan(jobs.buffered(pipeline.concurrency()))
         };
         let ratio = |ticks: u64| ticks as f64 / unordered as f64;

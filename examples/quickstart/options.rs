@@ -56,7 +56,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// How instructions are induced
-    #[arg(long, value_enum, default_value_t = Form::BestOf)]
+    #[arg(long, value_enum, default_value_t = Form::Reversed)]
     pub(crate) form: Form,
     /// Independent tries at each text
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -83,7 +83,7 @@ pub(crate) enum Form {
     Reversed,
     /// By request and example, for instruct models
     Chat,
-    /// The paper's template several times; the instruction that makes the text likeliest wins
+    /// The paper's template several times; the instruction that makes the text likeliest wins. Better, and slower
     BestOf,
 }
 

@@ -19,6 +19,8 @@ use pin_project_lite::pin_project;
 /// latencies, the more room it takes not to stall: `benches/pipeline.rs` prints the makespans of ordered, unordered and
 /// `buffered` under three distributions. A waiting result is a few kilobytes of text.
 const WINDOW: usize = 64;
+/// The smallest such number: with few at once, one very slow future would else hold up all others. Tens of megabytes at most.
+const SMALLEST_WINDOW: usize = 8_192;
 
 /// Runs the futures of `stream`, at most `concurrency` at once, and gives their results in the order of the stream.
 pub(super) fn ordered<S>(stream: S, concurrency: usize) -> Ordered<S>
@@ -32,7 +34,7 @@ where
         running: FuturesUnordered::new(),
         finished: VecDeque::new(),
         concurrency,
-        window: concurrency.saturating_mul(WINDOW),
+        window: concurrency.saturating_mul(WINDOW).max(SMALLEST_WINDOW),
         begun: 0,
         given: 0,
     }
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn no_more_are_begun_than_the_window_holds() {
         let begun = Rc::new(Cell::new(0));
-        let futures = stream::iter(0..1_000).map(|number| {
+        let futures = stream::iter(0..10_000).map(|number| {
             begun.set(begun.get() + 1);
             async move {
                 if number == 0 {
@@ -168,10 +170,10 @@ mod tests {
         });
         let mut results = ordered(futures, 3);
         let mut context = Context::from_waker(std::task::Waker::noop());
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             assert!(results.poll_next_unpin(&mut context).is_pending());
         }
-        assert_eq!(begun.get(), 3 * WINDOW);
+        assert_eq!(begun.get(), SMALLEST_WINDOW);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The algorithm for one source text.
 
-use futures::future::{OptionFuture, join};
+use futures::future::join;
 use tracing::Instrument;
 
 use super::{Event, Pipeline, Upset};
@@ -9,7 +9,7 @@ use crate::{
     outcome::{Decision, Draft, Outcome, Reason, Stage},
     record::{
         Candidate, Induced, Judged, Lineage, Origin, PreferencePair, Provenance, Response, Side,
-        SourceText, Usage, Verdict,
+        SourceText, Subject, Usage, Verdict,
     },
     stage::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
@@ -36,7 +36,7 @@ where
         let span = tracing::debug_span!("process", id = lineage.source_id(), draw = lineage.draw());
         self.tell(&Event::Started { lineage: &lineage });
         match self.make_pair(source, &lineage).instrument(span).await {
-            Ok(pair) => Outcome::Kept(Box::new(pair)),
+            Ok(pair) => Outcome::Kept(pair),
             Err(outcome) => outcome,
         }
     }
@@ -45,9 +45,11 @@ where
         &self,
         source: SourceText,
         lineage: &Lineage,
-    ) -> Result<PreferencePair, Outcome> {
+    ) -> Result<Box<PreferencePair>, Outcome> {
         // 1. The source text.
-        let source = sift(Stage::Source, &self.rest.source_filters, source).await?;
+        if let Err(refusal) = assess(&self.rest.source_filters, &source).await {
+            return Err(refusal.of(Stage::Source, source));
+        }
 
         // 2. The instruction that it could be an answer to.
         let instruction = match self.induce.induce(&source).await {
@@ -59,24 +61,27 @@ where
             source,
             instruction,
         };
-        let induced = sift(Stage::Induce, &self.rest.instruction_filters, induced).await?;
+        if let Err(refusal) = assess(&self.rest.instruction_filters, &induced).await {
+            return Err(refusal.of(Stage::Induce, induced));
+        }
 
         // 3. The expert's response, and the counterpart's.
-        let (response, counterpart) = join(
-            self.respond.respond(&induced.instruction),
-            OptionFuture::from(
-                self.rest
-                    .counterpart
-                    .as_ref()
-                    .map(|other| other.respond(&induced.instruction)),
-            ),
-        )
-        .await;
-        let (response, counterpart) = match (response, counterpart.transpose()) {
-            (Ok(response), Ok(counterpart)) => (response, counterpart),
-            (Err(error), _) | (_, Err(error)) => {
-                return Err(failed(Stage::Respond, error, induced));
+        let made = match &self.rest.counterpart {
+            None => self
+                .respond
+                .respond(&induced.instruction)
+                .await
+                .map(|response| (response, None)),
+            Some(other) => {
+                let response = self.respond.respond(&induced.instruction);
+                let (response, counterpart) =
+                    join(response, other.respond(&induced.instruction)).await;
+                response.and_then(|response| Ok((response, Some(counterpart?))))
             }
+        };
+        let (response, counterpart) = match made {
+            Ok(made) => made,
+            Err(error) => return Err(failed(Stage::Respond, error, induced)),
         };
         self.done(lineage, Stage::Respond, response.origin());
         let Induced {
@@ -89,7 +94,9 @@ where
             response: response.with_lineage(lineage.clone()),
             counterpart: counterpart.map(|other| other.with_lineage(lineage.clone())),
         };
-        let candidate = sift(Stage::Respond, &self.rest.response_filters, candidate).await?;
+        if let Err(refusal) = assess(&self.rest.response_filters, &candidate).await {
+            return Err(refusal.of(Stage::Respond, candidate));
+        }
         if candidate.other_text().trim().is_empty() {
             return Err(dropped(Stage::Respond, Reason::new("empty"), candidate));
         }
@@ -149,8 +156,11 @@ where
             flipped: judgement.flipped(),
             origin: judgement.into_origin(),
         };
-        let pair = assemble(candidate, judged, expert_wins);
-        sift(Stage::Pair, &self.rest.pair_filters, pair).await
+        let pair = Box::new(assemble(candidate, judged, expert_wins));
+        match assess(&self.rest.pair_filters, &*pair).await {
+            Ok(()) => Ok(pair),
+            Err(refusal) => Err(refusal.of(Stage::Pair, *pair)),
+        }
     }
 
     fn done(&self, lineage: &Lineage, stage: Stage, origin: Option<&Origin>) {
@@ -206,22 +216,39 @@ fn assemble(candidate: Candidate, judgement: Judged, expert_wins: bool) -> Prefe
     }
 }
 
-/// Asks the filters one after the other; the first that drops or fails ends it. A blank text is dropped before them all.
-async fn sift<T>(stage: Stage, filters: &[Box<dyn Filter<T>>], item: T) -> Result<T, Outcome>
-where
-    T: crate::record::Subject + Into<Draft> + Sync,
-{
-    if item.subject().trim().is_empty() {
-        return Err(dropped(stage, Reason::new("empty"), item));
-    }
-    for filter in filters {
-        match filter.assess(&item).await {
-            Ok(Decision::Keep) => {}
-            Ok(Decision::Drop(reason)) => return Err(dropped(stage, reason, item)),
-            Err(error) => return Err(failed(stage, error, item)),
+/// Why a filter did not let an item through.
+enum Refusal {
+    Drop(Reason),
+    Fail(Error),
+}
+
+impl Refusal {
+    fn of(self, stage: Stage, item: impl Into<Draft>) -> Outcome {
+        match self {
+            Self::Drop(reason) => dropped(stage, reason, item),
+            Self::Fail(error) => failed(stage, error, item),
         }
     }
-    Ok(item)
+}
+
+/// Asks the filters one after the other; the first that drops or fails ends it. A blank text is dropped before them all.
+///
+/// It looks at the item where it lies: what goes into a future and comes out again is copied each time.
+async fn assess<T: Subject + Sync>(
+    filters: &[Box<dyn Filter<T>>],
+    item: &T,
+) -> Result<(), Refusal> {
+    if item.subject().trim().is_empty() {
+        return Err(Refusal::Drop(Reason::new("empty")));
+    }
+    for filter in filters {
+        match filter.assess(item).await {
+            Ok(Decision::Keep) => {}
+            Ok(Decision::Drop(reason)) => return Err(Refusal::Drop(reason)),
+            Err(error) => return Err(Refusal::Fail(error)),
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn dropped(stage: Stage, reason: Reason, item: impl Into<Draft>) -> Outcome {

@@ -21,8 +21,8 @@ where
 {
     /// Works on a stream of source texts. Exactly one [`Outcome`] comes out for each draw at each text, in input order.
     ///
-    /// At most [`concurrency`](Self::with_concurrency) draws are worked on at once, and at most 64 times as many are begun
-    /// and not yet given out, so that a slow text does not hold up the others and memory does not grow with the input.
+    /// At most [`concurrency`](Self::with_concurrency) draws are worked on at once, and at most 64 times as many, or
+    /// 8,192, are begun and not yet given out, so that a slow text does not hold up the others and memory does not grow with the input.
     /// Dropping the stream cancels what is being worked on.
     pub fn run<'a, S>(&'a self, sources: S) -> impl Stream<Item = Outcome> + 'a
     where
@@ -63,7 +63,8 @@ where
                 };
                 let text = text?.with_lineage(lineage.clone().with_draw(draw));
                 Some(match &decision {
-                    Decision::Keep => Either::Left(self.work_on(text)),
+                    // Boxed, because it is moved from hand to hand until it runs.
+                    Decision::Keep => Either::Left(Box::pin(self.work_on(text))),
                     Decision::Drop(reason) => {
                         Either::Right(ready(dropped(Stage::Source, reason.clone(), text)))
                     }

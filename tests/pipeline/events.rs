@@ -1,11 +1,8 @@
-//! What the outside sees: events, spans, cancellation, and the forms in which stages may come.
+//! What the outside sees: events, cancellation, and the forms in which stages may come.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures::{FutureExt, StreamExt, future::pending, stream};
@@ -13,7 +10,6 @@ use safer_instruct::{
     Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge, ResponseGenerator,
     SourceText, Usage, filters::Distinct, induce_fn,
 };
-use tracing::{Metadata, Subscriber, field, span};
 
 use super::{EXPERT, fate, induce, one, prefers, respond, run, text};
 
@@ -97,62 +93,4 @@ fn stages_come_in_any_form() {
     let erased: &dyn InstructionGenerator = &by_reference;
     let erased = Pipeline::new(erased, respond(), prefers(EXPERT));
     assert_eq!(fate(&one(&erased, text("a"))), "kept");
-}
-
-/// Writes down all fields of all spans and events.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<String>>);
-
-impl field::Visit for Recorder {
-    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
-        self.0
-            .lock()
-            .unwrap()
-            .push_str(&format!("{field}={value:?}\n"));
-    }
-}
-
-impl Subscriber for Recorder {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        attributes.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-#[test]
-fn no_span_or_event_holds_a_text() {
-    let recorder = Recorder::default();
-    tracing::subscriber::with_default(recorder.clone(), || {
-        for judge in [EXPERT, "never learn", "nobody says this"] {
-            run(
-                &Pipeline::new(induce(), respond(), prefers(judge)),
-                vec![text("id-1"), SourceText::new("id-2", "")],
-            );
-        }
-    });
-    let log = recorder.0.lock().unwrap();
-    for known in ["id-1", "id-2", "upset", "tie", "empty"] {
-        assert!(log.contains(known), "{known} is missing in {log}");
-    }
-    for text in ["never learn", "What about", "Keep at it"] {
-        assert!(!log.contains(text), "{text} is in {log}");
-    }
 }

@@ -1,0 +1,89 @@
+//! What the pipeline says through `tracing`.
+//!
+//! One test in a process of its own: whether anybody listens to an event is settled for the whole process when the first thread
+//! meets it.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use futures::{StreamExt, executor::block_on, stream};
+use safer_instruct::{
+    Instruction, Judgement, Pipeline, Response, SourceText, induce_fn, judge_fn, respond_fn,
+};
+use tracing::{Metadata, Subscriber, field, span};
+
+const EXPERT: &str = "Keep at it. The first weeks are the hardest.";
+
+/// Writes down all fields of all spans and events.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<String>>);
+
+impl field::Visit for Recorder {
+    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+        self.0
+            .lock()
+            .unwrap()
+            .push_str(&format!("{field}={value:?}\n"));
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        attributes.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn no_span_or_event_holds_a_text() {
+    let recorder = Recorder::default();
+    tracing::subscriber::set_global_default(recorder.clone()).unwrap();
+    for better in [EXPERT, "never learn", "nobody says this"] {
+        let pipeline = Pipeline::new(
+            induce_fn(|_| async { Ok(Instruction::new("What about it?")) }),
+            respond_fn(|_| async { Ok(Response::new(EXPERT)) }),
+            judge_fn(move |_, first: Response, second: Response| async move {
+                let holds = |response: &Response| response.text().contains(better);
+                Ok(match (holds(&first), holds(&second)) {
+                    (true, false) => Judgement::first(),
+                    (false, true) => Judgement::second(),
+                    _ => Judgement::tie(),
+                })
+            }),
+        );
+        let texts = [
+            SourceText::new("id-1", "You will never learn it."),
+            SourceText::new("id-2", ""),
+        ];
+        let outcomes = block_on(pipeline.run(stream::iter(texts)).collect::<Vec<_>>());
+        assert_eq!(outcomes.len(), 2);
+    }
+    let log = recorder.0.lock().unwrap();
+    for known in ["id-1", "id-2", "upset", "tie", "empty"] {
+        assert!(log.contains(known), "{known} is missing in {log}");
+    }
+    for text in ["never learn", "What about", "Keep at it"] {
+        assert!(!log.contains(text), "{text} is in {log}");
+    }
+}
