@@ -77,7 +77,7 @@ pub(crate) fn read_share_gpt(path: &Path) -> Result<Vec<Pair>> {
     let read = deserializer.deserialize_seq(OneByOne(&mut conversations));
     // The file is cut off in the middle of a conversation; those before it count.
     if let Err(error) = read
-        && !(error.is_eof() && !conversations.is_empty())
+        && (!error.is_eof() || conversations.is_empty())
     {
         return Err(Error::Other(format!("{}: {error}", path.display()).into()));
     }
