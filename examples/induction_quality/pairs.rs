@@ -1,15 +1,10 @@
 //! Pairs of an instruction and its response.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::{collections::HashSet, fmt, fs::File, io::BufReader, path::Path};
 
 use safer_instruct::{
     Error, Lineage, Result, SourceText,
+    dataset::{Columns, Reader},
     hub::{Location, ModelSource, WheelFile},
 };
 use serde::{
@@ -18,7 +13,6 @@ use serde::{
 };
 
 /// A response and the instruction that it answers.
-#[derive(Clone, Deserialize)]
 pub(crate) struct Pair {
     pub(crate) instruction: String,
     pub(crate) response: String,
@@ -44,16 +38,17 @@ impl Pair {
     }
 }
 
-/// Pairs of JSONL with `instruction` and `response`.
+/// Pairs of a file with the columns `instruction` and `response`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Pair>> {
-    let lines = BufReader::new(open(path)?).lines();
-    lines
-        .zip(1..)
-        .map(|(line, number)| {
-            let line = line.map_err(|error| Error::io(path, error))?;
-            serde_json::from_str(&line).map_err(|error| {
-                // serde_json's own message does not quote the text.
-                Error::Other(format!("{}, line {number}: {error}", path.display()).into())
+    let columns = Columns::new("response").with_id("instruction");
+    Reader::builder()
+        .with_columns(columns)
+        .open(path)?
+        .map(|source| {
+            let source = source?;
+            Ok(Pair {
+                instruction: source.id().to_owned(),
+                response: source.text().to_owned(),
             })
         })
         .collect()
@@ -72,7 +67,8 @@ pub(crate) fn share_gpt() -> ModelSource {
 
 /// The first turns of the conversations, as far as they are single instructions with a response that can be read alone.
 pub(crate) fn read_share_gpt(path: &Path) -> Result<Vec<Pair>> {
-    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(open(path)?));
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(file));
     let mut conversations = Vec::new();
     let read = deserializer.deserialize_seq(OneByOne(&mut conversations));
     // The file is cut off in the middle of a conversation; those before it count.
@@ -97,10 +93,6 @@ pub(crate) fn held_out(mut pairs: Vec<Pair>, count: usize, seed: u64) -> Vec<Pai
     });
     pairs.truncate(count);
     pairs
-}
-
-fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| Error::io(path, error))
 }
 
 #[derive(Deserialize)]
