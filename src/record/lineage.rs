@@ -1,6 +1,9 @@
 //! Where a value comes from, and the randomness that follows from it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -95,7 +98,9 @@ impl Lineage {
 impl Default for Lineage {
     /// A lineage without a source, for values made outside a pipeline.
     fn default() -> Self {
-        Self::new("", 0, 0)
+        // Every value begins with it, so the id is not allocated each time.
+        static NONE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+        Self::new(Arc::clone(&NONE), 0, 0)
     }
 }
 

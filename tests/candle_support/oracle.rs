@@ -87,12 +87,14 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let copy = scratch("model-f32.gguf");
+    let model = super::model_path();
+    let name = model.file_stem().expect("a model is a file");
+    let copy = scratch(&format!("{}-f32.gguf", name.display()));
     if !copy.exists() {
-        let part = scratch("model-f32.part");
+        let part = copy.with_extension("part");
         run(Command::new(&*PYTHON)
             .arg(script("to_f32.py"))
-            .args([super::model_path(), part.clone()]));
+            .args([&model, &part]));
         fs::rename(part, &copy).expect("the target folder can be written");
     }
     copy
