@@ -16,6 +16,7 @@ mod device;
 mod gguf;
 mod graph;
 mod job;
+mod kernels;
 mod linear;
 mod model;
 mod pre_tokenizer;

@@ -1,0 +1,502 @@
+//! Attention of the new tokens of one sequence over all its tokens, with keys and values in blocks.
+//!
+//! `softmax(q k^T / sqrt D) v` (Vaswani et al., arXiv 1706.03762, section 3.2.1), with `G` query heads for each key head (grouped
+//! queries, arXiv 2305.13245). Letters: `n` new tokens, `L` all tokens up to one, `H` query heads, `K` key and value heads,
+//! `G = H / K`, `D` head dimension.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{
+    exp,
+    rows::{Pairs, rotate},
+    vectorized,
+};
+
+/// Tokens of one block.
+pub(in super::super) const BLOCK: usize = 32;
+/// New tokens that are worked on together, so that a block of keys is read once for all of them.
+const TILE: usize = 8;
+/// Dimensions of a value that are summed together.
+const WIDTH: usize = 32;
+
+/// The sizes that attention needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Shape {
+    /// `H`
+    pub(in super::super) heads: usize,
+    /// `K`
+    pub(in super::super) kv_heads: usize,
+    /// `D`
+    pub(in super::super) head_dim: usize,
+    pub(in super::super) pairs: Pairs,
+}
+
+impl Shape {
+    /// `(H + 2 K) D`
+    fn qkv(&self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+
+    /// Values of the keys of one head in a block, and of its values.
+    fn side(&self) -> usize {
+        BLOCK * self.head_dim
+    }
+
+    /// Values of a layer in a block.
+    fn layer(&self) -> usize {
+        2 * self.kv_heads * self.side()
+    }
+}
+
+/// Keys and values of [`BLOCK`] tokens: `(layers, K, 2)` sides of `BLOCK D` values; the keys as `(D, BLOCK)`, so that neighbours
+/// are scored together, the values as `(BLOCK, D)`.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Block(Vec<f32>);
+
+impl Block {
+    pub(in super::super) fn new(shape: &Shape, layers: usize) -> Self {
+        Self(vec![0.0; layers * shape.layer()])
+    }
+
+    /// Bytes of one block.
+    pub(in super::super) fn bytes(shape: &Shape, layers: usize) -> usize {
+        4 * layers * shape.layer()
+    }
+}
+
+/// Cosines and sines of the angles of all positions, each `(positions, D / 2)`.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Angles<'a> {
+    pub(in super::super) cos: &'a [f32],
+    pub(in super::super) sin: &'a [f32],
+}
+
+impl<'a> Angles<'a> {
+    #[inline(always)]
+    fn at(&self, position: usize, head_dim: usize) -> (&'a [f32], &'a [f32]) {
+        let half = head_dim / 2;
+        let part = |table: &'a [f32]| {
+            table
+                .get(position * half..(position + 1) * half)
+                .unwrap_or_default()
+        };
+        (part(self.cos), part(self.sin))
+    }
+}
+
+/// Writes the keys and values of the new tokens of `qkv` `(n, (H + 2K) D)` behind the `past` tokens of a layer, the keys rotated.
+///
+/// The blocks must have room; a block that others hold too is copied first.
+pub(in super::super) fn append(
+    qkv: &[f32],
+    shape: &Shape,
+    layer: usize,
+    past: usize,
+    angles: Angles<'_>,
+    blocks: &mut [Arc<Block>],
+) {
+    let d = shape.head_dim;
+    let mut rotated = vec![0.0; d];
+    for (position, row) in (past..).zip(qkv.chunks_exact(shape.qkv())) {
+        let Some(block) = blocks.get_mut(position / BLOCK) else {
+            return;
+        };
+        let slot = position % BLOCK;
+        let block = &mut Arc::make_mut(block).0;
+        let sides = block
+            .chunks_exact_mut(2 * shape.side())
+            .skip(layer * shape.kv_heads);
+        let (_, keys_values) = row.split_at(shape.heads * d);
+        let (keys, values) = keys_values.split_at(shape.kv_heads * d);
+        for ((key, value), sides) in keys.chunks_exact(d).zip(values.chunks_exact(d)).zip(sides) {
+            let (key_side, value_side) = sides.split_at_mut(shape.side());
+            rotate(key, &mut rotated, angles.at(position, d), shape.pairs, 1.0);
+            for (to, x) in key_side.iter_mut().skip(slot).step_by(BLOCK).zip(&rotated) {
+                *to = *x;
+            }
+            if let Some(to) = value_side.get_mut(slot * d..(slot + 1) * d) {
+                to.copy_from_slice(value);
+            }
+        }
+    }
+}
+
+/// Attention of the new tokens of `qkv` `(n, (H + 2K) D)`, whose keys and values are in the blocks already, to `out` `(n, H D)`.
+pub(in super::super) fn attend(
+    qkv: &[f32],
+    shape: &Shape,
+    layer: usize,
+    past: usize,
+    angles: Angles<'_>,
+    blocks: &[Arc<Block>],
+    out: &mut [f32],
+) {
+    let width = shape.heads * shape.head_dim;
+    qkv.par_chunks(TILE * shape.qkv())
+        .zip(out.par_chunks_mut(TILE * width))
+        .enumerate()
+        .for_each(|(tile, (qkv, out))| {
+            let first = past + tile * TILE;
+            vectorized(|| attend_tile(qkv, shape, layer, first, angles, blocks, out));
+        });
+}
+
+#[inline(always)]
+fn attend_tile(
+    qkv: &[f32],
+    shape: &Shape,
+    layer: usize,
+    first: usize,
+    angles: Angles<'_>,
+    blocks: &[Arc<Block>],
+    out: &mut [f32],
+) {
+    let d = shape.head_dim;
+    let group = shape.heads / shape.kv_heads;
+    let tokens = qkv.len() / shape.qkv();
+    let len = (first + tokens).div_ceil(BLOCK) * BLOCK;
+    let scale = 1.0 / (d as f32).sqrt();
+
+    // (n, G) rows of each kv head, one after the other.
+    let rows = tokens * group;
+    let mut queries = vec![0.0; rows * d];
+    let mut scores = vec![0.0; rows * len];
+    let mut sums = vec![0.0; rows];
+    let mut results = vec![0.0; rows * d];
+    for kv_head in 0..shape.kv_heads {
+        let sides = blocks.iter().take(len / BLOCK).map(|block| {
+            let at = (layer * shape.kv_heads + kv_head) * 2 * shape.side();
+            let sides = block.0.get(at..at + 2 * shape.side());
+            sides.unwrap_or_default().split_at(shape.side())
+        });
+
+        // 1. The queries of the head, rotated and scaled.
+        let token_queries = qkv
+            .chunks_exact(shape.qkv())
+            .map(|row| row.chunks_exact(d).skip(kv_head * group).take(group));
+        for (position, (heads, to)) in
+            (first..).zip(token_queries.zip(queries.chunks_exact_mut(group * d)))
+        {
+            for (head, to) in heads.zip(to.chunks_exact_mut(d)) {
+                rotate(head, to, angles.at(position, d), shape.pairs, scale);
+            }
+        }
+
+        // 2. Scores of all tokens, a block of keys at a time: (n G, L)
+        for (at, (keys, _)) in sides.clone().enumerate() {
+            let (keys, _) = keys.as_chunks::<BLOCK>();
+            let mut queries = queries.as_slice();
+            let mut scores = scores.as_mut_slice();
+            macro_rules! score {
+                ($($height:literal)+) => {$(
+                    while let Some((q, rest)) = queries.split_at_checked($height * d) {
+                        if q.is_empty() { break; }
+                        let (s, others) = scores.split_at_mut($height * len);
+                        score_block::<$height>(q, keys, s, len, at * BLOCK);
+                        (queries, scores) = (rest, others);
+                    }
+                )+};
+            }
+            score!(3 2 1);
+            let _ = (queries, scores);
+        }
+
+        // 3. Each row up to its own token.
+        for (row, (scores, sum)) in scores.chunks_exact_mut(len).zip(&mut sums).enumerate() {
+            *sum = exponentials(scores, first + row / group + 1);
+        }
+
+        // 4. Sums of the values: (n G, D)
+        results.fill(0.0);
+        for (at, (_, values)) in sides.enumerate() {
+            let mut scores = scores.as_slice();
+            let mut results = results.as_mut_slice();
+            macro_rules! sum {
+                ($($height:literal)+) => {$(
+                    while let Some((s, rest)) = scores.split_at_checked($height * len) {
+                        if s.is_empty() { break; }
+                        let (y, others) = results.split_at_mut($height * d);
+                        add_values::<$height>(s, len, at * BLOCK, values, y, d);
+                        (scores, results) = (rest, others);
+                    }
+                )+};
+            }
+            sum!(3 2 1);
+            let _ = (scores, results);
+        }
+        let to = out
+            .chunks_exact_mut(shape.heads * d)
+            .flat_map(|row| row.chunks_exact_mut(d).skip(kv_head * group).take(group));
+        for ((to, result), sum) in to.zip(results.chunks_exact(d)).zip(&sums) {
+            let inverse = 1.0 / sum;
+            for (to, x) in to.iter_mut().zip(result) {
+                *to = x * inverse;
+            }
+        }
+    }
+}
+
+/// Scores of `R` queries with the keys of a block, `(D, BLOCK)`, into the places `at..` of rows of `len`.
+#[inline(always)]
+fn score_block<const R: usize>(
+    queries: &[f32],
+    keys: &[[f32; BLOCK]],
+    scores: &mut [f32],
+    len: usize,
+    at: usize,
+) {
+    let mut sums = [[0f32; BLOCK]; R];
+    let d = keys.len();
+    let mut rows = [&[] as &[f32]; R];
+    for (row, query) in rows.iter_mut().zip(queries.chunks_exact(d)) {
+        *row = query;
+    }
+    for (index, key) in keys.iter().enumerate() {
+        for (sums, query) in sums.iter_mut().zip(&rows) {
+            let x = query.get(index).copied().unwrap_or_default();
+            for (sum, key) in sums.iter_mut().zip(key) {
+                *sum = x.mul_add(*key, *sum);
+            }
+        }
+    }
+    for (row, sums) in scores.chunks_exact_mut(len).zip(&sums) {
+        if let Some(to) = row.get_mut(at..at + BLOCK) {
+            to.copy_from_slice(sums);
+        }
+    }
+}
+
+/// Turns the first `seen` scores into `exp(score - largest)` and the others into 0; gives their sum.
+#[inline(always)]
+fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
+    for score in scores.iter_mut().skip(seen) {
+        *score = f32::NEG_INFINITY;
+    }
+    let (chunks, _) = scores.as_chunks_mut::<16>();
+    let mut largest = [f32::NEG_INFINITY; 16];
+    for chunk in chunks.iter() {
+        for (largest, x) in largest.iter_mut().zip(chunk) {
+            *largest = largest.max(*x);
+        }
+    }
+    let largest = largest.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    let mut sums = [0f32; 16];
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - largest);
+            *sum += *x;
+        }
+    }
+    sums.iter().sum()
+}
+
+/// Adds the values of a block, `(BLOCK, D)`, times the scores at `at..` of `R` rows of `len`, to `R` rows of results.
+#[inline(always)]
+fn add_values<const R: usize>(
+    scores: &[f32],
+    len: usize,
+    at: usize,
+    values: &[f32],
+    results: &mut [f32],
+    d: usize,
+) {
+    let mut weights = [[0f32; BLOCK]; R];
+    for (weights, row) in weights.iter_mut().zip(scores.chunks_exact(len)) {
+        if let Some(scores) = row.get(at..at + BLOCK) {
+            weights.copy_from_slice(scores);
+        }
+    }
+    let whole = d / WIDTH * WIDTH;
+    for part in (0..whole).step_by(WIDTH) {
+        let mut sums = [[0f32; WIDTH]; R];
+        for (sums, row) in sums.iter_mut().zip(results.chunks_exact(d)) {
+            if let Some(row) = row.get(part..part + WIDTH) {
+                sums.copy_from_slice(row);
+            }
+        }
+        for (token, value) in values.chunks_exact(d).enumerate() {
+            let Some(Ok(value)) = value.get(part..part + WIDTH).map(<&[f32; WIDTH]>::try_from)
+            else {
+                break;
+            };
+            for (sums, weights) in sums.iter_mut().zip(&weights) {
+                let weight = weights.get(token).copied().unwrap_or_default();
+                for (sum, x) in sums.iter_mut().zip(value) {
+                    *sum = weight.mul_add(*x, *sum);
+                }
+            }
+        }
+        for (sums, row) in sums.iter().zip(results.chunks_exact_mut(d)) {
+            if let Some(row) = row.get_mut(part..part + WIDTH) {
+                row.copy_from_slice(sums);
+            }
+        }
+    }
+    // Head dimensions that are no multiple of the width.
+    for (row, weights) in results.chunks_exact_mut(d).zip(&weights) {
+        for (value, weight) in values.chunks_exact(d).zip(weights) {
+            for (y, x) in row.iter_mut().zip(value).skip(whole) {
+                *y = weight.mul_add(*x, *y);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .take(count)
+        .collect()
+    }
+
+    fn angles(positions: usize, head_dim: usize) -> (Vec<f32>, Vec<f32>) {
+        (0..positions * head_dim / 2)
+            .map(|at| {
+                let (position, i) = (at / (head_dim / 2), at % (head_dim / 2));
+                let angle = position as f64 * 10_000f64.powf(-2.0 * i as f64 / head_dim as f64);
+                (angle.cos() as f32, angle.sin() as f32)
+            })
+            .unzip()
+    }
+
+    const LAYERS: usize = 2;
+
+    /// Runs the tokens of `qkv` in chunks of the given lengths.
+    fn run(shape: &Shape, qkv: &[f32], chunks: &[usize]) -> Vec<f32> {
+        let tokens: usize = chunks.iter().sum();
+        let (cos, sin) = angles(tokens, shape.head_dim);
+        let angles = Angles {
+            cos: &cos,
+            sin: &sin,
+        };
+        let mut blocks: Vec<_> = (0..tokens.div_ceil(BLOCK))
+            .map(|_| Arc::new(Block::new(shape, LAYERS)))
+            .collect();
+        let mut out = Vec::new();
+        let mut past = 0;
+        for n in chunks {
+            let qkv = &qkv[past * shape.qkv()..][..n * shape.qkv()];
+            append(qkv, shape, 1, past, angles, &mut blocks);
+            let mut part = vec![0.0; n * shape.heads * shape.head_dim];
+            attend(qkv, shape, 1, past, angles, &blocks, &mut part);
+            out.extend(part);
+            past += n;
+        }
+        out
+    }
+
+    /// The formula, in double precision.
+    fn plain(shape: &Shape, qkv: &[f32], tokens: usize) -> Vec<f64> {
+        let d = shape.head_dim;
+        let (cos, sin) = angles(tokens, d);
+        let head = |token: usize, head: usize, turn: bool| -> Vec<f64> {
+            let x = &qkv[token * shape.qkv() + head * d..][..d];
+            let mut y: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+            for i in 0..if turn { d / 2 } else { 0 } {
+                let (a, b) = match shape.pairs {
+                    Pairs::Neighbours => (2 * i, 2 * i + 1),
+                    Pairs::Halves => (i, i + d / 2),
+                };
+                let (c, s) = (cos[token * d / 2 + i], sin[token * d / 2 + i]);
+                let (x, z) = (f64::from(x[a]), f64::from(x[b]));
+                y[a] = x * f64::from(c) - z * f64::from(s);
+                y[b] = x * f64::from(s) + z * f64::from(c);
+            }
+            y
+        };
+        let mut out = Vec::new();
+        for token in 0..tokens {
+            for h in 0..shape.heads {
+                let kv = h / (shape.heads / shape.kv_heads);
+                let q = head(token, h, true);
+                let scores: Vec<f64> = (0..=token)
+                    .map(|past| {
+                        let k = head(past, shape.heads + kv, true);
+                        let dot: f64 = q.iter().zip(&k).map(|(a, b)| a * b).sum();
+                        (dot / (d as f64).sqrt()).exp()
+                    })
+                    .collect();
+                let sum: f64 = scores.iter().sum();
+                let mut y = vec![0.0; d];
+                for (past, score) in scores.iter().enumerate() {
+                    let v = head(past, shape.heads + shape.kv_heads + kv, false);
+                    for (y, v) in y.iter_mut().zip(v) {
+                        *y += score / sum * v;
+                    }
+                }
+                out.extend(y);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn it_is_the_formula_whatever_the_chunks() {
+        for (heads, kv_heads, head_dim, pairs) in [
+            (9, 3, 64, Pairs::Neighbours),
+            (12, 2, 128, Pairs::Halves),
+            (4, 4, 80, Pairs::Halves),
+            (2, 1, 6, Pairs::Neighbours),
+        ] {
+            let shape = Shape {
+                heads,
+                kv_heads,
+                head_dim,
+                pairs,
+            };
+            let tokens = 75;
+            let qkv = values(tokens * shape.qkv(), 1);
+            let whole = run(&shape, &qkv, &[tokens]);
+            for (ours, right) in whole.iter().zip(plain(&shape, &qkv, tokens)) {
+                assert!((f64::from(*ours) - right).abs() < 1e-5, "{ours} {right}");
+            }
+            for chunks in [vec![1; tokens], vec![31, 1, 1, 31, 11], vec![70, 5]] {
+                assert!(run(&shape, &qkv, &chunks) == whole, "{shape:?} {chunks:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_block_is_copied_before_it_is_written() {
+        let shape = Shape {
+            heads: 1,
+            kv_heads: 1,
+            head_dim: 2,
+            pairs: Pairs::Halves,
+        };
+        let (cos, sin) = angles(4, 2);
+        let angles = Angles {
+            cos: &cos,
+            sin: &sin,
+        };
+        let mut one = vec![Arc::new(Block::new(&shape, 1))];
+        append(
+            &[0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
+            &shape,
+            0,
+            0,
+            angles,
+            &mut one,
+        );
+        let mut other = one.clone();
+        append(
+            &[0.0, 0.0, 9.0, 9.0, 9.0, 9.0],
+            &shape,
+            0,
+            1,
+            angles,
+            &mut other,
+        );
+        assert_eq!(one[0].0[shape.side()..][..4], [3.0, 4.0, 0.0, 0.0]);
+        assert_eq!(other[0].0[shape.side()..][..4], [3.0, 4.0, 9.0, 9.0]);
+    }
+}

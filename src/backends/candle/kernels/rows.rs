@@ -1,0 +1,167 @@
+//! Small operations on rows: RMS norm, SwiGLU, rotary embedding.
+
+use super::{exp, vectorized};
+use rayon::prelude::*;
+
+/// Elements below which a hand-over to other threads costs more than it gains.
+const WORTH_SHARING: usize = 1 << 16;
+
+/// Calls `work` on matching rows of input and output, on several threads if that pays.
+fn each_row(
+    input: &[f32],
+    in_width: usize,
+    output: &mut [f32],
+    out_width: usize,
+    work: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let rows_each = if input.len() < WORTH_SHARING {
+        input.len() / in_width.max(1)
+    } else {
+        (WORTH_SHARING / 4 / in_width.max(1)).max(1)
+    }
+    .max(1);
+    let run = |input: &[f32], output: &mut [f32]| {
+        for (x, y) in input
+            .chunks_exact(in_width)
+            .zip(output.chunks_exact_mut(out_width))
+        {
+            work(x, y);
+        }
+    };
+    if input.len() < WORTH_SHARING {
+        run(input, output);
+    } else {
+        input
+            .par_chunks(rows_each * in_width)
+            .zip(output.par_chunks_mut(rows_each * out_width))
+            .for_each(|(x, y)| run(x, y));
+    }
+}
+
+/// `x / sqrt(mean(x^2) + eps) * gain` for each row of `width` (Zhang and Sennrich, arXiv 1910.07467); no gain counts as 1.
+pub(in super::super) fn rms_norm(
+    x: &[f32],
+    width: usize,
+    gain: Option<&[f32]>,
+    eps: f32,
+) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    each_row(x, width, &mut out, width, |x, y| {
+        vectorized(|| {
+            let scale = 1.0 / (sum_of_squares(x) / width as f32 + eps).sqrt();
+            match gain {
+                None => {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        *y = x * scale;
+                    }
+                }
+                Some(gain) => {
+                    for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                        *y = x * scale * gain;
+                    }
+                }
+            }
+        });
+    });
+    out
+}
+
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut lanes = [0f32; 16];
+    let (chunks, rest) = x.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = x.mul_add(*x, *lane);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = x.mul_add(*x, *lane);
+    }
+    lanes.iter().sum()
+}
+
+/// `silu(gate) * up` for rows of `gate` and `up`, `width` each (Shazeer, arXiv 2002.05202).
+pub(in super::super) fn swiglu(gate_up: &[f32], width: usize) -> Vec<f32> {
+    let mut out = vec![0.0; gate_up.len() / 2];
+    each_row(gate_up, 2 * width, &mut out, width, |x, y| {
+        vectorized(|| {
+            let (gate, up) = x.split_at(width);
+            for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+                *y = gate / (1.0 + exp(-gate)) * up;
+            }
+        });
+    });
+    out
+}
+
+/// Which dimensions of a head a rotation pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Pairs {
+    /// (0, 1), (2, 3), …
+    Neighbours,
+    /// (0, d/2), (1, d/2 + 1), …
+    Halves,
+}
+
+/// Rotates one head by the angles whose cosines and sines are given, times `scale`
+/// (RoFormer, arXiv 2104.09864, section 3.4.2).
+#[inline(always)]
+pub(super) fn rotate(
+    head: &[f32],
+    out: &mut [f32],
+    (cos, sin): (&[f32], &[f32]),
+    pairs: Pairs,
+    scale: f32,
+) {
+    match pairs {
+        Pairs::Halves => {
+            let (a, b) = head.split_at(head.len() / 2);
+            let (y, z) = out.split_at_mut(head.len() / 2);
+            for (((((y, z), a), b), cos), sin) in
+                y.iter_mut().zip(z).zip(a).zip(b).zip(cos).zip(sin)
+            {
+                *y = (a * cos - b * sin) * scale;
+                *z = (a * sin + b * cos) * scale;
+            }
+        }
+        Pairs::Neighbours => {
+            let (pairs, _) = head.as_chunks::<2>();
+            let (outs, _) = out.as_chunks_mut::<2>();
+            for (((out, [a, b]), cos), sin) in outs.iter_mut().zip(pairs).zip(cos).zip(sin) {
+                *out = [(a * cos - b * sin) * scale, (a * sin + b * cos) * scale];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_and_gates_are_the_formulas() {
+        let x: Vec<f32> = (0..200_000).map(|n| (n as f32 * 0.7).sin() * 3.0).collect();
+        let width = 40;
+        let gain: Vec<f32> = (0..width).map(|n| 1.0 + n as f32).collect();
+        let normed = rms_norm(&x, width, Some(&gain), 1e-5);
+        let gated = swiglu(&x, width);
+        for row in [0, 1, 777, 2499] {
+            let x = &x[row * 2 * width..][..2 * width];
+            let (a, b) = x.split_at(width);
+            let mean = a.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / width as f64;
+            for at in 0..width {
+                let norm = f64::from(a[at]) / (mean + 1e-5).sqrt() * f64::from(gain[at]);
+                assert!((f64::from(normed[row * 2 * width + at]) - norm).abs() < 1e-4);
+                let gate = f64::from(a[at]);
+                let swiglu = gate / (1.0 + (-gate).exp()) * f64::from(b[at]);
+                assert!((f64::from(gated[row * width + at]) - swiglu).abs() < 1e-5);
+            }
+        }
+        assert_eq!(
+            rms_norm(&x[..width], width, Some(&gain), 1e-5),
+            normed[..width],
+            "a row alone"
+        );
+    }
+}

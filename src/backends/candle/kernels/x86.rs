@@ -1,0 +1,183 @@
+//! The integer products on x86-64.
+//!
+//! The only place, beside the output columns of [`int8`](super::int8), with unsafe code: loads through pointers whose
+//! bounds the callers' slices give, and calls of functions that need an instruction set which the type proves.
+#![allow(unsafe_code)]
+
+use std::{arch::x86_64::*, ops::Range};
+
+use super::int8::{Columns, Int8Matrix, PANEL, QUAD, Rows};
+
+/// Bytes of one quad of inputs in a panel.
+const STEP: usize = PANEL * QUAD;
+
+/// Proof that this machine has AVX-512 (F, BW) with VNNI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vnni(());
+
+/// Proof that this machine has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Avx2(());
+
+impl Vnni {
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni"))
+        .then_some(Self(()))
+    }
+
+    pub(super) fn multiply(
+        self,
+        matrix: &Int8Matrix,
+        rows: &Rows,
+        range: Range<usize>,
+        columns: &Columns,
+    ) {
+        // SAFETY: `self` proves the instruction set.
+        unsafe { vnni_panels(matrix, rows, range, columns) }
+    }
+}
+
+impl Avx2 {
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    pub(super) fn multiply(
+        self,
+        matrix: &Int8Matrix,
+        rows: &Rows,
+        range: Range<usize>,
+        columns: &Columns,
+    ) {
+        // SAFETY: `self` proves the instruction set.
+        unsafe { avx2_panels(matrix, rows, range, columns) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn vnni_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
+    let stride = rows.stride;
+    for (first, panel, scales) in matrix.panels(range) {
+        let mut values = rows.narrow.as_slice();
+        let mut row = 0;
+        macro_rules! tiles {
+            ($($height:literal)+) => {$(
+                while let Some((tile, rest)) = values.split_at_checked($height * stride) {
+                    let sums = vnni_tile::<$height>(tile, stride, panel);
+                    for sums in &sums {
+                        matrix.finish(rows, row, (first, scales), sums, columns);
+                        row += 1;
+                    }
+                    values = rest;
+                    if values.is_empty() {
+                        break;
+                    }
+                }
+            )+};
+        }
+        tiles!(8 4 2 1);
+    }
+}
+
+/// The sums of `R` rows of `stride` inputs with one panel.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn vnni_tile<const R: usize>(rows: &[i8], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {
+    assert!(rows.len() >= R * stride && panel.len() >= stride * PANEL && stride % QUAD == 0);
+    let mut sums = [[_mm512_setzero_si512(); 2]; R];
+    for quad in 0..stride / QUAD {
+        // SAFETY: a step is 128 bytes and the panel has one for each quad; a row has 4 bytes for each quad.
+        unsafe {
+            let weights = panel.as_ptr().add(quad * STEP);
+            let low = _mm512_loadu_si512(weights.cast());
+            let high = _mm512_loadu_si512(weights.add(STEP / 2).cast());
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let values = rows.as_ptr().add(row * stride + quad * QUAD);
+                let values = _mm512_set1_epi32(values.cast::<i32>().read_unaligned());
+                sums[0] = _mm512_dpbusd_epi32(sums[0], low, values);
+                sums[1] = _mm512_dpbusd_epi32(sums[1], high, values);
+            }
+        }
+    }
+    let mut out = [[0; PANEL]; R];
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        // SAFETY: a row of sums is two registers long.
+        unsafe {
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), sums[0]);
+            _mm512_storeu_si512(out.as_mut_ptr().add(PANEL / 2).cast(), sums[1]);
+        }
+    }
+    out
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn avx2_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
+    let stride = rows.stride;
+    for (first, panel, scales) in matrix.panels(range) {
+        let mut values = rows.wide.as_slice();
+        let mut row = 0;
+        macro_rules! tiles {
+            ($($height:literal)+) => {$(
+                while let Some((tile, rest)) = values.split_at_checked($height * stride) {
+                    let sums = avx2_tile::<$height>(tile, stride, panel);
+                    for sums in &sums {
+                        matrix.finish(rows, row, (first, scales), sums, columns);
+                        row += 1;
+                    }
+                    values = rest;
+                    if values.is_empty() {
+                        break;
+                    }
+                }
+            )+};
+        }
+        tiles!(3 2 1);
+    }
+}
+
+/// The sums of `R` rows of `stride` inputs with one panel.
+///
+/// The instruction for bytes (`vpmaddubsw`) saturates, so both sides are widened to 16 bits, where the sum of two products
+/// is exact.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn avx2_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {
+    assert!(rows.len() >= R * stride && panel.len() >= stride * PANEL && stride % QUAD == 0);
+    let mut out = [[0; PANEL]; R];
+    // Half a panel at a time: 4 registers of sums for each row.
+    for half in 0..2 {
+        let mut sums = [[_mm256_setzero_si256(); 4]; R];
+        for quad in 0..stride / QUAD {
+            // SAFETY: a step is 128 bytes and the panel has one for each quad; a row has 4 values for each quad.
+            unsafe {
+                let weights = panel.as_ptr().add(quad * STEP + half * STEP / 2);
+                let mut wide = [_mm256_setzero_si256(); 4];
+                for (part, wide) in wide.iter_mut().enumerate() {
+                    *wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(weights.add(16 * part).cast()));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let values = rows.as_ptr().add(row * stride + quad * QUAD);
+                    let values = _mm256_set1_epi64x(values.cast::<i64>().read_unaligned());
+                    for (sum, wide) in sums.iter_mut().zip(&wide) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*wide, values));
+                    }
+                }
+            }
+        }
+        for (out, sums) in out.iter_mut().zip(&sums) {
+            // Each register holds two sums for each of four outputs.
+            for pair in 0..2 {
+                let both = _mm256_hadd_epi32(sums[2 * pair], sums[2 * pair + 1]);
+                let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
+                // SAFETY: the two halves of a row hold two registers each.
+                unsafe {
+                    let to = out.as_mut_ptr().add(half * PANEL / 2 + pair * 8);
+                    _mm256_storeu_si256(to.cast(), both);
+                }
+            }
+        }
+    }
+    out
+}
