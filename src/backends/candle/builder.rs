@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::{
-    CandleModel, Device,
+    CandleModel, Device, Precision,
     config::Config,
     gguf::{self, Gguf},
     scheduler::Scheduler,
     template::Template,
     tokenizer::Tokenizer,
-    weights,
+    weights::{self, Plan},
     worker::Worker,
 };
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
 pub struct CandleModelBuilder {
     path: PathBuf,
     device: Device,
+    precision: Option<Precision>,
     threads: Option<usize>,
     max_batch: usize,
     queue_len: usize,
@@ -57,6 +58,7 @@ impl CandleModelBuilder {
         Self {
             path: path.to_owned(),
             device: Device::default(),
+            precision: None,
             threads: None,
             max_batch: Self::DEFAULT_MAX_BATCH,
             queue_len: Self::DEFAULT_QUEUE_LEN,
@@ -70,6 +72,13 @@ impl CandleModelBuilder {
     #[must_use]
     pub fn with_device(mut self, device: Device) -> Self {
         self.device = device;
+        self
+    }
+
+    /// Sets in what numbers the products are computed. By default [`Precision::Int8`] on a CPU and [`Precision::F32`] elsewhere.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
         self
     }
 
@@ -121,19 +130,37 @@ impl CandleModelBuilder {
 
     /// Reads the file and starts the worker. Blocks while it reads, which takes seconds.
     ///
-    /// Weights are held as F32 whatever the file holds: about 4 bytes a parameter.
+    /// Weights are held in the chosen [`Precision`], whatever the file holds.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
     /// [`Error::Config`] if an option cannot work.
     pub fn load(mut self) -> Result<CandleModel> {
-        let device = self.device.open()?;
+        let precision = self
+            .precision
+            .unwrap_or_else(|| Precision::default_on(self.device));
+        if precision == Precision::Int8 && self.device != Device::Cpu {
+            return Err(Error::config(
+                "precision",
+                "Int8 is for CPUs alone; take F32 on this device",
+            ));
+        }
+        let plan = Plan {
+            device: self.device.open()?,
+            precision,
+            kernels: self.device == Device::Cpu,
+            positions: 0,
+        };
         let mut gguf = Gguf::open(&self.path)?;
         let config = Config::read(&gguf)?;
         let context = self.context(&config)?;
         let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
         let template = Template::read(&gguf, &tokenizer)?;
-        let graph = weights::read(&mut gguf, config, context, &device, &mut self.progress)?;
+        let plan = Plan {
+            positions: context,
+            ..plan
+        };
+        let graph = weights::read(&mut gguf, config, &plan, &mut self.progress)?;
 
         let name = gguf.name().to_owned();
         let hash = match self.hash {
@@ -166,6 +193,7 @@ impl fmt::Debug for CandleModelBuilder {
         f.debug_struct("CandleModelBuilder")
             .field("path", &self.path)
             .field("device", &self.device)
+            .field("precision", &self.precision)
             .field("threads", &self.threads)
             .field("max_batch", &self.max_batch)
             .field("queue_len", &self.queue_len)

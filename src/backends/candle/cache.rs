@@ -1,56 +1,55 @@
 //! Keys and values of the tokens that a sequence has been through.
 
-use candle_core::{DType, Device, Result, Tensor};
+use std::sync::Arc;
 
-use super::config::Config;
+use candle_core::{Device, Result};
 
-/// Tokens that a cache grows by: often enough to waste little, seldom enough that copying does not count.
-const BLOCK: usize = 256;
+use super::{
+    config::Config,
+    kernels::attention::{BLOCK, Block, Shape},
+    portable::TensorCache,
+};
 
 /// The KV cache of one sequence.
 #[derive(Debug)]
 pub(super) struct KvCache {
-    layers: Vec<Layer>,
+    store: Store,
     len: usize,
 }
 
-/// Keys and values of one layer, each `(kv_heads, capacity, head_dim)`.
 #[derive(Debug)]
-struct Layer {
-    keys: Tensor,
-    values: Tensor,
+enum Store {
+    /// Blocks of tokens, which forks share until one of them writes.
+    Blocks(Vec<Arc<Block>>),
+    /// Tensors of candle.
+    Tensors(TensorCache),
 }
 
 impl KvCache {
-    /// An empty cache.
-    pub(super) fn new(config: &Config, device: &Device) -> Result<Self> {
-        let shape = (config.num_key_value_heads, BLOCK, config.head_dim);
-        let layers = (0..config.num_hidden_layers)
-            .map(|_| {
-                Ok(Layer {
-                    keys: Tensor::zeros(shape, DType::F32, device)?,
-                    values: Tensor::zeros(shape, DType::F32, device)?,
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { layers, len: 0 })
+    /// An empty cache of blocks.
+    pub(super) fn of_blocks() -> Self {
+        Self {
+            store: Store::Blocks(Vec::new()),
+            len: 0,
+        }
+    }
+
+    /// An empty cache of tensors.
+    pub(super) fn of_tensors(config: &Config, device: &Device) -> Result<Self> {
+        Ok(Self {
+            store: Store::Tensors(TensorCache::new(config, device)?),
+            len: 0,
+        })
     }
 
     /// A copy that goes its own way.
     pub(super) fn fork(&self) -> Result<Self> {
-        // `clone` would share the storage that `slice_set` writes to.
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| {
-                Ok(Layer {
-                    keys: layer.keys.copy()?,
-                    values: layer.values.copy()?,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let store = match &self.store {
+            Store::Blocks(blocks) => Store::Blocks(blocks.clone()),
+            Store::Tensors(cache) => Store::Tensors(cache.fork()?),
+        };
         Ok(Self {
-            layers,
+            store,
             len: self.len,
         })
     }
@@ -60,38 +59,35 @@ impl KvCache {
         self.len
     }
 
-    /// Writes the keys and values of new tokens, `(kv_heads, n, head_dim)`, behind those of a layer, and gives all of
-    /// them back, `(kv_heads, len + n, head_dim)`.
-    pub(super) fn append(
+    /// The blocks with room for `n` more tokens.
+    pub(super) fn reserve(
         &mut self,
-        layer: usize,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
-        let start = self.len;
-        let Some(layer) = self.layers.get_mut(layer) else {
-            candle_core::bail!("the cache has no layer {layer}");
-        };
-        let keys = push(&mut layer.keys, start, keys)?;
-        let values = push(&mut layer.values, start, values)?;
-        Ok((keys, values))
+        n: usize,
+        shape: &Shape,
+        layers: usize,
+    ) -> Option<&mut [Arc<Block>]> {
+        let needed = (self.len + n).div_ceil(BLOCK);
+        match &mut self.store {
+            Store::Blocks(blocks) => {
+                while blocks.len() < needed {
+                    blocks.push(Arc::new(Block::new(shape, layers)));
+                }
+                Some(blocks)
+            }
+            Store::Tensors(_) => None,
+        }
+    }
+
+    /// The tensors.
+    pub(super) fn tensors(&mut self) -> Option<&mut TensorCache> {
+        match &mut self.store {
+            Store::Blocks(_) => None,
+            Store::Tensors(cache) => Some(cache),
+        }
     }
 
     /// Counts `n` tokens as held, once every layer has them.
     pub(super) fn advance(&mut self, n: usize) {
         self.len += n;
     }
-}
-
-fn push(store: &mut Tensor, start: usize, new: &Tensor) -> Result<Tensor> {
-    let (heads, capacity, width) = store.dims3()?;
-    let end = start + new.dim(1)?;
-    if end > capacity {
-        let shape = (heads, end.next_multiple_of(BLOCK), width);
-        let grown = Tensor::zeros(shape, store.dtype(), store.device())?;
-        grown.slice_set(store, 1, 0)?;
-        *store = grown;
-    }
-    store.slice_set(&new.contiguous()?, 1, start)?;
-    store.narrow(1, 0, end)
 }

@@ -1,6 +1,6 @@
 //! What a model file says about its architecture.
 
-use super::gguf::Gguf;
+use super::{gguf::Gguf, kernels::rows::Pairs};
 use crate::error::Result;
 
 /// The sizes and constants of a model, named as in Hugging Face's `config.json`.
@@ -22,7 +22,7 @@ pub(super) struct Config {
     pub(super) max_position_embeddings: usize,
     pub(super) rope_theta: f64,
     /// Which dimensions a rotation pairs.
-    pub(super) rope: RopeStyle,
+    pub(super) pairs: Pairs,
     pub(super) rms_norm_eps: f64,
     /// Whether q, k and v have biases.
     pub(super) attention_bias: bool,
@@ -30,19 +30,11 @@ pub(super) struct Config {
     pub(super) tie_word_embeddings: bool,
 }
 
-/// Which dimensions of a head a rotation pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RopeStyle {
-    /// Neighbours, (0, 1), (2, 3), …: the converter to GGUF permutes the q and k weights of Llama files for it.
-    Interleaved,
-    /// Halves, (0, d/2), (1, d/2 + 1), …: as in GPT-NeoX.
-    Halves,
-}
-
-/// The architectures that [`graph`](super::graph) computes: name in GGUF, rotation, biases on q, k and v.
-const ARCHITECTURES: [(&str, RopeStyle, bool); 2] = [
-    ("llama", RopeStyle::Interleaved, false),
-    ("qwen2", RopeStyle::Halves, true),
+/// The architectures that [`graph`](super::graph) computes: name in GGUF, which dimensions are rotated together, biases on
+/// q, k and v. The converter to GGUF permutes the q and k weights of Llama files, so that neighbours are paired there.
+const ARCHITECTURES: [(&str, Pairs, bool); 2] = [
+    ("llama", Pairs::Neighbours, false),
+    ("qwen2", Pairs::Halves, true),
 ];
 
 /// Metadata that changes the computation in ways that [`graph`](super::graph) does not know.
@@ -65,7 +57,7 @@ impl Config {
     /// Refuses every file that would be computed wrongly, and says why.
     pub(super) fn read(gguf: &Gguf) -> Result<Self> {
         let name = gguf.text("general.architecture")?.unwrap_or_default();
-        let Some((architecture, rope, attention_bias)) =
+        let Some((architecture, pairs, attention_bias)) =
             ARCHITECTURES.into_iter().find(|known| known.0 == name)
         else {
             return Err(gguf.error(format!(
@@ -93,7 +85,7 @@ impl Config {
             head_dim,
             max_position_embeddings: fields.size("context_length")?,
             rope_theta: fields.float("rope.freq_base")?.unwrap_or(10_000.0),
-            rope,
+            pairs,
             rms_norm_eps: fields
                 .float("attention.layer_norm_rms_epsilon")?
                 .ok_or_else(|| fields.missing("attention.layer_norm_rms_epsilon"))?,

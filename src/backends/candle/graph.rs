@@ -10,16 +10,16 @@
 //! cache. Letters in shapes: `T` new tokens of all sequences, `n` new tokens of one, `L` all its tokens, `H` query heads,
 //! `K` key and value heads, `G = H / K`, `D` head dimension.
 
-use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::{
-    ops::{rms_norm, silu, softmax_last_dim},
-    rotary_emb::{rope, rope_i},
-};
+use candle_core::{DType, Device, Result, Tensor};
+use rayon::prelude::*;
 
 use super::{
     cache::KvCache,
-    config::{Config, RopeStyle},
+    config::Config,
+    kernels::attention::{self, Angles, Shape},
     linear::Linear,
+    ops::{RmsNorm, by_kernel, swiglu},
+    portable::TensorAttention,
 };
 
 /// New tokens of one sequence, and which logits are wanted of it.
@@ -41,65 +41,73 @@ pub(super) struct Graph {
     /// `(vocab, hidden)`
     pub(super) embedding: Tensor,
     pub(super) layers: Vec<Layer>,
-    pub(super) norm: Tensor,
+    pub(super) norm: RmsNorm,
     pub(super) head: Linear,
-    pub(super) rotation: Rotation,
+    pub(super) attention: Attention,
 }
 
 /// The weights of one layer.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) attention_norm: Tensor,
+    pub(super) attention_norm: RmsNorm,
     /// `hidden` to `(H + 2K) D`: q, k and v in one product.
     pub(super) qkv: Linear,
     pub(super) output: Linear,
-    pub(super) feed_forward_norm: Tensor,
+    pub(super) feed_forward_norm: RmsNorm,
     /// `hidden` to `2 * intermediate`: gate and up in one product.
     pub(super) gate_up: Linear,
     pub(super) down: Linear,
 }
 
+/// How the new tokens look at what came before them, and with what the other operations are done.
+#[derive(Debug)]
+pub(super) enum Attention {
+    /// Our kernels, on a CPU. Cosines and sines `(positions, D / 2)`.
+    Kernels {
+        shape: Shape,
+        cos: Vec<f32>,
+        sin: Vec<f32>,
+    },
+    /// Candle's operations, on any device.
+    Tensors(TensorAttention),
+}
+
 impl Graph {
+    /// An empty cache for one sequence.
+    pub(super) fn new_cache(&self) -> Result<KvCache> {
+        match self.attention {
+            Attention::Kernels { .. } => Ok(KvCache::of_blocks()),
+            Attention::Tensors(_) => KvCache::of_tensors(&self.config, &self.device),
+        }
+    }
+
     /// Runs the new tokens of all chunks: `(wanted rows of all chunks, vocab)` logits, in the order of the chunks.
     ///
     /// `None` if no chunk wants any.
     pub(super) fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
+        let kernels = matches!(self.attention, Attention::Kernels { .. });
         let tokens: Vec<u32> = chunks
             .iter()
             .flat_map(|chunk| chunk.tokens)
             .copied()
             .collect();
-        let positions: Vec<u32> = chunks
-            .iter()
-            .flat_map(|chunk| (chunk.cache.len()..).take(chunk.tokens.len()))
-            .map(|position| position as u32)
-            .collect();
         let total = tokens.len();
-        let (cos, sin) = self
-            .rotation
-            .at(&Tensor::from_vec(positions, total, &self.device)?)?;
-
-        let masks = chunks
-            .iter()
-            .map(|chunk| causal_mask(chunk.tokens.len(), chunk.cache.len(), &self.device))
-            .collect::<Result<Vec<_>>>()?;
 
         // 1. Embedding: (T, hidden)
         let mut x = self
             .embedding
-            .index_select(&Tensor::from_vec(tokens, total, &self.device)?, 0)?;
+            .index_select(&Tensor::from_vec(tokens, total, &self.device)?, 0)?
+            .to_dtype(DType::F32)?;
         for (index, layer) in self.layers.iter().enumerate() {
             // 2. Attention, added to the residual stream: (T, hidden)
-            let h = self.rms_norm(&x, &layer.attention_norm)?;
-            let h = self.attention(index, &layer.qkv.forward(&h)?, (&cos, &sin), &masks, chunks)?;
+            let h = layer.attention_norm.forward(&x, kernels)?;
+            let h = self.attend(index, &layer.qkv.forward(&h)?, chunks)?;
             x = (x + layer.output.forward(&h)?)?;
             // 3. Feed-forward, added likewise: (T, hidden)
-            let h = self.rms_norm(&x, &layer.feed_forward_norm)?;
+            let h = layer.feed_forward_norm.forward(&x, kernels)?;
             let gate_up = layer.gate_up.forward(&h)?;
-            let width = self.config.intermediate_size;
-            let gate = gate_up.narrow(1, 0, width)?;
-            let up = gate_up.narrow(1, width, width)?;
-            x = (x + layer.down.forward(&(silu(&gate.contiguous()?)? * up)?)?)?;
+            let h = swiglu(&gate_up, self.config.intermediate_size, kernels)?;
+            x = (x + layer.down.forward(&h)?)?;
         }
         for chunk in chunks.iter_mut() {
             chunk.cache.advance(chunk.tokens.len());
@@ -117,135 +125,41 @@ impl Graph {
         }
         let count = rows.len();
         let x = x.index_select(&Tensor::from_vec(rows, count, &self.device)?, 0)?;
-        let x = self.rms_norm(&x, &self.norm)?;
+        let x = self.norm.forward(&x, kernels)?;
         self.head.forward(&x).map(Some)
     }
 
     /// `(T, (H + 2K) D)` to `(T, H D)`, every sequence by itself.
-    fn attention(
-        &self,
-        layer: usize,
-        qkv: &Tensor,
-        (cos, sin): (&Tensor, &Tensor),
-        masks: &[Option<Tensor>],
-        chunks: &mut [Chunk<'_>],
-    ) -> Result<Tensor> {
-        let config = &self.config;
-        let total = qkv.dim(0)?;
-        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
-
-        // 1. Heads first: (H + 2K, T, D)
-        let qkv = qkv
-            .reshape((total, heads + 2 * kv_heads, config.head_dim))?
-            .transpose(0, 1)?
-            .contiguous()?;
-        // 2. Rotate q and k together: (H + K, T, D)
-        let qk = self.rotate(&qkv.narrow(0, 0, heads + kv_heads)?, cos, sin)?;
-        let (q, k) = (qk.narrow(0, 0, heads)?, qk.narrow(0, heads, kv_heads)?);
-        let v = qkv.narrow(0, heads + kv_heads, kv_heads)?;
-
-        let mut outputs = Vec::with_capacity(chunks.len());
-        let mut start = 0;
-        for (chunk, mask) in chunks.iter_mut().zip(masks) {
-            let n = chunk.tokens.len();
-            // 3. The sequence's keys and values, old and new: (K, L, D)
-            let (keys, values) =
-                chunk
-                    .cache
-                    .append(layer, &k.narrow(1, start, n)?, &v.narrow(1, start, n)?)?;
-            let q = q.narrow(1, start, n)?.contiguous()?;
-            outputs.push(self.attend(&q, &keys, &values, mask.as_ref())?);
-            start += n;
-        }
-        // 4. Rows first again: (T, H D)
-        Tensor::cat(&outputs, 1)?
-            .transpose(0, 1)?
-            .contiguous()?
-            .reshape((total, heads * config.head_dim))
-    }
-
-    /// Grouped attention of one sequence: q `(H, n, D)`, keys and values `(K, L, D)`, to `(H, n, D)`.
-    fn attend(
-        &self,
-        q: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-        mask: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let (heads, n, head_dim) = q.dims3()?;
-        let (kv_heads, len, _) = keys.dims3()?;
-        // The G query heads of a key head are neighbours, so they are G * n rows of one product: (K, G n, L)
-        let rows = heads / kv_heads * n;
-        let q = (q.reshape((kv_heads, rows, head_dim))? / (head_dim as f64).sqrt())?;
-        let mut scores = q.matmul(&keys.transpose(1, 2)?)?;
-        if let Some(mask) = mask {
-            scores = scores
-                .reshape((heads, n, len))?
-                .broadcast_add(mask)?
-                .reshape((kv_heads, rows, len))?;
-        }
-        softmax_last_dim(&scores)?
-            .matmul(values)?
-            .reshape((heads, n, head_dim))
-    }
-
-    fn rotate(&self, x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-        let x = x.unsqueeze(0)?;
-        let rotated = match self.config.rope {
-            RopeStyle::Interleaved => rope_i(&x, cos, sin),
-            RopeStyle::Halves => rope(&x, cos, sin),
+    fn attend(&self, layer: usize, qkv: &Tensor, chunks: &mut [Chunk<'_>]) -> Result<Tensor> {
+        let (shape, angles) = match &self.attention {
+            Attention::Tensors(attention) => {
+                return attention.forward(&self.config, layer, qkv, chunks);
+            }
+            Attention::Kernels { shape, cos, sin } => (shape, Angles { cos, sin }),
         };
-        rotated?.squeeze(0)
-    }
-
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        rms_norm(x, weight, self.config.rms_norm_eps as f32)
-    }
-}
-
-/// Cosines and sines of all angles, each `(positions, D / 2)` (RoFormer, arXiv 2104.09864, section 3.2.2).
-#[derive(Debug)]
-pub(super) struct Rotation {
-    cos: Tensor,
-    sin: Tensor,
-}
-
-impl Rotation {
-    /// The angles of the positions `0..positions`.
-    pub(super) fn new(config: &Config, positions: usize, device: &Device) -> Result<Self> {
-        let frequencies: Vec<f32> = (0..config.head_dim)
-            .step_by(2)
-            .map(|i| config.rope_theta.powf(-(i as f64) / config.head_dim as f64) as f32)
-            .collect();
-        let frequencies = Tensor::from_vec(frequencies, (1, config.head_dim / 2), device)?;
-        let angles = Tensor::arange(0u32, positions as u32, device)?
-            .to_dtype(DType::F32)?
-            .unsqueeze(D::Minus1)?
-            .matmul(&frequencies)?;
-        Ok(Self {
-            cos: angles.cos()?,
-            sin: angles.sin()?,
+        let (in_width, out_width) = (qkv.dim(1)?, shape.heads * shape.head_dim);
+        let layers = self.layers.len();
+        by_kernel(qkv, out_width, |mut qkv| {
+            let mut out = vec![0.0; qkv.len() / in_width * out_width];
+            let mut places = out.as_mut_slice();
+            let mut tasks = Vec::with_capacity(chunks.len());
+            for chunk in chunks {
+                let n = chunk.tokens.len();
+                let (mine, others) = qkv.split_at(n * in_width);
+                let (place, rest) = places.split_at_mut(n * out_width);
+                (qkv, places) = (others, rest);
+                let past = chunk.cache.len();
+                if let Some(blocks) = chunk.cache.reserve(n, shape, layers) {
+                    tasks.push((mine, past, blocks, place));
+                }
+            }
+            tasks
+                .into_par_iter()
+                .for_each(|(qkv, past, blocks, place)| {
+                    attention::append(qkv, shape, layer, past, angles, blocks);
+                    attention::attend(qkv, shape, layer, past, angles, blocks, place);
+                });
+            out
         })
     }
-
-    fn at(&self, positions: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((
-            self.cos.index_select(positions, 0)?,
-            self.sin.index_select(positions, 0)?,
-        ))
-    }
-}
-
-/// `(n, past + n)`: 0 where one of `n` new tokens sees a token, negative infinity where that comes after it.
-///
-/// `None` for a single new token, which sees everything.
-fn causal_mask(n: usize, past: usize, device: &Device) -> Result<Option<Tensor>> {
-    if n == 1 {
-        return Ok(None);
-    }
-    let len = past + n;
-    let mask: Vec<f32> = (past..len)
-        .flat_map(|row| (0..len).map(move |col| if col > row { f32::NEG_INFINITY } else { 0.0 }))
-        .collect();
-    Tensor::from_vec(mask, (n, len), device).map(Some)
 }

@@ -6,6 +6,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_tensor::NdTensorView;
 
+use super::{kernels::int8::Int8Matrix, ops::by_kernel};
+
 /// `x W^T + b` for `(rows, in)` inputs.
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -15,8 +17,10 @@ pub(super) struct Linear {
 
 #[derive(Debug)]
 enum Weight {
-    /// On the CPU: laid out once for the kernels of this machine.
+    /// On the CPU, in F32: laid out once for the kernels of this machine.
     Packed(Packed),
+    /// On the CPU, in 8 bits, which holds the biases too.
+    Int8(Int8Matrix),
     /// Elsewhere: `(in, out)`, contiguous.
     Tensor(Tensor),
 }
@@ -32,10 +36,19 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// A layer in 8 bits.
+    pub(super) fn int8(matrix: Int8Matrix) -> Self {
+        Self {
+            weight: Weight::Int8(matrix),
+            bias: None,
+        }
+    }
+
     /// `(rows, in)` to `(rows, out)`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
             Weight::Packed(packed) => x.contiguous()?.apply_op1_no_bwd(packed)?,
+            Weight::Int8(matrix) => by_kernel(x, matrix.outputs(), |x| matrix.multiply(x))?,
             Weight::Tensor(weight) => x.matmul(weight)?,
         };
         match &self.bias {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::{
-    cache::KvCache,
     graph::{Chunk, Graph},
     job::{Job, Queued},
     scoring::Fork,
@@ -83,7 +82,7 @@ impl Scheduler {
 
     fn admit(&mut self, queued: Queued) {
         drop(queued.place);
-        let cache = KvCache::new(&self.graph.config, &self.graph.device);
+        let cache = self.graph.new_cache();
         match (queued.job, cache) {
             (Job::Complete(job), Ok(cache)) => self.active.push(Sequence::complete(job, cache)),
             (Job::Score(job), Ok(cache)) => self.active.push(Sequence::score(job, cache)),

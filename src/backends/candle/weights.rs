@@ -2,34 +2,59 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use super::{
     config::Config,
     gguf::Gguf,
-    graph::{Graph, Layer, Rotation},
+    graph::{Attention, Graph, Layer},
+    kernels::{
+        attention::Shape,
+        hadamard::{self, Orthogonal},
+        int8::{self, Int8Matrix},
+    },
     linear::Linear,
+    ops::RmsNorm,
+    portable::{TensorAttention, angles},
+    precision::Precision,
 };
 use crate::error::{Error, Result};
 
-/// Reads all weights, dequantised to F32 on `device`, for contexts of `positions` tokens.
+/// How a model is to be computed.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) device: Device,
+    pub(super) precision: Precision,
+    /// Whether to take our kernels where candle has operations of its own; for CPUs alone.
+    pub(super) kernels: bool,
+    /// Tokens of the longest context.
+    pub(super) positions: usize,
+}
+
+/// Reads all weights.
 ///
 /// `progress` hears how many layers are read, and how many there are.
 ///
 /// # Errors
-/// Fails if a tensor is missing, has another shape, or is one that the graph would leave out.
+/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out.
 pub(super) fn read(
     gguf: &mut Gguf,
     config: Config,
-    positions: usize,
-    device: &Device,
+    plan: &Plan,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Graph> {
     let count = config.num_hidden_layers;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+    let rotation = match plan.precision {
+        Precision::Int8 => Some(Orthogonal::new(hidden)),
+        Precision::F32 => None,
+    };
     let mut reader = Reader {
         gguf,
-        device,
+        config: &config,
+        device: &plan.device,
+        rotation,
         taken: BTreeSet::new(),
     };
 
@@ -37,69 +62,205 @@ pub(super) fn read(
     let mut layers = Vec::new();
     for index in 0..count {
         progress(index, count);
-        layers.push(reader.layer(&config, index)?);
+        layers.push(reader.layer(index)?);
     }
-    let norm = reader.tensor("output_norm.weight", &[hidden])?;
+    let gain = reader.tensor("output_norm.weight", &[hidden])?;
     let head = if config.tie_word_embeddings {
-        Linear::new(&embedding, None).map_err(|error| reader.failed(&error))?
+        embedding.clone()
     } else {
-        reader.linear(&[("output", vocab)], hidden, false)?
+        reader.tensor("output.weight", &[vocab, hidden])?
     };
+    let head = reader.reads_stream("output", head, None, &gain)?;
+    let embedding = reader.rotated_embedding(embedding)?;
+    let norm = reader.norm(gain);
     reader.check_nothing_is_left()?;
     progress(count, count);
+    let (cos, sin) = angles(&config, plan.positions);
+    let attention = if plan.kernels {
+        Attention::Kernels {
+            shape: Shape {
+                heads: config.num_attention_heads,
+                kv_heads: config.num_key_value_heads,
+                head_dim: config.head_dim,
+                pairs: config.pairs,
+            },
+            cos,
+            sin,
+        }
+    } else {
+        let attention = TensorAttention::new(cos, sin, config.head_dim, &plan.device);
+        Attention::Tensors(attention.map_err(|error| reader.failed("attention", &error))?)
+    };
     Ok(Graph {
-        rotation: Rotation::new(&config, positions, device)
-            .map_err(|error| reader.failed(&error))?,
-        config,
-        device: device.clone(),
+        device: plan.device.clone(),
         embedding,
         layers,
         norm,
         head,
+        attention,
+        config,
     })
 }
 
 struct Reader<'a> {
     gguf: &'a mut Gguf,
+    config: &'a Config,
     device: &'a Device,
+    /// The rotation of the residual stream, with 8-bit weights.
+    rotation: Option<Orthogonal>,
     taken: BTreeSet<String>,
 }
 
 impl Reader<'_> {
-    fn layer(&mut self, config: &Config, index: usize) -> Result<Layer> {
+    fn layer(&mut self, index: usize) -> Result<Layer> {
+        let config = self.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
         let name = |part: &str| format!("blk.{index}.{part}");
-        let (attn_q, attn_k, attn_v) = (name("attn_q"), name("attn_k"), name("attn_v"));
-        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
+
+        let attention_gain = self.tensor(&name("attn_norm.weight"), &[hidden])?;
+        let qkv = [
+            (name("attn_q"), q),
+            (name("attn_k"), kv),
+            (name("attn_v"), kv),
+        ];
+        let bias = if config.attention_bias {
+            Some(self.stacked(&qkv, "bias", &[])?)
+        } else {
+            None
+        };
+        let weight = self.stacked(&qkv, "weight", &[hidden])?;
+        let qkv = self.reads_stream(&name("attn_qkv"), weight, bias, &attention_gain)?;
+        let output = self.writes_stream(&name("attn_output"), q)?;
+
+        let feed_forward_gain = self.tensor(&name("ffn_norm.weight"), &[hidden])?;
+        let gate_up = [(name("ffn_gate"), inner), (name("ffn_up"), inner)];
+        let weight = self.stacked(&gate_up, "weight", &[hidden])?;
+        let gate_up = self.reads_stream(&name("ffn_gate_up"), weight, None, &feed_forward_gain)?;
+        let down = self.writes_stream(&name("ffn_down"), inner)?;
         Ok(Layer {
-            attention_norm: self.tensor(&name("attn_norm.weight"), &[hidden])?,
-            qkv: self.linear(
-                &[(&attn_q, q), (&attn_k, kv), (&attn_v, kv)],
-                hidden,
-                config.attention_bias,
-            )?,
-            output: self.linear(&[(&name("attn_output"), hidden)], q, false)?,
-            feed_forward_norm: self.tensor(&name("ffn_norm.weight"), &[hidden])?,
-            gate_up: self.linear(&[(&gate, inner), (&up, inner)], hidden, false)?,
-            down: self.linear(&[(&name("ffn_down"), hidden)], inner, false)?,
+            attention_norm: self.norm(attention_gain),
+            qkv,
+            output,
+            feed_forward_norm: self.norm(feed_forward_gain),
+            gate_up,
+            down,
         })
     }
 
-    /// One layer from several with the same input, given as names and numbers of outputs.
-    fn linear(&mut self, parts: &[(&str, usize)], inputs: usize, bias: bool) -> Result<Linear> {
-        let mut weights = Vec::new();
-        let mut biases = Vec::new();
-        for (name, outputs) in parts {
-            weights.push(self.tensor(&format!("{name}.weight"), &[*outputs, inputs])?);
-            if bias {
-                biases.push(self.tensor(&format!("{name}.bias"), &[*outputs])?);
+    /// A layer whose inputs are the normed residual stream: the gain of the norm and the rotation go into its weights.
+    fn reads_stream(
+        &self,
+        name: &str,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        gain: &Tensor,
+    ) -> Result<Linear> {
+        let Some(rotation) = &self.rotation else {
+            return Linear::new(&weight, bias).map_err(|error| self.failed(name, &error));
+        };
+        let hidden = self.config.hidden_size;
+        let gain = self.values(name, gain)?;
+        let mut weights = self.values(name, &weight)?;
+        weights.par_chunks_mut(PART * hidden).for_each(|rows| {
+            for row in rows.chunks_exact_mut(hidden) {
+                for (weight, gain) in row.iter_mut().zip(&gain) {
+                    *weight *= gain;
+                }
             }
+            rotation.apply(rows);
+        });
+        let bias = bias.map(|bias| self.values(name, &bias)).transpose()?;
+        self.int8(name, weights, hidden, bias, 1)
+    }
+
+    /// A layer whose outputs are added to the residual stream: they are rotated, and its inputs, which no other weights can
+    /// take a rotation from, are transformed as they come.
+    fn writes_stream(&mut self, name: &str, inputs: usize) -> Result<Linear> {
+        let hidden = self.config.hidden_size;
+        let weight = self.tensor(&format!("{name}.weight"), &[hidden, inputs])?;
+        let Some(rotation) = &self.rotation else {
+            return Linear::new(&weight, None).map_err(|error| self.failed(name, &error));
+        };
+        let transposed = |tensor: &Tensor| tensor.t().and_then(|tensor| tensor.contiguous());
+        let columns = transposed(&weight).map_err(|error| self.failed(name, &error))?;
+        let mut columns = self.values(name, &columns)?;
+        columns
+            .par_chunks_mut(PART * hidden)
+            .for_each(|rows| rotation.apply(rows));
+        let weight = Tensor::from_vec(columns, (inputs, hidden), self.device)
+            .and_then(|columns| transposed(&columns))
+            .map_err(|error| self.failed(name, &error))?;
+        let weights = self.values(name, &weight)?;
+        self.int8(name, weights, inputs, None, hadamard::block(inputs))
+    }
+
+    fn int8(
+        &self,
+        name: &str,
+        weights: Vec<f32>,
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+        hadamard: usize,
+    ) -> Result<Linear> {
+        if inputs > int8::MAX_INPUTS {
+            return Err(self.gguf.error(format!(
+                "{name} has {inputs} inputs, more than 8-bit products can sum; load it with Precision::F32"
+            )));
         }
-        let bias = bias.then(|| Tensor::cat(&biases, 0)).transpose();
-        bias.and_then(|bias| Linear::new(&Tensor::cat(&weights, 0)?, bias))
-            .map_err(|error| self.failed(&error))
+        match Int8Matrix::new(weights, inputs, bias, hadamard) {
+            Some(matrix) => Ok(Linear::int8(matrix)),
+            None => Err(self.gguf.error(format!(
+                "{name} holds a weight that is not a number: the file is damaged"
+            ))),
+        }
+    }
+
+    /// The embedding on the rotated residual stream, in 16 bits; or as it is.
+    fn rotated_embedding(&self, embedding: Tensor) -> Result<Tensor> {
+        let Some(rotation) = &self.rotation else {
+            return Ok(embedding);
+        };
+        let shape = embedding.shape().clone();
+        let mut rows = self.values("token_embd", &embedding)?;
+        rows.par_chunks_mut(PART * self.config.hidden_size)
+            .for_each(|rows| rotation.apply(rows));
+        Tensor::from_vec(rows, shape, self.device)
+            .and_then(|tensor| tensor.to_dtype(DType::F16))
+            .map_err(|error| self.failed("token_embd", &error))
+    }
+
+    /// A norm; its gain is in the weights after it if the stream is rotated.
+    fn norm(&self, gain: Tensor) -> RmsNorm {
+        RmsNorm {
+            gain: self.rotation.is_none().then_some(gain),
+            eps: self.config.rms_norm_eps as f32,
+        }
+    }
+
+    /// Several tensors of the same width, given as names and numbers of outputs, one after the other.
+    fn stacked(
+        &mut self,
+        parts: &[(String, usize)],
+        kind: &str,
+        width: &[usize],
+    ) -> Result<Tensor> {
+        let tensors = parts
+            .iter()
+            .map(|(name, outputs)| {
+                let shape = [&[*outputs], width].concat();
+                self.tensor(&format!("{name}.{kind}"), &shape)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&tensors, 0).map_err(|error| self.failed(kind, &error))
+    }
+
+    fn values(&self, name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
+        tensor
+            .flatten_all()
+            .and_then(|tensor| tensor.to_vec1())
+            .map_err(|error| self.failed(name, &error))
     }
 
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
@@ -117,8 +278,11 @@ impl Reader<'_> {
         }
     }
 
-    fn failed(&self, error: &candle_core::Error) -> Error {
+    fn failed(&self, name: &str, error: &candle_core::Error) -> Error {
         self.gguf
-            .error(format!("its weights cannot be prepared: {error}"))
+            .error(format!("its weights {name} cannot be prepared: {error}"))
     }
 }
+
+/// Rows that one thread transforms at a time.
+const PART: usize = 64;

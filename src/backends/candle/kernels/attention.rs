@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{
     exp,
     rows::{Pairs, rotate},
-    vectorized,
 };
 
 /// Tokens of one block.
@@ -139,17 +139,20 @@ pub(in super::super) fn attend(
         .enumerate()
         .for_each(|(tile, (qkv, out))| {
             let first = past + tile * TILE;
-            vectorized(|| attend_tile(qkv, shape, layer, first, angles, blocks, out));
+            attend_tile(qkv, shape, layer, first, angles, blocks, out);
         });
 }
 
-#[inline(always)]
-fn attend_tile(
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn attend_tile<'a>(
     qkv: &[f32],
     shape: &Shape,
     layer: usize,
     first: usize,
-    angles: Angles<'_>,
+    angles: Angles<'a>,
     blocks: &[Arc<Block>],
     out: &mut [f32],
 ) {

@@ -6,7 +6,7 @@
 
 use std::f64::consts::TAU;
 
-use super::vectorized;
+use multiversion::multiversion;
 
 /// The largest power of two that divides `n`: the block in which [`butterflies`] mix.
 pub(in super::super) fn block(n: usize) -> usize {
@@ -55,12 +55,14 @@ fn small<const HALF: usize>(block: &mut [f32]) {
 }
 
 /// [`butterflies`] on each of several rows.
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
 pub(in super::super) fn transform(rows: &mut [f32], width: usize, block: usize) {
-    vectorized(|| {
-        for row in rows.chunks_exact_mut(width) {
-            butterflies(row, block);
-        }
-    });
+    for row in rows.chunks_exact_mut(width) {
+        butterflies(row, block);
+    }
 }
 
 /// An orthogonal matrix of any size: signs, then a Hadamard matrix on the power of two that divides it, and a Hartley
@@ -103,32 +105,35 @@ impl Orthogonal {
 
     /// Multiplies each of several rows with the matrix.
     pub(in super::super) fn apply(&self, rows: &mut [f32]) {
-        let n = self.signs.len();
-        let m = n / self.block;
-        let mut mixed = vec![0.0; n];
-        vectorized(|| {
-            for row in rows.chunks_exact_mut(n) {
-                for (x, sign) in row.iter_mut().zip(&self.signs) {
-                    *x *= sign;
+        multiply(rows, &self.signs, self.block, &self.hartley);
+    }
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn multiply(rows: &mut [f32], signs: &[f32], block: usize, hartley: &[f32]) {
+    let n = signs.len();
+    let m = n / block;
+    let mut mixed = vec![0.0; n];
+    for row in rows.chunks_exact_mut(n) {
+        for (x, sign) in row.iter_mut().zip(signs) {
+            *x *= sign;
+        }
+        butterflies(row, block);
+        if m == 1 {
+            continue;
+        }
+        for (out, weights) in mixed.chunks_exact_mut(block).zip(hartley.chunks_exact(m)) {
+            out.fill(0.0);
+            for (part, weight) in row.chunks_exact(block).zip(weights) {
+                for (y, x) in out.iter_mut().zip(part) {
+                    *y = weight.mul_add(*x, *y);
                 }
-                butterflies(row, self.block);
-                if m == 1 {
-                    continue;
-                }
-                for (out, weights) in mixed
-                    .chunks_exact_mut(self.block)
-                    .zip(self.hartley.chunks_exact(m))
-                {
-                    out.fill(0.0);
-                    for (part, weight) in row.chunks_exact(self.block).zip(weights) {
-                        for (y, x) in out.iter_mut().zip(part) {
-                            *y = weight.mul_add(*x, *y);
-                        }
-                    }
-                }
-                row.copy_from_slice(&mixed);
             }
-        });
+        }
+        row.copy_from_slice(&mixed);
     }
 }
 

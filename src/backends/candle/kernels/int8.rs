@@ -9,9 +9,10 @@
 
 use std::{fmt, ops::Range};
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{hadamard, vectorized};
+use super::hadamard;
 
 /// Outputs that lie side by side: two registers of 16 32-bit sums.
 pub(super) const PANEL: usize = 32;
@@ -94,7 +95,7 @@ impl Int8Matrix {
                 }
                 let mut rounded = vec![0; inputs];
                 for (at, (row, scale)) in weights.chunks_exact(inputs).zip(scales).enumerate() {
-                    *scale = vectorized(|| round_row(row, &mut rounded)).scale;
+                    *scale = round_row(row, 1, &mut rounded).scale;
                     for (quad, values) in panel
                         .chunks_exact_mut(PANEL * QUAD)
                         .zip(rounded.chunks(QUAD))
@@ -156,16 +157,8 @@ impl Int8Matrix {
             stride,
         };
         let round = |((x, to), (sum, scale)): ((&[f32], &mut [i8]), (&mut i32, &mut f32))| {
-            vectorized(|| {
-                let rounded = if self.hadamard > 1 {
-                    let mut x = x.to_vec();
-                    hadamard::butterflies(&mut x, self.hadamard);
-                    round_row(&x, to)
-                } else {
-                    round_row(x, to)
-                };
-                (*sum, *scale) = (rounded.sum, rounded.scale);
-            });
+            let rounded = round_row(x, self.hadamard, to);
+            (*sum, *scale) = (rounded.sum, rounded.scale);
         };
         if count < 8 {
             x.chunks_exact(self.inputs)
@@ -181,7 +174,7 @@ impl Int8Matrix {
         }
         #[cfg(target_arch = "x86_64")]
         if matches!(self.kernel, Kernel::Avx2(_)) {
-            rows.wide = vectorized(|| rows.narrow.iter().map(|x| i16::from(*x)).collect());
+            rows.wide = rows.narrow.iter().map(|x| i16::from(*x)).collect();
         }
         rows
     }
@@ -275,9 +268,24 @@ struct Rounded {
     scale: f32,
 }
 
-/// Rounds a row to -127..=127, half to even, such that its largest value becomes 127.
+/// Rounds a row to -127..=127, half to even, such that its largest value becomes 127; with `hadamard` above 1 after the
+/// transform in blocks of that size.
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn round_row(row: &[f32], hadamard: usize, to: &mut [i8]) -> Rounded {
+    if hadamard > 1 {
+        let mut row = row.to_vec();
+        hadamard::butterflies(&mut row, hadamard);
+        round(&row, to)
+    } else {
+        round(row, to)
+    }
+}
+
 #[inline(always)]
-fn round_row(row: &[f32], to: &mut [i8]) -> Rounded {
+fn round(row: &[f32], to: &mut [i8]) -> Rounded {
     // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let mut lanes = [0f32; 16];
@@ -354,7 +362,7 @@ mod tests {
     fn exact(weights: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {
         let round = |row: &[f32]| {
             let mut to = vec![0; row.len()];
-            let rounded = round_row(row, &mut to);
+            let rounded = round_row(row, 1, &mut to);
             (to, rounded.scale)
         };
         let weights: Vec<_> = weights.chunks(inputs).map(round).collect();

@@ -12,19 +12,6 @@ pub(super) mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::sync::LazyLock;
-
-use pulp::Arch;
-
-/// The instruction set of this machine.
-static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
-
-/// Compiles `work` for the instruction set of this machine. What it calls must be `#[inline(always)]`.
-#[inline(always)]
-fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    ARCH.dispatch(work)
-}
-
 /// The exponential function, within two units in the last place; 0 below -87 and infinity above 88.7.
 ///
 /// The reduction and the polynomial are those of Cephes (`expf`), with fused multiplications.
@@ -62,7 +49,17 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use multiversion::multiversion;
+
     use super::*;
+
+    #[multiversion(targets(
+        "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+        "x86_64+avx2+fma"
+    ))]
+    fn all(xs: &[f32]) -> Vec<f32> {
+        xs.iter().map(|x| exp(*x)).collect()
+    }
 
     #[test]
     fn the_exponential_is_right_to_two_units() {
@@ -83,8 +80,7 @@ mod tests {
     fn every_instruction_set_gives_the_same_bits() {
         let xs: Vec<f32> = (-900..900).map(|n| n as f32 * 0.097).collect();
         let one_by_one: Vec<u32> = xs.iter().map(|x| exp(*x).to_bits()).collect();
-        let together: Vec<u32> =
-            vectorized(|| xs.iter().map(|x| exp(*x).to_bits()).collect::<Vec<_>>());
+        let together: Vec<u32> = all(&xs).into_iter().map(f32::to_bits).collect();
         assert_eq!(one_by_one, together);
     }
 }

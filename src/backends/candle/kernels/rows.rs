@@ -1,7 +1,9 @@
 //! Small operations on rows: RMS norm, SwiGLU, rotary embedding.
 
-use super::{exp, vectorized};
+use multiversion::multiversion;
 use rayon::prelude::*;
+
+use super::exp;
 
 /// Elements below which a hand-over to other threads costs more than it gains.
 const WORTH_SHARING: usize = 1 << 16;
@@ -46,24 +48,28 @@ pub(in super::super) fn rms_norm(
     eps: f32,
 ) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
-    each_row(x, width, &mut out, width, |x, y| {
-        vectorized(|| {
-            let scale = 1.0 / (sum_of_squares(x) / width as f32 + eps).sqrt();
-            match gain {
-                None => {
-                    for (y, x) in y.iter_mut().zip(x) {
-                        *y = x * scale;
-                    }
-                }
-                Some(gain) => {
-                    for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
-                        *y = x * scale * gain;
-                    }
-                }
-            }
-        });
-    });
+    each_row(x, width, &mut out, width, |x, y| norm_row(x, gain, eps, y));
     out
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn norm_row(x: &[f32], gain: Option<&[f32]>, eps: f32, y: &mut [f32]) {
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + eps).sqrt();
+    match gain {
+        None => {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = x * scale;
+            }
+        }
+        Some(gain) => {
+            for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                *y = x * scale * gain;
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -84,15 +90,19 @@ fn sum_of_squares(x: &[f32]) -> f32 {
 /// `silu(gate) * up` for rows of `gate` and `up`, `width` each (Shazeer, arXiv 2002.05202).
 pub(in super::super) fn swiglu(gate_up: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; gate_up.len() / 2];
-    each_row(gate_up, 2 * width, &mut out, width, |x, y| {
-        vectorized(|| {
-            let (gate, up) = x.split_at(width);
-            for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                *y = gate / (1.0 + exp(-gate)) * up;
-            }
-        });
-    });
+    each_row(gate_up, 2 * width, &mut out, width, swiglu_row);
     out
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn swiglu_row(gate_up: &[f32], y: &mut [f32]) {
+    let (gate, up) = gate_up.split_at(y.len());
+    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+        *y = gate / (1.0 + exp(-gate)) * up;
+    }
 }
 
 /// Which dimensions of a head a rotation pairs.

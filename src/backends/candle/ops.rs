@@ -1,0 +1,67 @@
+//! Operations that the graph takes from the kernels on a CPU, and from candle elsewhere.
+
+use candle_core::{Result, Storage, Tensor};
+use candle_nn::ops::silu;
+
+use super::kernels::rows;
+
+/// Calls a kernel on the values of a tensor `(rows, _)` and makes a tensor `(rows, width)` of what it gives.
+pub(super) fn by_kernel(
+    x: &Tensor,
+    width: usize,
+    kernel: impl FnOnce(&[f32]) -> Vec<f32>,
+) -> Result<Tensor> {
+    let rows = x.dim(0)?;
+    let y = with_values(x, kernel)?;
+    Tensor::from_vec(y, (rows, width), x.device())
+}
+
+/// Shows the values of a tensor on the CPU.
+pub(super) fn with_values<T>(x: &Tensor, look: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("the kernels work on the CPU alone");
+    };
+    let values = storage.as_slice::<f32>()?;
+    let values = layout
+        .contiguous_offsets()
+        .and_then(|(start, end)| values.get(start..end));
+    match values {
+        Some(values) => Ok(look(values)),
+        None => candle_core::bail!("the input of a kernel must be contiguous"),
+    }
+}
+
+/// Divides each row `(rows, hidden)` by the root of its mean square, times a gain. A gain that the next weights hold already is
+/// `None`.
+#[derive(Debug)]
+pub(super) struct RmsNorm {
+    pub(super) gain: Option<Tensor>,
+    pub(super) eps: f32,
+}
+
+impl RmsNorm {
+    pub(super) fn forward(&self, x: &Tensor, kernels: bool) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        match &self.gain {
+            Some(gain) if kernels => with_values(gain, |gain| {
+                by_kernel(x, width, |x| rows::rms_norm(x, width, Some(gain), self.eps))
+            })?,
+            None if kernels => by_kernel(x, width, |x| rows::rms_norm(x, width, None, self.eps)),
+            Some(gain) => candle_nn::ops::rms_norm(x, gain, self.eps),
+            None => {
+                candle_nn::ops::rms_norm(x, &Tensor::ones(width, x.dtype(), x.device())?, self.eps)
+            }
+        }
+    }
+}
+
+/// `silu(gate) * up`: `(rows, 2 width)` to `(rows, width)`.
+pub(super) fn swiglu(gate_up: &Tensor, width: usize, kernels: bool) -> Result<Tensor> {
+    if kernels {
+        return by_kernel(gate_up, width, |x| rows::swiglu(x, width));
+    }
+    let gate = gate_up.narrow(1, 0, width)?.contiguous()?;
+    silu(&gate)? * gate_up.narrow(1, width, width)?
+}
