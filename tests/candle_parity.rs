@@ -14,7 +14,7 @@
 
 mod candle_support;
 
-use candle_support::{block_on, model, oracle::Oracle, texts::Texts};
+use candle_support::{block_on, oracle::Oracle, reference, texts::Texts};
 use futures::future::join_all;
 use safer_instruct::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel};
 use serde_json::json;
@@ -28,7 +28,7 @@ const LICENSE: &str = include_str!("../LICENSE-APACHE");
 
 #[test]
 fn untrusted_texts_have_the_ids_of_llama_cpp() {
-    let tokenizer = model().tokenizer();
+    let tokenizer = reference().tokenizer();
     let texts: Vec<String> = Texts::new(20_261_124).take(1000).collect();
     let expected = Oracle::on_the_model().ask(&json!({"op": "tokenize", "texts": texts}));
 
@@ -46,7 +46,7 @@ fn untrusted_texts_have_the_ids_of_llama_cpp() {
 
 #[test]
 fn perplexity_is_that_of_llama_cpp() {
-    let model = model();
+    let model = reference();
     // Windows of two paragraphs: the first sentence is the prompt, the rest is scored.
     let paragraphs: Vec<&str> = MILD.split("\n\n").chain(LICENSE.split("\n\n")).collect();
     let windows: Vec<String> = paragraphs.chunks(2).map(|pair| pair.join("\n\n")).collect();
@@ -87,7 +87,7 @@ fn perplexity_is_that_of_llama_cpp() {
 
 #[test]
 fn greedy_text_is_that_of_llama_cpp() {
-    let model = model();
+    let model = reference();
     let requests: Vec<ChatRequest> = prompts()
         .into_iter()
         .map(|text| ChatRequest::new(vec![Message::user(text)]).with_max_tokens(32))

@@ -7,7 +7,7 @@ pub(crate) mod texts;
 use std::{path::PathBuf, sync::LazyLock};
 
 use safer_instruct::{
-    backends::candle::CandleModel,
+    backends::candle::{CandleModel, Precision},
     hub::{Cache, Fetcher, ModelSource},
 };
 
@@ -24,7 +24,18 @@ pub(crate) fn model_path() -> PathBuf {
         .path
 }
 
-/// One model for all tests of a file.
+/// One model for all tests of a file, in F32: the reference.
+pub(crate) fn reference() -> &'static CandleModel {
+    static MODEL: LazyLock<CandleModel> = LazyLock::new(|| {
+        CandleModel::builder(model_path())
+            .with_precision(Precision::F32)
+            .load()
+            .expect("the model loads")
+    });
+    &MODEL
+}
+
+/// One model for all tests of a file, as it is by default.
 pub(crate) fn model() -> &'static CandleModel {
     static MODEL: LazyLock<CandleModel> =
         LazyLock::new(|| CandleModel::load(model_path()).expect("the model loads"));

@@ -18,7 +18,7 @@ use super::{
     config::Config,
     kernels::attention::{self, Angles, Shape},
     linear::Linear,
-    ops::{RmsNorm, by_kernel, swiglu},
+    ops::{RmsNorm, add, by_kernel, swiglu},
     portable::TensorAttention,
 };
 
@@ -102,12 +102,12 @@ impl Graph {
             // 2. Attention, added to the residual stream: (T, hidden)
             let h = layer.attention_norm.forward(&x, kernels)?;
             let h = self.attend(index, &layer.qkv.forward(&h)?, chunks)?;
-            x = (x + layer.output.forward(&h)?)?;
+            x = add(&x, &layer.output.forward(&h)?, kernels)?;
             // 3. Feed-forward, added likewise: (T, hidden)
             let h = layer.feed_forward_norm.forward(&x, kernels)?;
             let gate_up = layer.gate_up.forward(&h)?;
             let h = swiglu(&gate_up, self.config.intermediate_size, kernels)?;
-            x = (x + layer.down.forward(&h)?)?;
+            x = add(&x, &layer.down.forward(&h)?, kernels)?;
         }
         for chunk in chunks.iter_mut() {
             chunk.cache.advance(chunk.tokens.len());

@@ -65,3 +65,12 @@ pub(super) fn swiglu(gate_up: &Tensor, width: usize, kernels: bool) -> Result<Te
     let gate = gate_up.narrow(1, 0, width)?.contiguous()?;
     silu(&gate)? * gate_up.narrow(1, width, width)?
 }
+
+/// `x + y`, `(rows, width)` each.
+pub(super) fn add(x: &Tensor, y: &Tensor, kernels: bool) -> Result<Tensor> {
+    if kernels {
+        // Candle would wake threads of its own for it.
+        return with_values(y, |y| by_kernel(x, x.dim(1)?, |x| rows::add(x, y)))?;
+    }
+    x + y
+}

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use multiversion::multiversion;
 use rayon::prelude::*;
+use rten_simd::SimdOp;
 
 use super::{
+    accumulate::Accumulate,
     exp,
     rows::{Pairs, rotate},
 };
@@ -18,8 +20,6 @@ use super::{
 pub(in super::super) const BLOCK: usize = 32;
 /// New tokens that are worked on together, so that a block of keys is read once for all of them.
 const TILE: usize = 8;
-/// Dimensions of a value that are summed together.
-const WIDTH: usize = 32;
 
 /// The sizes that attention needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -143,16 +143,12 @@ pub(in super::super) fn attend(
         });
 }
 
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma"
-))]
-fn attend_tile<'a>(
+fn attend_tile(
     qkv: &[f32],
     shape: &Shape,
     layer: usize,
     first: usize,
-    angles: Angles<'a>,
+    angles: Angles<'_>,
     blocks: &[Arc<Block>],
     out: &mut [f32],
 ) {
@@ -188,22 +184,19 @@ fn attend_tile<'a>(
         }
 
         // 2. Scores of all tokens, a block of keys at a time: (n G, L)
+        scores.fill(0.0);
         for (at, (keys, _)) in sides.clone().enumerate() {
-            let (keys, _) = keys.as_chunks::<BLOCK>();
-            let mut queries = queries.as_slice();
-            let mut scores = scores.as_mut_slice();
-            macro_rules! score {
-                ($($height:literal)+) => {$(
-                    while let Some((q, rest)) = queries.split_at_checked($height * d) {
-                        if q.is_empty() { break; }
-                        let (s, others) = scores.split_at_mut($height * len);
-                        score_block::<$height>(q, keys, s, len, at * BLOCK);
-                        (queries, scores) = (rest, others);
-                    }
-                )+};
+            Accumulate {
+                a: &queries,
+                a_stride: d,
+                a_first: 0,
+                m: keys,
+                width: BLOCK,
+                out: &mut scores,
+                out_stride: len,
+                out_first: at * BLOCK,
             }
-            score!(3 2 1);
-            let _ = (queries, scores);
+            .dispatch();
         }
 
         // 3. Each row up to its own token.
@@ -214,20 +207,17 @@ fn attend_tile<'a>(
         // 4. Sums of the values: (n G, D)
         results.fill(0.0);
         for (at, (_, values)) in sides.enumerate() {
-            let mut scores = scores.as_slice();
-            let mut results = results.as_mut_slice();
-            macro_rules! sum {
-                ($($height:literal)+) => {$(
-                    while let Some((s, rest)) = scores.split_at_checked($height * len) {
-                        if s.is_empty() { break; }
-                        let (y, others) = results.split_at_mut($height * d);
-                        add_values::<$height>(s, len, at * BLOCK, values, y, d);
-                        (scores, results) = (rest, others);
-                    }
-                )+};
+            Accumulate {
+                a: &scores,
+                a_stride: len,
+                a_first: at * BLOCK,
+                m: values,
+                width: d,
+                out: &mut results,
+                out_stride: d,
+                out_first: 0,
             }
-            sum!(3 2 1);
-            let _ = (scores, results);
+            .dispatch();
         }
         let to = out
             .chunks_exact_mut(shape.heads * d)
@@ -241,38 +231,11 @@ fn attend_tile<'a>(
     }
 }
 
-/// Scores of `R` queries with the keys of a block, `(D, BLOCK)`, into the places `at..` of rows of `len`.
-#[inline(always)]
-fn score_block<const R: usize>(
-    queries: &[f32],
-    keys: &[[f32; BLOCK]],
-    scores: &mut [f32],
-    len: usize,
-    at: usize,
-) {
-    let mut sums = [[0f32; BLOCK]; R];
-    let d = keys.len();
-    let mut rows = [&[] as &[f32]; R];
-    for (row, query) in rows.iter_mut().zip(queries.chunks_exact(d)) {
-        *row = query;
-    }
-    for (index, key) in keys.iter().enumerate() {
-        for (sums, query) in sums.iter_mut().zip(&rows) {
-            let x = query.get(index).copied().unwrap_or_default();
-            for (sum, key) in sums.iter_mut().zip(key) {
-                *sum = x.mul_add(*key, *sum);
-            }
-        }
-    }
-    for (row, sums) in scores.chunks_exact_mut(len).zip(&sums) {
-        if let Some(to) = row.get_mut(at..at + BLOCK) {
-            to.copy_from_slice(sums);
-        }
-    }
-}
-
 /// Turns the first `seen` scores into `exp(score - largest)` and the others into 0; gives their sum.
-#[inline(always)]
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
 fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
     for score in scores.iter_mut().skip(seen) {
         *score = f32::NEG_INFINITY;
@@ -293,58 +256,6 @@ fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
         }
     }
     sums.iter().sum()
-}
-
-/// Adds the values of a block, `(BLOCK, D)`, times the scores at `at..` of `R` rows of `len`, to `R` rows of results.
-#[inline(always)]
-fn add_values<const R: usize>(
-    scores: &[f32],
-    len: usize,
-    at: usize,
-    values: &[f32],
-    results: &mut [f32],
-    d: usize,
-) {
-    let mut weights = [[0f32; BLOCK]; R];
-    for (weights, row) in weights.iter_mut().zip(scores.chunks_exact(len)) {
-        if let Some(scores) = row.get(at..at + BLOCK) {
-            weights.copy_from_slice(scores);
-        }
-    }
-    let whole = d / WIDTH * WIDTH;
-    for part in (0..whole).step_by(WIDTH) {
-        let mut sums = [[0f32; WIDTH]; R];
-        for (sums, row) in sums.iter_mut().zip(results.chunks_exact(d)) {
-            if let Some(row) = row.get(part..part + WIDTH) {
-                sums.copy_from_slice(row);
-            }
-        }
-        for (token, value) in values.chunks_exact(d).enumerate() {
-            let Some(Ok(value)) = value.get(part..part + WIDTH).map(<&[f32; WIDTH]>::try_from)
-            else {
-                break;
-            };
-            for (sums, weights) in sums.iter_mut().zip(&weights) {
-                let weight = weights.get(token).copied().unwrap_or_default();
-                for (sum, x) in sums.iter_mut().zip(value) {
-                    *sum = weight.mul_add(*x, *sum);
-                }
-            }
-        }
-        for (sums, row) in sums.iter().zip(results.chunks_exact_mut(d)) {
-            if let Some(row) = row.get_mut(part..part + WIDTH) {
-                row.copy_from_slice(sums);
-            }
-        }
-    }
-    // Head dimensions that are no multiple of the width.
-    for (row, weights) in results.chunks_exact_mut(d).zip(&weights) {
-        for (value, weight) in values.chunks_exact(d).zip(weights) {
-            for (y, x) in row.iter_mut().zip(value).skip(whole) {
-                *y = weight.mul_add(*x, *y);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

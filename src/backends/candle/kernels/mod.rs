@@ -5,6 +5,7 @@
 //! are rounded once, so a result has the same bits on every instruction set, at any number of threads, and whatever else
 //! is in the batch.
 
+mod accumulate;
 pub(super) mod attention;
 pub(super) mod hadamard;
 pub(super) mod int8;

@@ -40,6 +40,15 @@ fn each_row(
     }
 }
 
+/// `x + y`.
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+pub(in super::super) fn add(x: &[f32], y: &[f32]) -> Vec<f32> {
+    x.iter().zip(y).map(|(x, y)| x + y).collect()
+}
+
 /// `x / sqrt(mean(x^2) + eps) * gain` for each row of `width` (Zhang and Sennrich, arXiv 1910.07467); no gain counts as 1.
 pub(in super::super) fn rms_norm(
     x: &[f32],
