@@ -78,6 +78,28 @@ impl KvCache {
         }
     }
 
+    /// A block that is full, to be shared.
+    pub(super) fn full_block(&self, index: usize) -> Option<Arc<Block>> {
+        match &self.store {
+            Store::Blocks(blocks) if (index + 1) * BLOCK <= self.len => {
+                blocks.get(index).map(Arc::clone)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes over a block that another sequence has filled. Gives whether it has a place here, behind whole blocks.
+    pub(super) fn take_over(&mut self, block: Arc<Block>) -> bool {
+        match &mut self.store {
+            Store::Blocks(blocks) if blocks.len() * BLOCK == self.len => {
+                blocks.push(block);
+                self.len += BLOCK;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The tensors.
     pub(super) fn tensors(&mut self) -> Option<&mut TensorCache> {
         match &mut self.store {

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::{
     cache::KvCache,
     config::Config,
-    kernels::attention::{self, Angles, Shape},
+    kernels::attention::{self, Angles, Block, Shape},
     linear::Linear,
     ops::{RmsNorm, add, by_kernel, swiglu},
     portable::TensorAttention,
@@ -78,6 +78,14 @@ impl Graph {
         match self.attention {
             Attention::Kernels { .. } => Ok(KvCache::of_blocks()),
             Attention::Tensors(_) => KvCache::of_tensors(&self.config, &self.device),
+        }
+    }
+
+    /// Bytes of a block of keys and values; 0 if there are none.
+    pub(super) fn block_bytes(&self) -> usize {
+        match &self.attention {
+            Attention::Kernels { shape, .. } => Block::bytes(shape, self.layers.len()),
+            Attention::Tensors(_) => 0,
         }
     }
 

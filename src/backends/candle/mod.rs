@@ -23,6 +23,7 @@ mod ops;
 mod portable;
 mod pre_tokenizer;
 mod precision;
+mod prefixes;
 mod sampler;
 mod scheduler;
 mod scoring;

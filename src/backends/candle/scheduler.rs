@@ -1,7 +1,7 @@
 //! Continuous batching: which sequences run in the next step.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -11,6 +11,7 @@ use std::{
 use super::{
     graph::{Chunk, Graph},
     job::{Job, Queued},
+    prefixes::Prefixes,
     scoring::Fork,
     sequence::{CHUNK, Next, Sequence},
     tokenizer::Tokenizer,
@@ -32,12 +33,19 @@ pub(super) struct Scheduler {
     active: Vec<Sequence>,
     /// Continuations whose prompt is read: they go before new jobs.
     forks: VecDeque<Fork>,
+    prefixes: Prefixes,
 }
 
 impl Scheduler {
     /// A scheduler without work.
-    pub(super) fn new(graph: Graph, tokenizer: Arc<Tokenizer>, max_batch: usize) -> Self {
+    pub(super) fn new(
+        graph: Graph,
+        tokenizer: Arc<Tokenizer>,
+        max_batch: usize,
+        prefix_bytes: usize,
+    ) -> Self {
         Self {
+            prefixes: Prefixes::new(prefix_bytes / graph.block_bytes().max(1)),
             graph,
             tokenizer,
             max_batch: max_batch.max(1),
@@ -98,9 +106,15 @@ impl Scheduler {
     fn step(&mut self) {
         let mut budget = STEP_TOKENS;
         let (mut running, mut resting) = (Vec::new(), Vec::new());
-        for sequence in self.active.drain(..) {
+        // Blocks that a sequence of this step reads: others with the same beginning wait for it.
+        let mut being_read = HashSet::new();
+        for mut sequence in self.active.drain(..) {
+            let is_first = match sequence.skip_known(&mut self.prefixes) {
+                Some(block) => being_read.insert(block),
+                None => true,
+            };
             let len = sequence.chunk_len();
-            if len <= budget {
+            if is_first && len <= budget {
                 budget -= len;
                 running.push(sequence);
             } else {
@@ -112,7 +126,8 @@ impl Scheduler {
         }
         match self.forward(&mut running) {
             Ok(results) => {
-                for (sequence, (len, mut rows)) in running.into_iter().zip(results) {
+                for (mut sequence, (len, mut rows)) in running.into_iter().zip(results) {
+                    sequence.share(&mut self.prefixes);
                     match sequence.advance(len, &mut rows, &self.tokenizer) {
                         Next::More(sequence) => self.active.push(sequence),
                         Next::Ended(forks) => self.forks.extend(forks),
@@ -127,6 +142,7 @@ impl Scheduler {
         }
         // What did not fit came later than what ran, so the order of arrival holds.
         self.active.append(&mut resting);
+        self.prefixes.trim();
     }
 
     /// The length of each sequence's chunk and its wanted logits, row by row.

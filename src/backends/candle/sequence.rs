@@ -5,6 +5,8 @@ use std::rc::Rc;
 use super::{
     cache::KvCache,
     job::{CompleteJob, ScoreJob, Written},
+    kernels::attention::BLOCK,
+    prefixes::{Place, Prefixes},
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -23,6 +25,10 @@ pub(super) struct Sequence {
     cache: KvCache,
     /// The first position whose logits are wanted.
     wanted_from: usize,
+    /// The prompt while it is read, whose blocks are shared; empty for continuations.
+    prompt: Vec<u32>,
+    /// Where in the tree of prefixes the blocks up to now are, and how many they are.
+    place: (Place, usize),
     goal: Goal,
 }
 
@@ -64,6 +70,8 @@ impl Sequence {
         Self {
             wanted_from: history.len().saturating_sub(1),
             pending: history.clone(),
+            prompt: history.clone(),
+            place: (0, 0),
             cache,
             goal: Goal::Complete {
                 writer: Writer::new(std::mem::take(&mut job.stop)),
@@ -78,6 +86,8 @@ impl Sequence {
         let pending = std::mem::take(&mut job.prompt);
         Self {
             wanted_from: pending.len().saturating_sub(1),
+            prompt: pending.clone(),
+            place: (0, 0),
             pending,
             cache,
             goal: Goal::Prompt(Scoring::new(job)),
@@ -96,6 +106,8 @@ impl Sequence {
         Ok(Self {
             pending,
             wanted_from: cache.len(),
+            prompt: Vec::new(),
+            place: (0, 0),
             cache,
             goal: Goal::Continue {
                 scoring: fork.scoring,
@@ -110,6 +122,44 @@ impl Sequence {
             Goal::Complete { job, .. } => job.reply.is_canceled(),
             Goal::Prompt(scoring) | Goal::Continue { scoring, .. } => scoring.is_cancelled(),
         }
+    }
+
+    /// The next block of the prompt, if it is all prompt, whole and not its end: the last token must be run for its logits.
+    fn next_block(&self) -> Option<(Place, &[u32])> {
+        let (place, count) = self.place;
+        let (start, end) = (count * BLOCK, (count + 1) * BLOCK);
+        (self.cache.len() == start && end < self.prompt.len())
+            .then(|| self.prompt.get(start..end))
+            .flatten()
+            .map(|tokens| (place, tokens))
+    }
+
+    /// Takes over the blocks that others have read already; gives the block that is to be read next, if it can be shared.
+    pub(super) fn skip_known(&mut self, prefixes: &mut Prefixes) -> Option<(Place, Box<[u32]>)> {
+        loop {
+            let (place, tokens) = self.next_block()?;
+            let Some((after, block)) = prefixes.find(place, tokens) else {
+                return Some((place, tokens.into()));
+            };
+            if !self.cache.take_over(block) {
+                return None;
+            }
+            self.pending.drain(..BLOCK.min(self.pending.len()));
+            self.place = (after, self.place.1 + 1);
+        }
+    }
+
+    /// Shares the blocks of the prompt that have been filled.
+    pub(super) fn share(&mut self, prefixes: &mut Prefixes) {
+        let (mut place, mut count) = self.place;
+        for tokens in self.prompt.chunks_exact(BLOCK).skip(count) {
+            let Some(block) = self.cache.full_block(count) else {
+                break;
+            };
+            place = prefixes.keep(place, tokens, block);
+            count += 1;
+        }
+        self.place = (place, count);
     }
 
     /// Tokens of the next chunk.
