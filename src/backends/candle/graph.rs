@@ -171,3 +171,130 @@ impl Graph {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::candle::{kernels::rows::Pairs, portable::angles};
+
+    fn config(pairs: Pairs) -> Config {
+        Config {
+            vocab_size: 50,
+            hidden_size: 48,
+            intermediate_size: 80,
+            num_hidden_layers: 3,
+            num_attention_heads: 6,
+            num_key_value_heads: 2,
+            head_dim: 16,
+            max_position_embeddings: 100,
+            rope_theta: 10_000.0,
+            pairs,
+            rms_norm_eps: 1e-5,
+            attention_bias: true,
+            tie_word_embeddings: true,
+        }
+    }
+
+    /// A model of random weights, the same ones every time.
+    fn graph(pairs: Pairs, kernels: bool) -> Graph {
+        let config = config(pairs);
+        let mut state = 7u32;
+        let mut random = |rows: usize, columns: usize| {
+            let values: Vec<f32> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.3
+            })
+            .take(rows * columns)
+            .collect();
+            Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+        };
+        let hidden = config.hidden_size;
+        let heads = config.num_attention_heads * config.head_dim;
+        let qkv = heads + 2 * config.num_key_value_heads * config.head_dim;
+        let inner = config.intermediate_size;
+        let embedding = random(config.vocab_size, hidden);
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| {
+                let mut norm = || RmsNorm {
+                    gain: Some(random(1, hidden).squeeze(0).unwrap()),
+                    eps: 1e-5,
+                };
+                let (attention_norm, feed_forward_norm) = (norm(), norm());
+                let bias = random(1, qkv).squeeze(0).unwrap();
+                Layer {
+                    attention_norm,
+                    qkv: Linear::new(&random(qkv, hidden), Some(bias)).unwrap(),
+                    output: Linear::new(&random(hidden, heads), None).unwrap(),
+                    feed_forward_norm,
+                    gate_up: Linear::new(&random(2 * inner, hidden), None).unwrap(),
+                    down: Linear::new(&random(hidden, inner), None).unwrap(),
+                }
+            })
+            .collect();
+        let (cos, sin) = angles(&config, 100);
+        let attention = if kernels {
+            Attention::Kernels {
+                shape: Shape {
+                    heads: 6,
+                    kv_heads: 2,
+                    head_dim: 16,
+                    pairs,
+                },
+                cos,
+                sin,
+            }
+        } else {
+            Attention::Tensors(TensorAttention::new(cos, sin, 16, &Device::Cpu).unwrap())
+        };
+        Graph {
+            device: Device::Cpu,
+            norm: RmsNorm {
+                gain: None,
+                eps: 1e-5,
+            },
+            head: Linear::new(&embedding, None).unwrap(),
+            embedding,
+            layers,
+            attention,
+            config,
+        }
+    }
+
+    /// All logits of two sequences that run side by side, one in two parts.
+    fn logits(graph: &Graph) -> Vec<f32> {
+        let tokens: Vec<u32> = (0..70).map(|n| n * 13 % 50).collect();
+        let mut caches = [graph.new_cache().unwrap(), graph.new_cache().unwrap()];
+        let mut all = Vec::new();
+        for range in [0..40, 40..70] {
+            let [a, b] = &mut caches;
+            let mut chunks = vec![Chunk {
+                tokens: &tokens[range.clone()],
+                cache: a,
+                wanted: range.len(),
+            }];
+            if range.start == 0 {
+                chunks.push(Chunk {
+                    tokens: &tokens[5..12],
+                    cache: b,
+                    wanted: 7,
+                });
+            }
+            let logits = graph.forward(&mut chunks).unwrap().unwrap();
+            all.extend(logits.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn our_kernels_and_candle_agree() {
+        for pairs in [Pairs::Neighbours, Pairs::Halves] {
+            let ours = logits(&graph(pairs, true));
+            let candle = logits(&graph(pairs, false));
+            let largest = candle.iter().fold(0f32, |a, b| a.max(b.abs()));
+            assert_eq!(ours.len(), candle.len());
+            for (a, b) in ours.iter().zip(&candle) {
+                assert!((a - b).abs() < 1e-4 * largest, "{pairs:?}: {a} {b}");
+            }
+        }
+    }
+}
