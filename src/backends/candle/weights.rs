@@ -70,7 +70,7 @@ pub(super) fn read(
     } else {
         reader.tensor("output.weight", &[vocab, hidden])?
     };
-    let head = reader.reads_stream("output", head, None, &gain)?;
+    let head = reader.reads_stream("output", &head, None, &gain)?;
     let embedding = reader.rotated_embedding(embedding)?;
     let norm = reader.norm(gain);
     reader.check_nothing_is_left()?;
@@ -131,13 +131,13 @@ impl Reader<'_> {
             None
         };
         let weight = self.stacked(&qkv, "weight", &[hidden])?;
-        let qkv = self.reads_stream(&name("attn_qkv"), weight, bias, &attention_gain)?;
+        let qkv = self.reads_stream(&name("attn_qkv"), &weight, bias, &attention_gain)?;
         let output = self.writes_stream(&name("attn_output"), q)?;
 
         let feed_forward_gain = self.tensor(&name("ffn_norm.weight"), &[hidden])?;
         let gate_up = [(name("ffn_gate"), inner), (name("ffn_up"), inner)];
         let weight = self.stacked(&gate_up, "weight", &[hidden])?;
-        let gate_up = self.reads_stream(&name("ffn_gate_up"), weight, None, &feed_forward_gain)?;
+        let gate_up = self.reads_stream(&name("ffn_gate_up"), &weight, None, &feed_forward_gain)?;
         let down = self.writes_stream(&name("ffn_down"), inner)?;
         Ok(Layer {
             attention_norm: self.norm(attention_gain),
@@ -153,12 +153,12 @@ impl Reader<'_> {
     fn reads_stream(
         &self,
         name: &str,
-        weight: Tensor,
+        weight: &Tensor,
         bias: Option<Tensor>,
         gain: &Tensor,
     ) -> Result<Linear> {
         let Some(rotation) = &self.rotation else {
-            return Linear::new(&weight, bias).map_err(|error| self.failed(name, &error));
+            return Linear::new(weight, bias).map_err(|error| self.failed(name, &error));
         };
         let hidden = self.config.hidden_size;
         let gain = self.values(name, gain)?;

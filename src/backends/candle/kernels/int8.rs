@@ -156,7 +156,7 @@ impl Int8Matrix {
             scales: vec![0.0; count],
             stride,
         };
-        let round = |((x, to), (sum, scale)): ((&[f32], &mut [i8]), (&mut i32, &mut f32))| {
+        let round = |((x, to), (sum, scale)): (Ends<'_>, (&mut i32, &mut f32))| {
             let rounded = round_row(x, self.hadamard, to);
             (*sum, *scale) = (rounded.sum, rounded.scale);
         };
@@ -262,6 +262,9 @@ pub(super) struct Rows {
     /// Inputs, padded to whole quads.
     pub(super) stride: usize,
 }
+
+/// A row to be rounded, and where to.
+type Ends<'a> = (&'a [f32], &'a mut [i8]);
 
 struct Rounded {
     sum: i32,

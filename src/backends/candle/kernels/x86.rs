@@ -85,7 +85,9 @@ fn vnni_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn vnni_tile<const R: usize>(rows: &[i8], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {
-    assert!(rows.len() >= R * stride && panel.len() >= stride * PANEL && stride % QUAD == 0);
+    assert!(
+        rows.len() >= R * stride && panel.len() >= stride * PANEL && stride.is_multiple_of(QUAD)
+    );
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
     for quad in 0..stride / QUAD {
         // SAFETY: a step is 128 bytes and the panel has one for each quad; a row has 4 bytes for each quad.
@@ -144,7 +146,9 @@ fn avx2_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn avx2_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {
-    assert!(rows.len() >= R * stride && panel.len() >= stride * PANEL && stride % QUAD == 0);
+    assert!(
+        rows.len() >= R * stride && panel.len() >= stride * PANEL && stride.is_multiple_of(QUAD)
+    );
     let mut out = [[0; PANEL]; R];
     // Half a panel at a time: 4 registers of sums for each row.
     for half in 0..2 {
@@ -168,8 +172,9 @@ fn avx2_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32
         }
         for (out, sums) in out.iter_mut().zip(&sums) {
             // Each register holds two sums for each of four outputs.
-            for pair in 0..2 {
-                let both = _mm256_hadd_epi32(sums[2 * pair], sums[2 * pair + 1]);
+            let [a, b, c, d] = *sums;
+            for (pair, (first, second)) in [(a, b), (c, d)].into_iter().enumerate() {
+                let both = _mm256_hadd_epi32(first, second);
                 let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);
                 // SAFETY: the two halves of a row hold two registers each.
                 unsafe {
