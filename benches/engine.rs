@@ -65,7 +65,7 @@ fn main() {
         let shared = words.text(&model, 300);
         let requests: Vec<ScoreRequest> = (0..400)
             .map(|_| {
-                let text = format!("{shared} {}", words.text(&model, 20));
+                let text = format!("{shared}{}", words.text(&model, 20));
                 ScoreRequest::new(Prompt::Raw(text), [" A", " B"])
             })
             .collect();
@@ -115,17 +115,20 @@ impl Words {
             "cold", "garden", "often", "letter", "stone", "bright", "road",
         ];
         let mut text = String::new();
-        loop {
+        let mut count = 0;
+        // Each of these words is one token.
+        while count < tokens {
             self.0 = self
                 .0
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            let longer = format!("{text} {}", WORDS[(self.0 >> 60) as usize]);
-            if model.count_tokens(&longer).unwrap() > tokens {
-                return text;
-            }
-            text = longer;
+            let word = WORDS.get((self.0 >> 60) as usize).unwrap_or(&"");
+            text.push(' ');
+            text.push_str(word);
+            count += 1;
         }
+        assert_eq!(model.count_tokens(&text).unwrap(), tokens);
+        text
     }
 
     fn prompt(&mut self, model: &CandleModel, tokens: usize) -> Prompt {

@@ -162,7 +162,7 @@ impl Reader<'_> {
         };
         let hidden = self.config.hidden_size;
         let gain = self.values(name, gain)?;
-        let mut weights = self.values(name, &weight)?;
+        let mut weights = self.values(name, weight)?;
         weights.par_chunks_mut(PART * hidden).for_each(|rows| {
             for row in rows.chunks_exact_mut(hidden) {
                 for (weight, gain) in row.iter_mut().zip(&gain) {
