@@ -186,4 +186,5 @@ def main():
         print(f"| {row} | {value:.0f} |", " | ".join(f"{p:.0f}" if p else "" for p in peers), f"| {ratio} |")
 
 
-main()
+if __name__ == "__main__":
+    main()
