@@ -1,7 +1,7 @@
 """Sets the local engine beside llama.cpp, in one run, alternating, and prints one table.
 
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r benches/peers/requirements.txt
-    /tmp/peers/bin/python benches/peers/peers.py MODEL.gguf [FORM ...]
+    python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
+    target/peers/bin/python benches/peers/peers.py MODEL.gguf [FORM ...]
 
 FORM is `file` (the file itself), Q8_0, Q4_0 or BF16, made of the file by the package gguf; by default file, Q8_0 and BF16.
 llama.cpp is called through its C interface: batches of tokens, no sampling, so it is measured at its best. Run it on an
