@@ -1,6 +1,6 @@
 """Sets the local engine beside llama.cpp, in one run, alternating, and prints one table.
 
-    python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
+    python3 -m venv target/peers && target/peers/bin/pip install -r tests/oracle/requirements.txt
     target/peers/bin/python benches/peers/peers.py MODEL.gguf [FORM ...]
 
 FORM is `file` (the file itself), Q8_0, Q4_0 or BF16, made of the file by the package gguf; by default file, Q8_0 and BF16.
@@ -16,9 +16,12 @@ import tempfile
 import time
 
 import numpy as np
-import xllamacpp
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.append(os.path.join(ROOT, "tests", "oracle"))
+
+from llama_c import INT, LOG, PTR, Batch, Params, function, silent  # noqa: E402
+
 THREADS = os.cpu_count()
 ROUNDS = 3
 
@@ -48,36 +51,6 @@ def converted(path, form, folder):
     writer.write_tensors_to_file()
     writer.close()
     return out
-
-
-class Params(c.Structure):
-    """Any parameter struct: it goes by value through memory, so a larger block than the real one is as good."""
-
-    _fields_ = [("bytes", c.c_uint8 * 2048)]
-
-
-class Batch(c.Structure):
-    _fields_ = [
-        ("n_tokens", c.c_int32),
-        ("token", c.POINTER(c.c_int32)),
-        ("embd", c.POINTER(c.c_float)),
-        ("pos", c.POINTER(c.c_int32)),
-        ("n_seq_id", c.POINTER(c.c_int32)),
-        ("seq_id", c.POINTER(c.POINTER(c.c_int32))),
-        ("logits", c.POINTER(c.c_int8)),
-    ]
-
-
-LIB = c.CDLL(xllamacpp.xllamacpp.__file__)
-PTR, INT = c.c_void_p, c.c_int32
-LOG = c.CFUNCTYPE(None, c.c_int, c.c_char_p, PTR)
-silent = LOG(lambda level, text, data: None)
-
-
-def function(name, result, *arguments):
-    f = getattr(LIB, "llama_" + name)
-    f.restype, f.argtypes = result, arguments
-    return f
 
 
 class Peer:

@@ -158,20 +158,17 @@ impl CandleModelBuilder {
                 "Int8 is for CPUs alone; take F32 on this device",
             ));
         }
-        let plan = Plan {
-            device: self.device.open()?,
-            precision,
-            kernels: self.device == Device::Cpu,
-            positions: 0,
-        };
+        let device = self.device.open()?;
         let mut gguf = Gguf::open(&self.path)?;
         let config = Config::read(&gguf)?;
         let context = self.context(&config)?;
         let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
         let template = Template::read(&gguf, &tokenizer)?;
         let plan = Plan {
+            device,
+            precision,
+            kernels: self.device == Device::Cpu,
             positions: context,
-            ..plan
         };
         let graph = weights::read(&mut gguf, config, &plan, &mut self.progress)?;
 
@@ -211,6 +208,7 @@ impl fmt::Debug for CandleModelBuilder {
             .field("threads", &self.threads)
             .field("max_batch", &self.max_batch)
             .field("queue_len", &self.queue_len)
+            .field("prefix_cache", &self.prefix_cache)
             .field("context", &self.context)
             .finish_non_exhaustive()
     }

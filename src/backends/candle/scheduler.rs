@@ -140,7 +140,7 @@ impl Scheduler {
                 }
             }
         }
-        // What did not fit came later than what ran, so the order of arrival holds.
+        // What did not fit came later than what ran; what waits for a block goes on from it in the next step.
         self.active.append(&mut resting);
         self.prefixes.trim();
     }

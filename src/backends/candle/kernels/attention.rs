@@ -261,16 +261,7 @@ fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn values(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        std::iter::repeat_with(|| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .take(count)
-        .collect()
-    }
+    use crate::backends::candle::kernels::tests::values;
 
     fn angles(positions: usize, head_dim: usize) -> (Vec<f32>, Vec<f32>) {
         (0..positions * head_dim / 2)

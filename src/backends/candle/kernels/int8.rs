@@ -350,16 +350,7 @@ fn share(range: Range<usize>, grain: usize, work: &(impl Fn(Range<usize>) + Sync
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn values(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        std::iter::repeat_with(|| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .take(count)
-        .collect()
-    }
+    use crate::backends::candle::kernels::tests::values;
 
     /// The product by its definition, in wide integers.
     fn exact(weights: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {

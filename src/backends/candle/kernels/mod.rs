@@ -62,6 +62,17 @@ mod tests {
         xs.iter().map(|x| exp(*x)).collect()
     }
 
+    /// Numbers between -1 and 1, the same ones every time.
+    pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .take(count)
+        .collect()
+    }
+
     #[test]
     fn the_exponential_is_right_to_two_units() {
         let mut x = -86.9_f32;

@@ -56,29 +56,29 @@ impl Avx2 {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn vnni_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
-    let stride = rows.stride;
-    for (first, panel, scales) in matrix.panels(range) {
-        let mut values = rows.narrow.as_slice();
-        let mut row = 0;
-        macro_rules! tiles {
-            ($($height:literal)+) => {$(
+/// Goes through the panels, and in each through the rows, the highest tiles first.
+macro_rules! panels {
+    ($tile:ident, $($height:literal)+, $values:expr, $matrix:ident, $rows:ident, $range:ident, $columns:ident) => {
+        let stride = $rows.stride;
+        for (first, panel, scales) in $matrix.panels($range) {
+            let mut values = $values.as_slice();
+            let mut row = 0;
+            $(
                 while let Some((tile, rest)) = values.split_at_checked($height * stride) {
-                    let sums = vnni_tile::<$height>(tile, stride, panel);
-                    for sums in &sums {
-                        matrix.finish(rows, row, (first, scales), sums, columns);
+                    for sums in &$tile::<$height>(tile, stride, panel) {
+                        $matrix.finish($rows, row, (first, scales), sums, $columns);
                         row += 1;
                     }
                     values = rest;
-                    if values.is_empty() {
-                        break;
-                    }
                 }
-            )+};
+            )+
         }
-        tiles!(8 4 2 1);
-    }
+    };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn vnni_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
+    panels!(vnni_tile, 8 4 2 1, rows.narrow, matrix, rows, range, columns);
 }
 
 /// The sums of `R` rows of `stride` inputs with one panel.
@@ -116,27 +116,7 @@ fn vnni_tile<const R: usize>(rows: &[i8], stride: usize, panel: &[u8]) -> [[i32;
 
 #[target_feature(enable = "avx2,fma")]
 fn avx2_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
-    let stride = rows.stride;
-    for (first, panel, scales) in matrix.panels(range) {
-        let mut values = rows.wide.as_slice();
-        let mut row = 0;
-        macro_rules! tiles {
-            ($($height:literal)+) => {$(
-                while let Some((tile, rest)) = values.split_at_checked($height * stride) {
-                    let sums = avx2_tile::<$height>(tile, stride, panel);
-                    for sums in &sums {
-                        matrix.finish(rows, row, (first, scales), sums, columns);
-                        row += 1;
-                    }
-                    values = rest;
-                    if values.is_empty() {
-                        break;
-                    }
-                }
-            )+};
-        }
-        tiles!(3 2 1);
-    }
+    panels!(avx2_tile, 3 2 1, rows.wide, matrix, rows, range, columns);
 }
 
 /// The sums of `R` rows of `stride` inputs with one panel.
