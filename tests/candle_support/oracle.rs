@@ -86,7 +86,8 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     python
 });
 
-static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
+/// A copy of the model whose tensors are F32.
+pub(crate) static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
     let model = super::model_path();
     let name = model.file_stem().expect("a model is a file");
     let copy = scratch(&format!("{}-f32.gguf", name.display()));
