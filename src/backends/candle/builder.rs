@@ -10,6 +10,7 @@ use super::{
     CandleModel, Device, Precision,
     config::Config,
     gguf::{self, Gguf},
+    kernels::blocks::BLOCK,
     scheduler::Scheduler,
     template::Template,
     tokenizer::Tokenizer,
@@ -41,6 +42,7 @@ pub struct CandleModelBuilder {
     threads: Option<usize>,
     max_batch: usize,
     queue_len: usize,
+    kv_memory: Option<usize>,
     prefix_cache: usize,
     context: Option<usize>,
     hash: Option<String>,
@@ -52,6 +54,8 @@ impl CandleModelBuilder {
     pub const DEFAULT_MAX_BATCH: usize = 32;
     /// Requests that wait for the worker by default.
     pub const DEFAULT_QUEUE_LEN: usize = 256;
+    /// Bytes for the keys and values of running sequences by default: 1 GiB.
+    pub const DEFAULT_KV_MEMORY: usize = 1 << 30;
     /// Bytes of beginnings of prompts that are kept by default: 128 MiB.
     pub const DEFAULT_PREFIX_CACHE: usize = 128 << 20;
     /// The longest context by default, in tokens.
@@ -65,6 +69,7 @@ impl CandleModelBuilder {
             threads: None,
             max_batch: Self::DEFAULT_MAX_BATCH,
             queue_len: Self::DEFAULT_QUEUE_LEN,
+            kv_memory: None,
             prefix_cache: Self::DEFAULT_PREFIX_CACHE,
             context: None,
             hash: None,
@@ -107,6 +112,15 @@ impl CandleModelBuilder {
     #[must_use]
     pub fn with_queue_len(mut self, queue_len: usize) -> Self {
         self.queue_len = queue_len;
+        self
+    }
+
+    /// Sets how many bytes the keys and values of running sequences may take, on a CPU. A request waits until there is room for
+    /// its prompt and the longest answer that it allows. By default [`DEFAULT_KV_MEMORY`](Self::DEFAULT_KV_MEMORY), or what one
+    /// sequence of the longest context takes if that is more.
+    #[must_use]
+    pub fn with_kv_memory(mut self, bytes: usize) -> Self {
+        self.kv_memory = Some(bytes);
         self
     }
 
@@ -171,6 +185,7 @@ impl CandleModelBuilder {
             positions: context,
         };
         let graph = weights::read(&mut gguf, config, &plan, &mut self.progress)?;
+        let kv_memory = self.kv_memory(context.div_ceil(BLOCK) * graph.block_bytes())?;
 
         let name = gguf.name().to_owned();
         let hash = match self.hash {
@@ -178,12 +193,29 @@ impl CandleModelBuilder {
             None => gguf::sha256(&self.path)?,
         };
         let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
+        let gauge = graph.gauge();
         let prefix_cache = self.prefix_cache;
         let worker = Worker::start(&name, self.threads, self.queue_len, move |inbox| {
-            Scheduler::new(graph, shared, max_batch, prefix_cache).run(inbox);
+            Scheduler::new(graph, shared, max_batch, kv_memory, prefix_cache).run(inbox);
         })?;
         let id = Arc::new(ModelId::new(name).with_hash(hash));
-        Ok(CandleModel::new(worker, tokenizer, template, context, id))
+        Ok(CandleModel::new(
+            worker, tokenizer, template, context, id, gauge,
+        ))
+    }
+
+    /// The memory for keys and values, where the longest context takes `longest` bytes.
+    fn kv_memory(&self, longest: usize) -> Result<usize> {
+        match self.kv_memory {
+            None => Ok(longest.max(Self::DEFAULT_KV_MEMORY)),
+            Some(bytes) if bytes < longest => Err(Error::config(
+                "kv_memory",
+                format!(
+                    "{bytes} bytes are too few: one sequence of the longest context takes {longest}; allow them or a shorter context"
+                ),
+            )),
+            Some(bytes) => Ok(bytes),
+        }
     }
 
     fn context(&self, config: &Config) -> Result<usize> {
@@ -208,6 +240,7 @@ impl fmt::Debug for CandleModelBuilder {
             .field("threads", &self.threads)
             .field("max_batch", &self.max_batch)
             .field("queue_len", &self.queue_len)
+            .field("kv_memory", &self.kv_memory)
             .field("prefix_cache", &self.prefix_cache)
             .field("context", &self.context)
             .finish_non_exhaustive()

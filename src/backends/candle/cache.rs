@@ -6,7 +6,7 @@ use candle_core::{Device, Result};
 
 use super::{
     config::Config,
-    kernels::attention::{BLOCK, Block, Shape},
+    kernels::blocks::{BLOCK, Block, Blocks},
     portable::TensorCache,
 };
 
@@ -60,17 +60,12 @@ impl KvCache {
     }
 
     /// The blocks with room for `n` more tokens.
-    pub(super) fn reserve(
-        &mut self,
-        n: usize,
-        shape: &Shape,
-        layers: usize,
-    ) -> Option<&mut [Arc<Block>]> {
+    pub(super) fn reserve(&mut self, n: usize, make: &Blocks) -> Option<&mut [Arc<Block>]> {
         let needed = (self.len + n).div_ceil(BLOCK);
         match &mut self.store {
             Store::Blocks(blocks) => {
                 while blocks.len() < needed {
-                    blocks.push(Arc::new(Block::new(shape, layers)));
+                    blocks.push(make.block());
                 }
                 Some(blocks)
             }
@@ -78,22 +73,23 @@ impl KvCache {
         }
     }
 
-    /// A block that is full, to be shared.
-    pub(super) fn full_block(&self, index: usize) -> Option<Arc<Block>> {
+    /// The block that holds `tokens` tokens from `first` on, its first place, to be shared; if it has them.
+    pub(super) fn block(&self, first: usize, tokens: usize) -> Option<Arc<Block>> {
         match &self.store {
-            Store::Blocks(blocks) if (index + 1) * BLOCK <= self.len => {
-                blocks.get(index).map(Arc::clone)
+            Store::Blocks(blocks) if first + tokens <= self.len => {
+                blocks.get(first / BLOCK).map(Arc::clone)
             }
             _ => None,
         }
     }
 
-    /// Takes over a block that another sequence has filled. Gives whether it has a place here, behind whole blocks.
-    pub(super) fn take_over(&mut self, block: Arc<Block>) -> bool {
+    /// Takes over the first `tokens` of a block that another sequence has filled. Gives whether it has a place here, behind whole
+    /// blocks.
+    pub(super) fn take_over(&mut self, block: Arc<Block>, tokens: usize) -> bool {
         match &mut self.store {
             Store::Blocks(blocks) if blocks.len() * BLOCK == self.len => {
                 blocks.push(block);
-                self.len += BLOCK;
+                self.len += tokens;
                 true
             }
             _ => false,

@@ -16,7 +16,10 @@ use rayon::prelude::*;
 use super::{
     cache::KvCache,
     config::Config,
-    kernels::attention::{self, Angles, Block, Shape},
+    kernels::{
+        attention::{self, Angles},
+        blocks::{Blocks, Gauge, Shape},
+    },
     linear::Linear,
     ops::{RmsNorm, add, by_kernel, swiglu},
     portable::TensorAttention,
@@ -65,6 +68,7 @@ pub(super) enum Attention {
     /// Our kernels, on a CPU. Cosines and sines `(positions, D / 2)`.
     Kernels {
         shape: Shape,
+        blocks: Blocks,
         cos: Vec<f32>,
         sin: Vec<f32>,
     },
@@ -84,8 +88,16 @@ impl Graph {
     /// Bytes of a block of keys and values; 0 if there are none.
     pub(super) fn block_bytes(&self) -> usize {
         match &self.attention {
-            Attention::Kernels { shape, .. } => Block::bytes(shape, self.layers.len()),
+            Attention::Kernels { blocks, .. } => blocks.block_bytes(),
             Attention::Tensors(_) => 0,
+        }
+    }
+
+    /// What tells the bytes of all blocks; `None` if there are none.
+    pub(super) fn gauge(&self) -> Option<Gauge> {
+        match &self.attention {
+            Attention::Kernels { blocks, .. } => Some(blocks.gauge()),
+            Attention::Tensors(_) => None,
         }
     }
 
@@ -139,14 +151,18 @@ impl Graph {
 
     /// `(T, (H + 2K) D)` to `(T, H D)`, every sequence by itself.
     fn attend(&self, layer: usize, qkv: &Tensor, chunks: &mut [Chunk<'_>]) -> Result<Tensor> {
-        let (shape, angles) = match &self.attention {
+        let (shape, blocks, angles) = match &self.attention {
             Attention::Tensors(attention) => {
                 return attention.forward(&self.config, layer, qkv, chunks);
             }
-            Attention::Kernels { shape, cos, sin } => (shape, Angles { cos, sin }),
+            Attention::Kernels {
+                shape,
+                blocks,
+                cos,
+                sin,
+            } => (shape, blocks, Angles { cos, sin }),
         };
         let (in_width, out_width) = (qkv.dim(1)?, shape.heads * shape.head_dim);
-        let layers = self.layers.len();
         by_kernel(qkv, out_width, |mut qkv| {
             let mut out = vec![0.0; qkv.len() / in_width * out_width];
             let mut places = out.as_mut_slice();
@@ -157,7 +173,7 @@ impl Graph {
                 let (place, rest) = places.split_at_mut(n * out_width);
                 (qkv, places) = (others, rest);
                 let past = chunk.cache.len();
-                if let Some(blocks) = chunk.cache.reserve(n, shape, layers) {
+                if let Some(blocks) = chunk.cache.reserve(n, blocks) {
                     tasks.push((mine, past, blocks, place));
                 }
             }
@@ -175,7 +191,10 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::candle::{kernels::rows::Pairs, portable::angles};
+    use crate::backends::candle::{
+        kernels::{blocks::Form, rows::Pairs},
+        portable::angles,
+    };
 
     fn config(pairs: Pairs) -> Config {
         Config {
@@ -233,13 +252,15 @@ mod tests {
             .collect();
         let (cos, sin) = angles(&config, 100);
         let attention = if kernels {
+            let shape = Shape {
+                heads: 6,
+                kv_heads: 2,
+                head_dim: 16,
+                pairs,
+            };
             Attention::Kernels {
-                shape: Shape {
-                    heads: 6,
-                    kv_heads: 2,
-                    head_dim: 16,
-                    pairs,
-                },
+                blocks: Blocks::new(&shape, 3, Form::F32),
+                shape,
                 cos,
                 sin,
             }

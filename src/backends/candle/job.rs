@@ -16,6 +16,24 @@ pub(super) enum Job {
     Score(ScoreJob),
 }
 
+impl Job {
+    /// The most tokens whose keys and values it needs at a time.
+    pub(super) fn most_tokens(&self) -> usize {
+        match self {
+            Self::Complete(job) => job.prompt.len() + job.max_tokens,
+            Self::Score(job) => job.prompt.len(),
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Complete(job) => job.reply.is_canceled(),
+            Self::Score(job) => job.reply.is_canceled(),
+        }
+    }
+}
+
 /// A prompt to complete.
 #[derive(Debug)]
 pub(super) struct CompleteJob {

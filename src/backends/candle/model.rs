@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     CandleModelBuilder, Tokenizer,
     job::{CompleteJob, Job, ScoreJob},
+    kernels::blocks::Gauge,
     sampler::Sampler,
     template::{Piece, Template},
     worker::Worker,
@@ -46,6 +47,7 @@ struct Shared {
     template: Option<Template>,
     context: usize,
     id: Arc<ModelId>,
+    gauge: Option<Gauge>,
 }
 
 impl CandleModel {
@@ -55,6 +57,7 @@ impl CandleModel {
         template: Option<Template>,
         context: usize,
         id: Arc<ModelId>,
+        gauge: Option<Gauge>,
     ) -> Self {
         Self(Arc::new(Shared {
             worker,
@@ -62,6 +65,7 @@ impl CandleModel {
             template,
             context,
             id,
+            gauge,
         }))
     }
 
@@ -88,6 +92,13 @@ impl CandleModel {
     #[must_use]
     pub fn context(&self) -> usize {
         self.0.context
+    }
+
+    /// Bytes that keys and values take now, on a CPU: of running sequences, and of prompts that are kept. 0 on other devices, whose
+    /// tensors are not counted.
+    #[must_use]
+    pub fn kv_bytes(&self) -> usize {
+        self.0.gauge.as_ref().map_or(0, Gauge::bytes)
     }
 
     /// The tokenizer of the model.

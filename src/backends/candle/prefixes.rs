@@ -1,11 +1,12 @@
 //! Beginnings that prompts share, kept so that they are read once.
 //!
 //! The requests of a stage begin with the same system text, examples or rubric. Prompts are cut into blocks; a block is known by
-//! its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv 2312.07104, section 3).
+//! its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv 2312.07104, section 3). A
+//! prompt that parts from others within a block takes over the tokens before that.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use super::kernels::attention::{BLOCK, Block};
+use super::kernels::blocks::{BLOCK, Block};
 
 /// A place in the tree: the blocks up to here, by number. 0 is the beginning.
 pub(super) type Place = u64;
@@ -13,7 +14,8 @@ pub(super) type Place = u64;
 /// Blocks that were read, by what was read.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    blocks: HashMap<(Place, Box<[u32]>), Entry>,
+    /// In order, so that the tokens most like others are their neighbours.
+    blocks: BTreeMap<(Place, Box<[u32]>), Entry>,
     most: usize,
     next: Place,
     clock: u64,
@@ -26,28 +28,53 @@ struct Entry {
     used: u64,
 }
 
+/// A block whose first tokens are those that were looked for.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// How many they are, at least one.
+    pub(super) tokens: usize,
+    pub(super) block: Arc<Block>,
+    /// The place after it.
+    pub(super) place: Place,
+}
+
 impl Prefixes {
     /// Room for `most` blocks. More are kept while sequences use them.
     pub(super) fn new(most: usize) -> Self {
         Self {
-            blocks: HashMap::new(),
+            blocks: BTreeMap::new(),
             most,
             next: 1,
             clock: 0,
         }
     }
 
-    /// The block of `tokens` after `place`, if it was read before.
-    pub(super) fn find(&mut self, place: Place, tokens: &[u32]) -> Option<(Place, Arc<Block>)> {
+    /// The block after `place` that has the most of `tokens`, from the first on.
+    pub(super) fn find(&mut self, place: Place, tokens: &[u32]) -> Option<Found> {
         self.clock += 1;
-        let entry = self.blocks.get_mut(&(place, tokens.into()))?;
+        let key = (place, Box::from(tokens));
+        let before = self.blocks.range(..=&key).next_back();
+        let after = (Bound::Excluded(&key), Bound::Unbounded);
+        let likest = before
+            .into_iter()
+            .chain(self.blocks.range(after).next())
+            .filter(|((there, _), _)| *there == place)
+            .map(|(key, _)| (common(&key.1, tokens), key))
+            .max_by_key(|(common, _)| *common)
+            .filter(|(common, _)| *common > 0);
+        let (tokens, key) = likest.map(|(common, key)| (common, key.clone()))?;
+        let entry = self.blocks.get_mut(&key)?;
         entry.used = self.clock;
-        Some((entry.place, Arc::clone(&entry.block)))
+        Some(Found {
+            tokens,
+            block: Arc::clone(&entry.block),
+            place: entry.place,
+        })
     }
 
-    /// Keeps a block of `tokens` after `place`; gives the place after it.
+    /// Keeps a block of `tokens` after `place`, at most [`BLOCK`]; gives the place after it.
     pub(super) fn keep(&mut self, place: Place, tokens: &[u32], block: Arc<Block>) -> Place {
-        debug_assert_eq!(tokens.len(), BLOCK);
+        debug_assert!(tokens.len() <= BLOCK);
         self.clock += 1;
         let (clock, next) = (self.clock, self.next);
         let entry = self
@@ -87,10 +114,18 @@ impl Prefixes {
     }
 }
 
+/// How many tokens are the same before the first that are not.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::candle::kernels::{attention::Shape, rows::Pairs};
+    use crate::backends::candle::kernels::{
+        blocks::{Blocks, Form, Shape},
+        rows::Pairs,
+    };
 
     fn block() -> Arc<Block> {
         let shape = Shape {
@@ -99,7 +134,13 @@ mod tests {
             head_dim: 2,
             pairs: Pairs::Halves,
         };
-        Arc::new(Block::new(&shape, 1))
+        Blocks::new(&shape, 1, Form::F32).block()
+    }
+
+    /// How many of the tokens are found, and the place after them.
+    fn find(prefixes: &mut Prefixes, place: Place, tokens: &[u32]) -> Option<(usize, Place)> {
+        let found = prefixes.find(place, tokens);
+        found.map(|found| (found.tokens, found.place))
     }
 
     #[test]
@@ -109,12 +150,28 @@ mod tests {
         let after_a = prefixes.keep(0, &a, block());
         let after_ab = prefixes.keep(after_a, &b, block());
         assert_eq!(prefixes.keep(0, &a, block()), after_a);
-        assert_eq!(
-            prefixes.find(after_a, &b).map(|found| found.0),
-            Some(after_ab)
-        );
-        assert!(prefixes.find(0, &b).is_none());
-        assert!(prefixes.find(after_ab, &b).is_none());
+        assert_eq!(find(&mut prefixes, after_a, &b), Some((BLOCK, after_ab)));
+        assert_eq!(find(&mut prefixes, 0, &b), None);
+        assert_eq!(find(&mut prefixes, after_ab, &b), None);
+    }
+
+    #[test]
+    fn the_block_with_most_of_the_tokens_is_found() {
+        let mut prefixes = Prefixes::new(10);
+        let blocks: [&[u32]; 4] = [&[1, 2, 3, 4, 5], &[1, 2, 4, 9], &[1, 2], &[2, 7]];
+        let places = blocks.map(|tokens| prefixes.keep(0, tokens, block()));
+        for (tokens, likest) in [
+            (&[1u32, 2, 3, 9] as &[u32], Some((3, 0))),
+            (&[1, 2, 4], Some((3, 1))),
+            (&[1, 2, 4, 9, 9], Some((4, 1))),
+            (&[2, 8], Some((1, 3))),
+            (&[3], None),
+        ] {
+            let found = find(&mut prefixes, 0, tokens);
+            assert_eq!(found, likest.map(|(common, at)| (common, places[at])));
+        }
+        let (common, _) = find(&mut prefixes, 0, &[1, 9]).unwrap();
+        assert_eq!(common, 1);
     }
 
     #[test]

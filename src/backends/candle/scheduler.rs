@@ -11,6 +11,7 @@ use std::{
 use super::{
     graph::{Chunk, Graph},
     job::{Job, Queued},
+    kernels::blocks::BLOCK,
     prefixes::Prefixes,
     scoring::Fork,
     sequence::{CHUNK, Next, Sequence},
@@ -21,7 +22,8 @@ use crate::error::Error;
 /// Tokens that one step runs at most: four whole chunks of prompts, or a decode step of many sequences beside some.
 const STEP_TOKENS: usize = 4 * CHUNK;
 
-/// Runs jobs, first come, first served, up to `max_batch` sequences at a time.
+/// Runs jobs, first come, first served: up to `max_batch` sequences at a time, and no more than there is room for the keys and
+/// values of all of them, whatever they come to.
 ///
 /// Every step runs the next chunk of a prompt or the one new token of each sequence, as far as [`STEP_TOKENS`] allow. A
 /// sequence that ends makes room for the next at once.
@@ -30,49 +32,62 @@ pub(super) struct Scheduler {
     graph: Graph,
     tokenizer: Arc<Tokenizer>,
     max_batch: usize,
+    /// Blocks that all sequences may fill.
+    most_blocks: usize,
     active: Vec<Sequence>,
     /// Continuations whose prompt is read: they go before new jobs.
     forks: VecDeque<Fork>,
+    /// The job that waits for room.
+    next: Option<Queued>,
     prefixes: Prefixes,
 }
 
 impl Scheduler {
-    /// A scheduler without work.
+    /// A scheduler without work, with memory in bytes for the keys and values of running sequences, and of prompts read before.
     pub(super) fn new(
         graph: Graph,
         tokenizer: Arc<Tokenizer>,
         max_batch: usize,
+        kv_bytes: usize,
         prefix_bytes: usize,
     ) -> Self {
+        let block_bytes = graph.block_bytes().max(1);
         Self {
-            prefixes: Prefixes::new(prefix_bytes / graph.block_bytes().max(1)),
+            prefixes: Prefixes::new(prefix_bytes / block_bytes),
+            most_blocks: kv_bytes / block_bytes,
             graph,
             tokenizer,
             max_batch: max_batch.max(1),
             active: Vec::new(),
             forks: VecDeque::new(),
+            next: None,
         }
     }
 
     /// Works until all callers are gone.
     pub(super) fn run(mut self, inbox: &Receiver<Queued>) {
         loop {
-            if self.active.is_empty() && self.forks.is_empty() {
+            if self.active.is_empty() && self.forks.is_empty() && self.next.is_none() {
                 match inbox.recv() {
-                    Ok(queued) => self.admit(queued),
+                    Ok(queued) => self.next = Some(queued),
                     Err(_) => return,
                 }
             }
-            self.fill(inbox);
             self.active.retain(|sequence| !sequence.is_cancelled());
+            self.fill(inbox);
             self.step();
         }
     }
 
     fn fill(&mut self, inbox: &Receiver<Queued>) {
         while self.active.len() < self.max_batch {
-            if let Some(fork) = self.forks.pop_front() {
-                if !fork.scoring.is_cancelled() {
+            if let Some(fork) = self.forks.front() {
+                if !self.has_room(fork.most_tokens()) {
+                    return;
+                }
+                if let Some(fork) = self.forks.pop_front()
+                    && !fork.scoring.is_cancelled()
+                {
                     let scoring = fork.scoring.clone();
                     match Sequence::fork(fork) {
                         Ok(sequence) => self.active.push(sequence),
@@ -81,11 +96,29 @@ impl Scheduler {
                 }
                 continue;
             }
-            match inbox.try_recv() {
-                Ok(queued) => self.admit(queued),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            let next = match self.next.take() {
+                Some(queued) => queued,
+                None => match inbox.try_recv() {
+                    Ok(queued) => queued,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+                },
+            };
+            if next.job.is_cancelled() {
+                continue;
             }
+            if !self.has_room(next.job.most_tokens()) {
+                self.next = Some(next);
+                return;
+            }
+            self.admit(next);
         }
+    }
+
+    /// Whether the keys and values of so many tokens fit beside those of all that runs. One sequence always may run.
+    fn has_room(&self, tokens: usize) -> bool {
+        let running = self.active.iter().map(Sequence::most_tokens);
+        let blocks = running.chain([tokens]).map(|n| n.div_ceil(BLOCK));
+        self.active.is_empty() || blocks.sum::<usize>() <= self.most_blocks
     }
 
     fn admit(&mut self, queued: Queued) {
@@ -106,13 +139,16 @@ impl Scheduler {
     fn step(&mut self) {
         let mut budget = STEP_TOKENS;
         let (mut running, mut resting) = (Vec::new(), Vec::new());
-        // Blocks that a sequence of this step reads: others with the same beginning wait for it.
+        // What a sequence of this step reads: others that read the same wait for it.
         let mut being_read = HashSet::new();
         for mut sequence in self.active.drain(..) {
-            let is_first = match sequence.skip_known(&mut self.prefixes) {
-                Some(block) => being_read.insert(block),
+            let is_first = match sequence.skip_blocks(&mut self.prefixes) {
+                Some(beginning) => being_read.insert(beginning),
                 None => true,
             };
+            if is_first {
+                sequence.skip_part(&mut self.prefixes);
+            }
             let len = sequence.chunk_len();
             if is_first && len <= budget {
                 budget -= len;

@@ -35,6 +35,15 @@ pub(super) struct Fork {
     pub(super) prompt: Rc<KvCache>,
 }
 
+impl Fork {
+    /// The most tokens whose keys and values it needs.
+    pub(super) fn most_tokens(&self) -> usize {
+        let state = self.scoring.0.borrow();
+        let own = state.continuations.get(self.index).map_or(0, Vec::len);
+        self.prompt.len() + own
+    }
+}
+
 impl Scoring {
     /// Every continuation at 0.
     pub(super) fn new(job: ScoreJob) -> Self {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::{
     cache::KvCache,
     job::{CompleteJob, ScoreJob, Written},
-    kernels::attention::BLOCK,
-    prefixes::{Place, Prefixes},
+    kernels::blocks::BLOCK,
+    prefixes::{Found, Place, Prefixes},
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -23,9 +23,11 @@ pub(super) struct Sequence {
     /// Tokens that are not in the cache yet; at least one.
     pending: Vec<u32>,
     cache: KvCache,
+    /// The most tokens that the cache will hold.
+    most_tokens: usize,
     /// The first position whose logits are wanted.
     wanted_from: usize,
-    /// The prompt while it is read, whose blocks are shared; empty for continuations.
+    /// The prompt while it is read, whose blocks are shared; empty afterwards, and for continuations.
     prompt: Vec<u32>,
     /// Where in the tree of prefixes the blocks up to now are, and how many they are.
     place: (Place, usize),
@@ -68,6 +70,7 @@ impl Sequence {
     pub(super) fn complete(mut job: CompleteJob, cache: KvCache) -> Self {
         let history = std::mem::take(&mut job.prompt);
         Self {
+            most_tokens: history.len() + job.max_tokens,
             wanted_from: history.len().saturating_sub(1),
             pending: history.clone(),
             prompt: history.clone(),
@@ -85,6 +88,7 @@ impl Sequence {
     pub(super) fn score(mut job: ScoreJob, cache: KvCache) -> Self {
         let pending = std::mem::take(&mut job.prompt);
         Self {
+            most_tokens: pending.len(),
             wanted_from: pending.len().saturating_sub(1),
             prompt: pending.clone(),
             place: (0, 0),
@@ -96,6 +100,7 @@ impl Sequence {
 
     /// A continuation after its prompt.
     pub(super) fn fork(fork: Fork) -> candle_core::Result<Self> {
+        let most_tokens = fork.most_tokens();
         let cache = match Rc::try_unwrap(fork.prompt) {
             Ok(last) => last,
             Err(shared) => shared.fork()?,
@@ -105,6 +110,7 @@ impl Sequence {
         pending.pop();
         Ok(Self {
             pending,
+            most_tokens,
             wanted_from: cache.len(),
             prompt: Vec::new(),
             place: (0, 0),
@@ -116,6 +122,11 @@ impl Sequence {
         })
     }
 
+    /// The most tokens whose keys and values it needs.
+    pub(super) fn most_tokens(&self) -> usize {
+        self.most_tokens
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(super) fn is_cancelled(&self) -> bool {
         match &self.goal {
@@ -124,42 +135,66 @@ impl Sequence {
         }
     }
 
-    /// The next block of the prompt, if it is all prompt, whole and not its end: the last token must be run for its logits.
-    fn next_block(&self) -> Option<(Place, &[u32])> {
+    /// What is to be read next of the prompt, as far as others may have read it too: the rest of the prompt or a block of it, at the
+    /// beginning of a block, without the last token, which must be run for its logits.
+    fn beginning(&self) -> Option<(Place, &[u32])> {
         let (place, count) = self.place;
-        let (start, end) = (count * BLOCK, (count + 1) * BLOCK);
-        (self.cache.len() == start && end < self.prompt.len())
+        let start = count * BLOCK;
+        let end = (start + BLOCK).min(self.prompt.len().saturating_sub(1));
+        (self.cache.len() == start && start < end)
             .then(|| self.prompt.get(start..end))
             .flatten()
             .map(|tokens| (place, tokens))
     }
 
-    /// Takes over the blocks that others have read already; gives the block that is to be read next, if it can be shared.
-    pub(super) fn skip_known(&mut self, prefixes: &mut Prefixes) -> Option<(Place, Box<[u32]>)> {
+    /// Takes over the whole blocks that others have read already; gives what is to be read next, if it can be shared.
+    pub(super) fn skip_blocks(&mut self, prefixes: &mut Prefixes) -> Option<(Place, Box<[u32]>)> {
         loop {
-            let (place, tokens) = self.next_block()?;
-            let Some((after, block)) = prefixes.find(place, tokens) else {
-                return Some((place, tokens.into()));
-            };
-            if !self.cache.take_over(block) {
-                return None;
+            let (place, tokens) = self.beginning()?;
+            match prefixes.find(place, tokens) {
+                Some(found) if found.tokens == BLOCK => self.take_over(found)?,
+                _ => return Some((place, tokens.into())),
             }
-            self.pending.drain(..BLOCK.min(self.pending.len()));
-            self.place = (after, self.place.1 + 1);
         }
     }
 
-    /// Shares the blocks of the prompt that have been filled.
+    /// Takes over what others have read of the block that is to be read next.
+    pub(super) fn skip_part(&mut self, prefixes: &mut Prefixes) {
+        if let Some((place, tokens)) = self.beginning()
+            && let Some(found) = prefixes.find(place, tokens)
+        {
+            self.take_over(found);
+        }
+    }
+
+    fn take_over(&mut self, found: Found) -> Option<()> {
+        let Found {
+            tokens,
+            block,
+            place,
+        } = found;
+        if !self.cache.take_over(block, tokens) {
+            return None;
+        }
+        self.pending.drain(..tokens.min(self.pending.len()));
+        if tokens == BLOCK {
+            self.place = (place, self.place.1 + 1);
+        }
+        Some(())
+    }
+
+    /// Shares what has been read of the prompt: its whole blocks, and at its end what is left.
     pub(super) fn share(&mut self, prefixes: &mut Prefixes) {
         let (mut place, mut count) = self.place;
-        for tokens in self.prompt.chunks_exact(BLOCK).skip(count) {
-            let Some(block) = self.cache.full_block(count) else {
-                break;
+        for tokens in self.prompt.chunks(BLOCK).skip(count) {
+            let Some(block) = self.cache.block(count * BLOCK, tokens.len()) else {
+                self.place = (place, count);
+                return;
             };
             place = prefixes.keep(place, tokens, block);
             count += 1;
         }
-        self.place = (place, count);
+        self.prompt = Vec::new();
     }
 
     /// Tokens of the next chunk.

@@ -10,7 +10,7 @@ use super::{
     gguf::Gguf,
     graph::{Attention, Graph, Layer},
     kernels::{
-        attention::Shape,
+        blocks::{Blocks, Form, Shape},
         hadamard::{self, Orthogonal},
         int8::{self, Int8Matrix},
     },
@@ -77,13 +77,19 @@ pub(super) fn read(
     progress(count, count);
     let (cos, sin) = angles(&config, plan.positions);
     let attention = if plan.kernels {
+        let shape = Shape {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            pairs: config.pairs,
+        };
+        let form = match plan.precision {
+            Precision::Int8 => Form::F16,
+            Precision::F32 => Form::F32,
+        };
         Attention::Kernels {
-            shape: Shape {
-                heads: config.num_attention_heads,
-                kv_heads: config.num_key_value_heads,
-                head_dim: config.head_dim,
-                pairs: config.pairs,
-            },
+            blocks: Blocks::new(&shape, count, form),
+            shape,
             cos,
             sin,
         }

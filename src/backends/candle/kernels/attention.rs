@@ -12,59 +12,13 @@ use rten_simd::SimdOp;
 
 use super::{
     accumulate::Accumulate,
+    blocks::{BLOCK, Block, Shape},
     exp,
-    rows::{Pairs, rotate},
+    rows::rotate,
 };
 
-/// Tokens of one block.
-pub(in super::super) const BLOCK: usize = 32;
 /// New tokens that are worked on together, so that a block of keys is read once for all of them.
 const TILE: usize = 8;
-
-/// The sizes that attention needs to know.
-#[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Shape {
-    /// `H`
-    pub(in super::super) heads: usize,
-    /// `K`
-    pub(in super::super) kv_heads: usize,
-    /// `D`
-    pub(in super::super) head_dim: usize,
-    pub(in super::super) pairs: Pairs,
-}
-
-impl Shape {
-    /// `(H + 2 K) D`
-    fn qkv(&self) -> usize {
-        (self.heads + 2 * self.kv_heads) * self.head_dim
-    }
-
-    /// Values of the keys of one head in a block, and of its values.
-    fn side(&self) -> usize {
-        BLOCK * self.head_dim
-    }
-
-    /// Values of a layer in a block.
-    fn layer(&self) -> usize {
-        2 * self.kv_heads * self.side()
-    }
-}
-
-/// Keys and values of [`BLOCK`] tokens: `(layers, K, 2)` sides of `BLOCK D` values; the keys as `(D, BLOCK)`, so that neighbours
-/// are scored together, the values as `(BLOCK, D)`.
-#[derive(Clone, Debug)]
-pub(in super::super) struct Block(Vec<f32>);
-
-impl Block {
-    pub(in super::super) fn new(shape: &Shape, layers: usize) -> Self {
-        Self(vec![0.0; layers * shape.layer()])
-    }
-
-    /// Bytes of one block.
-    pub(in super::super) fn bytes(shape: &Shape, layers: usize) -> usize {
-        4 * layers * shape.layer()
-    }
-}
 
 /// Cosines and sines of the angles of all positions, each `(positions, D / 2)`.
 #[derive(Clone, Copy, Debug)]
@@ -103,22 +57,12 @@ pub(in super::super) fn append(
         let Some(block) = blocks.get_mut(position / BLOCK) else {
             return;
         };
-        let slot = position % BLOCK;
-        let block = &mut Arc::make_mut(block).0;
-        let sides = block
-            .chunks_exact_mut(2 * shape.side())
-            .skip(layer * shape.kv_heads);
+        let block = Arc::make_mut(block);
         let (_, keys_values) = row.split_at(shape.heads * d);
         let (keys, values) = keys_values.split_at(shape.kv_heads * d);
-        for ((key, value), sides) in keys.chunks_exact(d).zip(values.chunks_exact(d)).zip(sides) {
-            let (key_side, value_side) = sides.split_at_mut(shape.side());
+        for (head, (key, value)) in keys.chunks_exact(d).zip(values.chunks_exact(d)).enumerate() {
             rotate(key, &mut rotated, angles.at(position, d), shape.pairs, 1.0);
-            for (to, x) in key_side.iter_mut().skip(slot).step_by(BLOCK).zip(&rotated) {
-                *to = *x;
-            }
-            if let Some(to) = value_side.get_mut(slot * d..(slot + 1) * d) {
-                to.copy_from_slice(value);
-            }
+            block.write(shape, (layer, head), position % BLOCK, &rotated, value);
         }
     }
 }
@@ -164,13 +108,9 @@ fn attend_tile(
     let mut scores = vec![0.0; rows * len];
     let mut sums = vec![0.0; rows];
     let mut results = vec![0.0; rows * d];
+    let mut side = vec![0.0; shape.side()];
+    let blocks = blocks.get(..len / BLOCK).unwrap_or_default();
     for kv_head in 0..shape.kv_heads {
-        let sides = blocks.iter().take(len / BLOCK).map(|block| {
-            let at = (layer * shape.kv_heads + kv_head) * 2 * shape.side();
-            let sides = block.0.get(at..at + 2 * shape.side());
-            sides.unwrap_or_default().split_at(shape.side())
-        });
-
         // 1. The queries of the head, rotated and scaled.
         let token_queries = qkv
             .chunks_exact(shape.qkv())
@@ -185,12 +125,12 @@ fn attend_tile(
 
         // 2. Scores of all tokens, a block of keys at a time: (n G, L)
         scores.fill(0.0);
-        for (at, (keys, _)) in sides.clone().enumerate() {
+        for (at, block) in blocks.iter().enumerate() {
             Accumulate {
                 a: &queries,
                 a_stride: d,
                 a_first: 0,
-                m: keys,
+                m: block.keys(shape, (layer, kv_head), &mut side),
                 width: BLOCK,
                 out: &mut scores,
                 out_stride: len,
@@ -206,12 +146,12 @@ fn attend_tile(
 
         // 4. Sums of the values: (n G, D)
         results.fill(0.0);
-        for (at, (_, values)) in sides.enumerate() {
+        for (at, block) in blocks.iter().enumerate() {
             Accumulate {
                 a: &scores,
                 a_stride: len,
                 a_first: at * BLOCK,
-                m: values,
+                m: block.values(shape, (layer, kv_head), &mut side),
                 width: d,
                 out: &mut results,
                 out_stride: d,
@@ -261,7 +201,11 @@ fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::candle::kernels::tests::values;
+    use crate::backends::candle::kernels::{
+        blocks::{Blocks, Form},
+        rows::Pairs,
+        tests::values,
+    };
 
     fn angles(positions: usize, head_dim: usize) -> (Vec<f32>, Vec<f32>) {
         (0..positions * head_dim / 2)
@@ -276,16 +220,15 @@ mod tests {
     const LAYERS: usize = 2;
 
     /// Runs the tokens of `qkv` in chunks of the given lengths.
-    fn run(shape: &Shape, qkv: &[f32], chunks: &[usize]) -> Vec<f32> {
+    fn run(shape: &Shape, form: Form, qkv: &[f32], chunks: &[usize]) -> Vec<f32> {
+        let make = Blocks::new(shape, LAYERS, form);
         let tokens: usize = chunks.iter().sum();
         let (cos, sin) = angles(tokens, shape.head_dim);
         let angles = Angles {
             cos: &cos,
             sin: &sin,
         };
-        let mut blocks: Vec<_> = (0..tokens.div_ceil(BLOCK))
-            .map(|_| Arc::new(Block::new(shape, LAYERS)))
-            .collect();
+        let mut blocks: Vec<_> = (0..tokens.div_ceil(BLOCK)).map(|_| make.block()).collect();
         let mut out = Vec::new();
         let mut past = 0;
         for n in chunks {
@@ -360,12 +303,16 @@ mod tests {
             };
             let tokens = 75;
             let qkv = values(tokens * shape.qkv(), 1);
-            let whole = run(&shape, &qkv, &[tokens]);
-            for (ours, right) in whole.iter().zip(plain(&shape, &qkv, tokens)) {
-                assert!((f64::from(*ours) - right).abs() < 1e-5, "{ours} {right}");
-            }
-            for chunks in [vec![1; tokens], vec![31, 1, 1, 31, 11], vec![70, 5]] {
-                assert!(run(&shape, &qkv, &chunks) == whole, "{shape:?} {chunks:?}");
+            let right = plain(&shape, &qkv, tokens);
+            for (form, most) in [(Form::F32, 1e-5), (Form::F16, 1e-3)] {
+                let whole = run(&shape, form, &qkv, &[tokens]);
+                for (ours, right) in whole.iter().zip(&right) {
+                    assert!((f64::from(*ours) - right).abs() < most, "{ours} {right}");
+                }
+                for chunks in [vec![1; tokens], vec![31, 1, 1, 31, 11], vec![70, 5]] {
+                    let parts = run(&shape, form, &qkv, &chunks);
+                    assert!(parts == whole, "{shape:?} {form:?} {chunks:?}");
+                }
             }
         }
     }
@@ -383,7 +330,7 @@ mod tests {
             cos: &cos,
             sin: &sin,
         };
-        let mut one = vec![Arc::new(Block::new(&shape, 1))];
+        let mut one = vec![Blocks::new(&shape, 1, Form::F32).block()];
         append(
             &[0.0, 0.0, 1.0, 2.0, 3.0, 4.0],
             &shape,
@@ -401,7 +348,9 @@ mod tests {
             angles,
             &mut other,
         );
-        assert_eq!(one[0].0[shape.side()..][..4], [3.0, 4.0, 0.0, 0.0]);
-        assert_eq!(other[0].0[shape.side()..][..4], [3.0, 4.0, 9.0, 9.0]);
+        for (blocks, right) in [(one, [3.0, 4.0, 0.0, 0.0]), (other, [3.0, 4.0, 9.0, 9.0])] {
+            let mut room = vec![0.0; shape.side()];
+            assert_eq!(blocks[0].values(&shape, (0, 0), &mut room)[..4], right);
+        }
     }
 }

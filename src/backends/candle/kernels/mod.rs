@@ -7,6 +7,7 @@
 
 mod accumulate;
 pub(super) mod attention;
+pub(super) mod blocks;
 pub(super) mod hadamard;
 pub(super) mod int8;
 pub(super) mod rows;
