@@ -1,35 +1,71 @@
 //! The local engine on the real default model: reading, writing and scoring, in tokens or requests a second.
 //!
-//! `cargo bench --features candle --bench engine`, or with the path of another GGUF file after `--`. One line a case, best of
-//! three, so that `benches/peers/peers.py` can set it beside others.
+//! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`, `decode`, `labels`,
+//! `context`, `memory` or `perplexity=TEXT`; by default the default model and the first four. One line a figure, best of three, so
+//! that `benches/peers/peers.py` can set it beside others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use futures::{executor::block_on, future::join_all};
 use safer_instruct::{
     ChatModel, ChatRequest, Prompt, ScoreRequest, ScoringModel,
-    backends::candle::CandleModel,
+    backends::candle::{CandleModel, CandleModelBuilder},
     hub::{Cache, Fetcher, ModelSource},
 };
 
 const ROUNDS: usize = 3;
 
 fn main() {
-    let path = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let path = path.map_or_else(default_model, PathBuf::from);
-    let begin = Instant::now();
-    let model = CandleModel::builder(&path)
-        .with_max_batch(128)
-        .with_hash("sha256:not-read")
-        .load()
-        .expect("the model loads");
-    print("load, ms", begin.elapsed().as_secs_f64() * 1e3);
+    let mut arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let model = arguments.iter().position(|name| name.ends_with(".gguf"));
+    let path = model.map_or_else(default_model, |at| PathBuf::from(arguments.remove(at)));
+    if arguments.is_empty() {
+        arguments = ["load", "prefill", "decode", "labels"]
+            .map(str::to_owned)
+            .into();
+    }
+    for case in &arguments {
+        match case.as_str() {
+            "load" => load(&path),
+            "prefill" => prefill(&path),
+            "decode" => streams(&path),
+            "labels" => labels(&path),
+            "context" => context(&path),
+            // Has to be alone in its process.
+            "memory" => memory(&path),
+            other => match other.strip_prefix("perplexity=") {
+                Some(text) => perplexity(&path, text),
+                None => println!("there is no case {other}"),
+            },
+        }
+    }
+}
 
-    let mut words = Words(1);
+fn builder(path: &Path) -> CandleModelBuilder {
+    CandleModel::builder(path).with_hash("sha256:not-read")
+}
+
+/// A model for many streams, which keeps all prompts of a case, so that only what is written is timed.
+fn wide(path: &Path) -> CandleModel {
+    let model = builder(path).with_max_batch(128);
+    let model = model.with_prefix_cache(2 << 30);
+    model.load().expect("the model loads")
+}
+
+fn load(path: &Path) {
+    let best = best(|| timed(|| CandleModel::load(path).expect("the model loads")).0);
+    print("load, ms", best * 1e3);
+}
+
+fn prefill(path: &Path) {
+    let (model, mut words) = (wide(path), Words(1));
     for tokens in [256, 1024] {
         let best = best(|| {
             let request = ScoreRequest::new(words.prompt(&model, tokens), [" a"]);
@@ -37,30 +73,18 @@ fn main() {
         });
         print(&format!("prefill {tokens}, tokens/s"), tokens as f64 / best);
     }
+}
+
+fn streams(path: &Path) {
+    let (model, mut words) = (wide(path), Words(2));
     for streams in [1, 8, 32, 64, 128] {
-        // What is read before is timed apart and taken away.
-        let best = best(|| {
-            let prompts: Vec<Prompt> = (0..streams).map(|_| words.prompt(&model, 128)).collect();
-            let write = |max_tokens| {
-                let requests: Vec<ChatRequest> = prompts
-                    .iter()
-                    .map(|prompt| ChatRequest::new(prompt.clone()).with_max_tokens(max_tokens))
-                    .collect();
-                timed(|| {
-                    let all = join_all(requests.iter().map(|request| model.complete(request)));
-                    let all = block_on(all);
-                    all.iter()
-                        .map(|one| one.as_ref().unwrap().usage.completion_tokens)
-                        .sum::<u64>()
-                })
-            };
-            write(1);
-            let (first, _) = write(1);
-            let (all, tokens) = write(65);
-            (all - first) / (tokens as f64 - streams as f64)
-        });
+        let best = best(|| decode(&model, &mut words, streams, 128));
         print(&format!("decode {streams} streams, tokens/s"), 1.0 / best);
     }
+}
+
+fn labels(path: &Path) {
+    let (model, mut words) = (wide(path), Words(3));
     let best = best(|| {
         let shared = words.text(&model, 300);
         let requests: Vec<ScoreRequest> = (0..400)
@@ -80,6 +104,87 @@ fn main() {
         "400 label scores after 300 shared tokens, scores/s",
         400.0 / best,
     );
+}
+
+/// Writing after long prompts; once, because reading them takes long.
+fn context(path: &Path) {
+    let (model, mut words) = (wide(path), Words(4));
+    for streams in [1, 8, 32] {
+        let seconds = decode(&model, &mut words, streams, 960);
+        print(
+            &format!("decode {streams} streams at 1,024, tokens/s"),
+            1.0 / seconds,
+        );
+    }
+}
+
+/// Seconds for each token that `streams` sequences write after prompts of so many tokens.
+fn decode(model: &CandleModel, words: &mut Words, streams: usize, tokens: usize) -> f64 {
+    let prompts: Vec<Prompt> = (0..streams).map(|_| words.prompt(model, tokens)).collect();
+    let write = |max_tokens| {
+        let requests: Vec<ChatRequest> = prompts
+            .iter()
+            .map(|prompt| ChatRequest::new(prompt.clone()).with_max_tokens(max_tokens))
+            .collect();
+        timed(|| {
+            let all = join_all(requests.iter().map(|request| model.complete(request)));
+            let all = block_on(all);
+            all.iter()
+                .map(|one| one.as_ref().unwrap().usage.completion_tokens)
+                .sum::<u64>()
+        })
+    };
+    // What is read before is timed apart and taken away.
+    write(1);
+    let (first, _) = write(1);
+    let (all, tokens) = write(65);
+    (all - first) / (tokens as f64 - streams as f64)
+}
+
+/// The most memory that the process took, above what it took before it loaded the model, with 32 sequences of 512 tokens.
+fn memory(path: &Path) {
+    let before = status("VmRSS:");
+    let model = builder(path).load().unwrap();
+    print("peak memory after load, MiB", status("VmHWM:") - before);
+    decode(&model, &mut Words(5), 32, 447);
+    print(
+        "peak memory, 32 streams of 512, MiB",
+        status("VmHWM:") - before,
+    );
+}
+
+/// A line of what Linux says of this process, in MiB; not a number elsewhere.
+fn status(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.unwrap_or(f64::NAN) / 1024.0
+}
+
+/// The perplexity of a text in windows of about 2,000 bytes of whole lines, each after a line break.
+fn perplexity(path: &Path, text: &str) {
+    let model = builder(path).load().unwrap();
+    let text = std::fs::read_to_string(text).expect("the text can be read");
+    let mut windows = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        if windows.last().unwrap().len() + line.len() > 2_000 {
+            windows.push(String::new());
+        }
+        windows.last_mut().unwrap().push_str(line);
+    }
+    let requests: Vec<ScoreRequest> = windows
+        .iter()
+        .map(|window| ScoreRequest::new(Prompt::Raw("\n".to_owned()), [window.as_str()]))
+        .collect();
+    let scores = block_on(join_all(requests.iter().map(|one| model.score(one))));
+    let (mut logprob, mut tokens) = (0.0, 0);
+    for score in scores {
+        for score in score.unwrap().continuations {
+            logprob += score.logprob;
+            tokens += score.tokens;
+        }
+    }
+    println!("perplexity\t{:.4}", (-logprob / tokens as f64).exp());
 }
 
 fn default_model() -> PathBuf {
