@@ -83,6 +83,9 @@ impl Accumulate<'_> {
                 }
             }
         }
+        if whole == self.width {
+            return;
+        }
         // What is left over.
         for (row, a) in (first..).zip(&a) {
             let start = row * self.out_stride + self.out_first;
