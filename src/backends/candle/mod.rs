@@ -24,6 +24,7 @@ mod portable;
 mod pre_tokenizer;
 mod precision;
 mod prefixes;
+mod reading;
 mod sampler;
 mod scheduler;
 mod scoring;

@@ -12,6 +12,7 @@ use super::{
     graph::{Chunk, Graph},
     job::{Job, Queued},
     prefixes::Prefixes,
+    reading::read_all,
     scoring::Fork,
     sequence::{CHUNK, Next, Sequence},
     tokenizer::Tokenizer,
@@ -125,10 +126,15 @@ impl Scheduler {
             return;
         }
         match self.forward(&mut running) {
-            Ok(results) => {
-                for (mut sequence, (len, mut rows)) in running.into_iter().zip(results) {
+            Ok((chunks, mut logits)) => {
+                let wanted = chunks.iter().map(|(_, wanted)| *wanted);
+                let readers = running.iter_mut().map(Sequence::reader).zip(wanted);
+                let outcomes = read_all(readers.collect(), &mut logits);
+                for ((mut sequence, (len, _)), outcome) in
+                    running.into_iter().zip(chunks).zip(outcomes)
+                {
                     sequence.share(&mut self.prefixes);
-                    match sequence.advance(len, &mut rows, &self.tokenizer) {
+                    match sequence.advance(len, outcome, &self.tokenizer) {
                         Next::More(sequence) => self.active.push(sequence),
                         Next::Ended(forks) => self.forks.extend(forks),
                     }
@@ -145,11 +151,11 @@ impl Scheduler {
         self.prefixes.trim();
     }
 
-    /// The length of each sequence's chunk and its wanted logits, row by row.
+    /// The length of each sequence's chunk and how many of its rows of logits are wanted; and these, one after the other.
     fn forward(
         &self,
         sequences: &mut [Sequence],
-    ) -> candle_core::Result<Vec<(usize, Vec<Vec<f32>>)>> {
+    ) -> candle_core::Result<(Vec<(usize, usize)>, Vec<f32>)> {
         let mut chunks: Vec<Chunk<'_>> = sequences
             .iter_mut()
             .map(|sequence| {
@@ -162,17 +168,14 @@ impl Scheduler {
             })
             .collect();
         let logits = self.graph.forward(&mut chunks)?;
-        let mut rows = match logits {
-            Some(logits) => logits.to_vec2::<f32>()?.into_iter(),
-            None => Vec::new().into_iter(),
+        let logits = match logits {
+            Some(logits) => logits.flatten_all()?.to_vec1::<f32>()?,
+            None => Vec::new(),
         };
-        Ok(chunks
+        let chunks = chunks
             .iter()
-            .map(|chunk| {
-                let wanted = rows.by_ref().take(chunk.wanted).collect();
-                (chunk.tokens.len(), wanted)
-            })
-            .collect())
+            .map(|chunk| (chunk.tokens.len(), chunk.wanted));
+        Ok((chunks.collect(), logits))
     }
 
     fn failed(&self, error: &candle_core::Error) -> Error {

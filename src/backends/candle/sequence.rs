@@ -7,6 +7,7 @@ use super::{
     job::{CompleteJob, ScoreJob, Written},
     kernels::attention::BLOCK,
     prefixes::{Place, Prefixes},
+    reading::{Outcome, Reader},
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -176,26 +177,31 @@ impl Sequence {
         (tokens, wanted, &mut self.cache)
     }
 
-    /// Takes the wanted logits of a chunk that has been run: `(wanted, vocab)`, one row after the other.
+    /// What the wanted logits of a chunk are to be read for.
+    pub(super) fn reader(&mut self) -> Reader<'_> {
+        match &mut self.goal {
+            Goal::Complete { job, history, .. } => Reader::Token { job, history },
+            Goal::Prompt(_) | Goal::Continue { .. } => Reader::Scores,
+        }
+    }
+
+    /// Goes on after a chunk of `len` tokens whose wanted logits have been read.
     pub(super) fn advance(
         mut self,
         len: usize,
-        rows: &mut [Vec<f32>],
+        outcome: Outcome<'_>,
         tokenizer: &Tokenizer,
     ) -> Next {
         self.pending.drain(..len.min(self.pending.len()));
-        if rows.is_empty() {
-            return Next::More(self);
-        }
-        match self.goal {
-            Goal::Complete {
-                mut job,
-                mut writer,
-                mut history,
-            } => {
-                let token = rows
-                    .last_mut()
-                    .and_then(|logits| job.sampler.sample(logits, &history));
+        match (self.goal, outcome) {
+            (
+                Goal::Complete {
+                    job,
+                    mut writer,
+                    mut history,
+                },
+                Outcome::Token(token),
+            ) => {
                 let Some(token) = token else {
                     let _ = job.reply.send(Err(not_numbers(tokenizer)));
                     return Next::Ended(Vec::new());
@@ -224,16 +230,16 @@ impl Sequence {
                 };
                 Next::More(self)
             }
-            Goal::Prompt(scoring) => {
-                let logits = rows.last().map(Vec::as_slice).unwrap_or_default();
-                let forks = scoring.begin(logits, self.cache);
+            (Goal::Prompt(scoring), Outcome::Scores(rows)) => {
+                let (logits, log_sum) = rows.last().copied().unwrap_or((&[], f64::NAN));
+                let forks = scoring.begin(logits, log_sum, self.cache);
                 answer(&scoring, tokenizer);
                 Next::Ended(forks)
             }
-            Goal::Continue { scoring, index } => {
+            (Goal::Continue { scoring, index }, Outcome::Scores(rows)) => {
                 let first = self.cache.len() - rows.len() - self.wanted_from;
-                for (row, logits) in rows.iter().enumerate() {
-                    scoring.add(index, first + row + 1, logits);
+                for (row, (logits, log_sum)) in rows.into_iter().enumerate() {
+                    scoring.add(index, first + row + 1, logits, log_sum);
                 }
                 if !self.pending.is_empty() {
                     self.goal = Goal::Continue { scoring, index };
@@ -243,6 +249,8 @@ impl Sequence {
                 answer(&scoring, tokenizer);
                 Next::Ended(Vec::new())
             }
+            // Nothing of this chunk was wanted.
+            (goal, _) => Next::More(Self { goal, ..self }),
         }
     }
 
