@@ -60,15 +60,12 @@ impl ChatModel for Reciter {
         } else {
             FinishReason::Stop
         };
-        Ok(Completion {
-            usage: Usage {
-                prompt_tokens: prompt_tokens(&request.prompt) as u64,
-                completion_tokens: text.chars().count() as u64,
-            },
-            text,
-            finish_reason,
-            model: Arc::clone(&self.id),
-        })
+        let usage = Usage {
+            prompt_tokens: prompt_tokens(&request.prompt) as u64,
+            completion_tokens: text.chars().count() as u64,
+        };
+        let model = Arc::clone(&self.id);
+        Ok(Completion::new(text, finish_reason, usage, model))
     }
 }
 

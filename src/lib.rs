@@ -157,7 +157,8 @@ pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeou
 pub use error::{BoxError, Error, Excerpt, Result, Retry};
 pub use model::{
     ChatModel, ChatRequest, CompleteFn, Completion, Continuation, FinishReason, Message, Prompt,
-    Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, complete_fn, score_fn,
+    Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob, TopLogprob,
+    complete_fn, score_fn,
 };
 pub use outcome::{Decision, Draft, Outcome, Reason, Stage};
 pub use pipeline::{DynPipeline, Event, Observer, Pipeline, Upset};

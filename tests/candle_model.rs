@@ -116,6 +116,79 @@ fn a_request_is_the_same_bits_at_any_number_of_threads() {
 }
 
 #[test]
+fn log_probabilities_are_the_scores_of_the_text() {
+    let prompt = vec![Message::user("Name three rivers.")];
+    for temperature in [0.0, 1.0] {
+        let request = ChatRequest::new(prompt.clone())
+            .with_max_tokens(24)
+            .with_sampling(Sampling {
+                temperature,
+                top_k: 20,
+                repetition_penalty: 1.1,
+                seed: 3,
+                ..Default::default()
+            })
+            .with_top_logprobs(5);
+        let completion = block_on(model().complete(&request)).unwrap();
+        let tokens = completion.logprobs.unwrap();
+        assert_eq!(tokens.len() as u64, completion.usage.completion_tokens);
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flat_map(|token| token.bytes.clone())
+            .collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), completion.text);
+
+        // The scores of all beginnings of the text, at the ends of its tokens.
+        let mut beginnings = vec![String::new()];
+        for token in &tokens {
+            beginnings.push(beginnings[beginnings.len() - 1].clone() + &token.text());
+        }
+        let scored = ScoreRequest::new(prompt.clone(), beginnings);
+        let scores = block_on(model().score(&scored)).unwrap().continuations;
+        let mut sum = 0.0;
+        for (place, (token, score)) in tokens.iter().zip(&scores[1..]).enumerate() {
+            if token.bytes.is_empty() {
+                assert_eq!(place, tokens.len() - 1, "the end of the turn");
+                break;
+            }
+            assert_eq!(
+                score.tokens,
+                place + 1,
+                "the text is encoded as it was written"
+            );
+            sum += token.logprob;
+            assert!(
+                (sum - score.logprob).abs() < 1e-6,
+                "{sum} {}",
+                score.logprob
+            );
+            assert_eq!(token.top.len(), 5);
+            let likeliest = &token.top[0];
+            if temperature == 0.0 && place == 0 {
+                assert_eq!(
+                    (&likeliest.bytes, likeliest.logprob),
+                    (&token.bytes, token.logprob)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn all_likelihoods_of_a_place_add_up() {
+    let request = ChatRequest::new(Prompt::Raw("The river".to_owned()))
+        .with_max_tokens(1)
+        .with_top_logprobs(usize::MAX);
+    let completion = block_on(model().complete(&request)).unwrap();
+    let tokens = completion.logprobs.unwrap();
+    let top = &tokens[0].top;
+    assert!(top.len() > 40_000, "{}", top.len());
+    assert!(top.is_sorted_by(|a, b| a.logprob >= b.logprob));
+    let sum: f64 = top.iter().map(|one| one.logprob.exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+}
+
+#[test]
 fn a_prompt_that_does_not_fit_says_by_how_much() {
     let request = ChatRequest::new(Prompt::Raw("one ".repeat(4_090))).with_max_tokens(100);
     let error = block_on(model().complete(&request)).unwrap_err();

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::Prompt;
-use crate::record::{ModelId, Redacted, Usage};
+use crate::record::{ModelId, Usage};
 
 /// How the next token is chosen.
 ///
@@ -42,6 +42,7 @@ impl Default for Sampling {
 
 /// A prompt to complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChatRequest {
     /// What to go on from.
     pub prompt: Prompt,
@@ -51,6 +52,9 @@ pub struct ChatRequest {
     pub max_tokens: usize,
     /// Strings that end the completion; none of them is part of it.
     pub stop: Vec<String>,
+    /// Asks for [`Completion::logprobs`](super::Completion::logprobs), with so many of the likeliest tokens in each place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_logprobs: Option<usize>,
 }
 
 impl ChatRequest {
@@ -64,6 +68,7 @@ impl ChatRequest {
             sampling: Sampling::default(),
             max_tokens: Self::DEFAULT_MAX_TOKENS,
             stop: Vec::new(),
+            top_logprobs: None,
         }
     }
 
@@ -87,39 +92,16 @@ impl ChatRequest {
         self.stop.push(stop.into());
         self
     }
-}
 
-/// Why a completion ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The model ended its turn, or a stop string came.
-    Stop,
-    /// `max_tokens` was reached.
-    Length,
-}
-
-/// What a model wrote.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Completion {
-    /// The text, without control tokens and stop strings.
-    pub text: String,
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// Tokens read and written.
-    pub usage: Usage,
-    /// Who wrote it.
-    pub model: Arc<ModelId>,
-}
-
-impl fmt::Debug for Completion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completion")
-            .field("text", &Redacted(&self.text))
-            .field("finish_reason", &self.finish_reason)
-            .field("usage", &self.usage)
-            .field("model", &self.model)
-            .finish()
+    /// Asks for the log-probability of each written token and of the `count` likeliest in its place; 0 is of the written
+    /// one alone. By default none are asked for.
+    ///
+    /// They are of the model's own distribution: before temperature, cuts, penalties and constraints. A model that has none
+    /// leaves [`Completion::logprobs`](super::Completion::logprobs) empty.
+    #[must_use]
+    pub fn with_top_logprobs(mut self, count: usize) -> Self {
+        self.top_logprobs = Some(count);
+        self
     }
 }
 

@@ -6,14 +6,17 @@ use async_trait::async_trait;
 
 use super::{
     CandleModelBuilder, Tokenizer,
-    job::{CompleteJob, Job, ScoreJob},
+    job::{CompleteJob, Job, Logprob, ScoreJob},
     sampler::Sampler,
     template::{Piece, Template},
     worker::Worker,
 };
 use crate::{
     error::{Error, Result},
-    model::{ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel},
+    model::{
+        ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel,
+        TokenLogprob, TopLogprob,
+    },
     record::{ModelId, Usage},
 };
 
@@ -149,6 +152,13 @@ impl CandleModel {
         Ok(ids)
     }
 
+    fn logprob(&self, of: Logprob) -> TokenLogprob {
+        let tokenizer = &self.0.tokenizer;
+        let top = of.top.into_iter();
+        let top = top.map(|(token, logprob)| TopLogprob::new(tokenizer.bytes(token), logprob));
+        TokenLogprob::new(tokenizer.bytes(of.token), of.logprob).with_top(top.collect())
+    }
+
     fn error(&self, reason: &str) -> Error {
         Error::model(self.0.id.name.as_str(), reason)
     }
@@ -181,19 +191,24 @@ impl ChatModel for CandleModel {
                     sampler,
                     max_tokens: request.max_tokens,
                     stop: request.stop.clone(),
+                    top_logprobs: request.top_logprobs,
                     reply,
                 })
             })
             .await?;
-        Ok(Completion {
-            text: written.text,
-            finish_reason: written.finish_reason,
-            usage: Usage {
-                prompt_tokens,
-                completion_tokens: written.tokens as u64,
-            },
-            model: Arc::clone(&self.0.id),
-        })
+        let usage = Usage {
+            prompt_tokens,
+            completion_tokens: written.tokens as u64,
+        };
+        let logprobs = request.top_logprobs.map(|_| {
+            let tokens = written.logprobs.into_iter();
+            tokens.map(|token| self.logprob(token)).collect()
+        });
+        let model = Arc::clone(&self.0.id);
+        Ok(
+            Completion::new(written.text, written.finish_reason, usage, model)
+                .with_logprobs(logprobs),
+        )
     }
 }
 

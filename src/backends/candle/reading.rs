@@ -2,7 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::{job::CompleteJob, kernels::logits::log_sum_exp};
+use super::{
+    job::{CompleteJob, Logprob},
+    kernels::logits::{likeliest, log_sum_exp},
+    scoring::logprob,
+};
 
 /// What the rows of one sequence are read for.
 #[derive(Debug)]
@@ -21,10 +25,17 @@ pub(super) enum Reader<'a> {
 pub(super) enum Outcome<'a> {
     /// It had none.
     Nothing,
-    /// The token, or `None` if no logit is a number.
-    Token(Option<u32>),
+    /// The token, or `None` if the logits are no numbers.
+    Token(Option<Chosen>),
     /// Each row with its `log sum exp`.
     Scores(Vec<(&'a [f32], f64)>),
+}
+
+/// The next token, and how likely it was if that is wanted.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub(super) token: u32,
+    pub(super) logprob: Option<Logprob>,
 }
 
 impl Reader<'_> {
@@ -36,7 +47,7 @@ impl Reader<'_> {
             Self::Token { job, history } => {
                 let last = rows.len().saturating_sub(vocab);
                 let logits = rows.get_mut(last..).unwrap_or_default();
-                Outcome::Token(job.sampler.sample(logits, history))
+                Outcome::Token(choose(job, history, logits))
             }
             Self::Scores => Outcome::Scores(
                 rows.par_chunks_exact(vocab)
@@ -45,6 +56,27 @@ impl Reader<'_> {
             ),
         }
     }
+}
+
+fn choose(job: &mut CompleteJob, history: &[u32], logits: &mut [f32]) -> Option<Chosen> {
+    // The model's own distribution, before the sampler changes it.
+    let own = job.top_logprobs.map(|count| {
+        let log_sum = log_sum_exp(logits);
+        let top = likeliest(logits, count, f32::MIN).into_iter();
+        let top = top.map(|(token, logit)| (token, f64::from(logit) - log_sum));
+        (top.collect(), log_sum, logits.to_vec())
+    });
+    let token = job.sampler.sample(logits, history)?;
+    let logprob = match own {
+        Some((top, log_sum, logits)) => Some(Logprob {
+            token,
+            logprob: logprob(&logits, token, log_sum),
+            top,
+        }),
+        None => None,
+    };
+    let is_number = logprob.as_ref().is_none_or(|one| one.logprob.is_finite());
+    is_number.then_some(Chosen { token, logprob })
 }
 
 /// Reads the logits of a step, `(rows of all readers, vocab)`; each reader comes with the number of its rows.

@@ -127,7 +127,7 @@ impl Scoring {
 }
 
 /// The logarithm of a token's probability, in nats, where `log_sum` is the `log sum exp` of all logits.
-fn logprob(logits: &[f32], token: u32, log_sum: f64) -> f64 {
+pub(super) fn logprob(logits: &[f32], token: u32, log_sum: f64) -> f64 {
     let logit = logits.get(token as usize).copied().unwrap_or(f32::NAN);
     f64::from(logit) - log_sum
 }

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use super::{
     cache::KvCache,
-    job::{CompleteJob, ScoreJob, Written},
+    job::{CompleteJob, Logprob, ScoreJob, Written},
     kernels::attention::BLOCK,
     prefixes::{Place, Prefixes},
-    reading::{Outcome, Reader},
+    reading::{Chosen, Outcome, Reader},
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -44,6 +44,8 @@ enum Goal {
         writer: Writer,
         /// The prompt and what has been written.
         history: Vec<u32>,
+        /// Of what has been written, if they are wanted.
+        logprobs: Vec<Logprob>,
     },
     /// The prompt of scores.
     Prompt(Scoring),
@@ -78,6 +80,7 @@ impl Sequence {
                 writer: Writer::new(std::mem::take(&mut job.stop)),
                 job,
                 history,
+                logprobs: Vec::new(),
             },
         }
     }
@@ -199,14 +202,16 @@ impl Sequence {
                     job,
                     mut writer,
                     mut history,
+                    mut logprobs,
                 },
-                Outcome::Token(token),
+                Outcome::Token(chosen),
             ) => {
-                let Some(token) = token else {
+                let Some(Chosen { token, logprob }) = chosen else {
                     let _ = job.reply.send(Err(not_numbers(tokenizer)));
                     return Next::Ended(Vec::new());
                 };
                 history.push(token);
+                logprobs.extend(logprob);
                 let tokens = history.len() - 1 - self.wanted_from;
                 let stops = tokenizer.is_end(token) || writer.push(tokenizer.bytes(token));
                 if stops || tokens >= job.max_tokens {
@@ -219,6 +224,7 @@ impl Sequence {
                             FinishReason::Length
                         },
                         tokens,
+                        logprobs,
                     }));
                     return Next::Ended(Vec::new());
                 }
@@ -227,6 +233,7 @@ impl Sequence {
                     job,
                     writer,
                     history,
+                    logprobs,
                 };
                 Next::More(self)
             }

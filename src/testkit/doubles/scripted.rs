@@ -139,23 +139,18 @@ impl ChatModel for ScriptedModel {
         let (text, _) = answer.split_at(end.unwrap_or(answer.len()));
         let written: Vec<_> = tokens(text).take(request.max_tokens + 1).collect();
         let cut = written.len() > request.max_tokens;
-        Ok(Completion {
-            text: if cut {
-                written.iter().take(request.max_tokens).copied().collect()
-            } else {
-                text.to_owned()
-            },
-            finish_reason: if cut {
-                FinishReason::Length
-            } else {
-                FinishReason::Stop
-            },
-            usage: Usage {
-                prompt_tokens: prompt_tokens(&request.prompt),
-                completion_tokens: written.len().min(request.max_tokens) as u64,
-            },
-            model: Arc::clone(&self.id),
-        })
+        let (text, finish_reason) = if cut {
+            let text = written.iter().take(request.max_tokens).copied().collect();
+            (text, FinishReason::Length)
+        } else {
+            (text.to_owned(), FinishReason::Stop)
+        };
+        let usage = Usage {
+            prompt_tokens: prompt_tokens(&request.prompt),
+            completion_tokens: written.len().min(request.max_tokens) as u64,
+        };
+        let model = Arc::clone(&self.id);
+        Ok(Completion::new(text, finish_reason, usage, model))
     }
 }
 
