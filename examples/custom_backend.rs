@@ -46,6 +46,8 @@ impl ChatModel for Reciter {
         if request.max_tokens == 0 {
             return Err(Error::config("max_tokens", "must be at least 1"));
         }
+        // It has no means to honour one, so it must not pretend to.
+        request.refuse_constraint(&self.id.name)?;
         // The first stop string that comes ends the text.
         let end = request
             .stop

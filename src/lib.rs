@@ -156,9 +156,9 @@ pub mod testkit;
 pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeout, WithRetry};
 pub use error::{BoxError, Error, Excerpt, Result, Retry};
 pub use model::{
-    ChatModel, ChatRequest, CompleteFn, Completion, Continuation, FinishReason, Message, Prompt,
-    Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob, TopLogprob,
-    complete_fn, score_fn,
+    ChatModel, ChatRequest, CompleteFn, Completion, Constraint, Continuation, FinishReason,
+    Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob,
+    TopLogprob, complete_fn, score_fn,
 };
 pub use outcome::{Decision, Draft, Outcome, Reason, Stage};
 pub use pipeline::{DynPipeline, Event, Observer, Pipeline, Upset};

@@ -188,6 +188,74 @@ fn all_likelihoods_of_a_place_add_up() {
     assert!((sum - 1.0).abs() < 1e-6, "{sum}");
 }
 
+/// What the model says to a question about the weather if it has these choices.
+fn chosen(seed: u64, choices: &[&str]) -> safer_instruct::Completion {
+    let question = "Is it likely to rain in London in November? Answer yes, no or it depends.";
+    let request = ChatRequest::new(vec![Message::user(question)])
+        .with_max_tokens(16)
+        .with_sampling(Sampling {
+            temperature: if seed == 0 { 0.0 } else { 2.0 },
+            seed,
+            ..Default::default()
+        })
+        .with_choices(choices.iter().copied());
+    block_on(model().complete(&request)).unwrap()
+}
+
+#[test]
+fn a_completion_is_one_of_the_choices() {
+    let choices = ["yes", "no", "yes, mostly", "it depends", "たぶん"];
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..24 {
+        let completion = chosen(seed, &choices);
+        assert!(choices.contains(&completion.text.as_str()), "seed {seed}");
+        assert_eq!(completion.finish_reason, FinishReason::Stop);
+        seen.insert(completion.text);
+    }
+    // One begins with the other: the end of the turn decides.
+    assert!(
+        seen.contains("yes") && seen.contains("yes, mostly"),
+        "{seen:?}"
+    );
+    let only = chosen(0, &["a\u{0}b\n<|im_end|>"]);
+    assert_eq!(only.text, "a\u{0}b\n<|im_end|>");
+}
+
+#[test]
+fn choices_that_cannot_be_are_refused() {
+    let error = |request: ChatRequest| block_on(model().complete(&request)).unwrap_err();
+    let request = || ChatRequest::new(vec![Message::user("Tea?")]).with_max_tokens(2);
+    let long = error(request().with_choices(["a much longer answer than that", "and another one"]));
+    assert!(
+        matches!(&long, Error::Config { field, .. } if field == "max_tokens"),
+        "{long:?}"
+    );
+    let cut = error(request().with_choices(["yes"]).with_stop("e"));
+    assert!(
+        matches!(&cut, Error::Config { field, .. } if field == "choices"),
+        "{cut:?}"
+    );
+    // One of the two fits, so it is the answer.
+    let fits = request().with_choices(["a much longer answer than that", "yes"]);
+    assert_eq!(block_on(model().complete(&fits)).unwrap().text, "yes");
+}
+
+#[test]
+fn log_probabilities_of_a_forced_token_are_the_models_own() {
+    let prompt = vec![Message::user("What is 2 plus 3?")];
+    let request = ChatRequest::new(prompt.clone())
+        .with_choices(["Wolverhampton"])
+        .with_top_logprobs(1);
+    let tokens = block_on(model().complete(&request))
+        .unwrap()
+        .logprobs
+        .unwrap();
+    assert!(
+        tokens[0].logprob < -5.0 && tokens[0].top[0].logprob > -3.0,
+        "{tokens:?}"
+    );
+}
+
 #[test]
 fn a_prompt_that_does_not_fit_says_by_how_much() {
     let request = ChatRequest::new(Prompt::Raw("one ".repeat(4_090))).with_max_tokens(100);

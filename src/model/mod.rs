@@ -4,6 +4,7 @@
 //! are. Every prompted stage and judge is generic over them, so N backends and M stages need N + M implementations.
 
 mod completion;
+mod constraint;
 mod forward;
 mod message;
 mod request;
@@ -11,6 +12,7 @@ mod request;
 use async_trait::async_trait;
 
 pub use completion::{Completion, FinishReason, TokenLogprob, TopLogprob};
+pub use constraint::Constraint;
 pub use forward::{CompleteFn, ScoreFn, complete_fn, score_fn};
 pub use message::{Message, Prompt, Role};
 pub use request::{ChatRequest, Continuation, Sampling, ScoreRequest, Scores};
@@ -23,6 +25,8 @@ use crate::error::Result;
 /// - Message contents and raw prompts are untrusted: no part of them may become a control token.
 /// - The same request gives the same completion, alone or beside others.
 /// - `max_tokens` is honoured; the text holds none of the `stop` strings.
+/// - A [`Constraint`] is honoured or the request is an error. Closures and models that know of none refuse it in one line:
+///   [`ChatRequest::refuse_constraint`].
 /// - [`Completion::logprobs`] is `None` unless the request asks for them, and may be so if it does.
 /// - Dropping the future cancels the work.
 ///

@@ -23,6 +23,7 @@ pub const CHAT_LAWS: &[Law<dyn ChatModel>] = &[
     Law::new("stop", |model| Box::pin(stop(model))),
     Law::new("usage", |model| Box::pin(usage(model))),
     Law::new("logprobs", |model| Box::pin(logprobs(model))),
+    Law::new("constraint", |model| Box::pin(constraint(model))),
     Law::new("dropping_cancels", |model| {
         Box::pin(dropping_cancels(model))
     }),
@@ -281,6 +282,73 @@ fn is_in_order(token: &TokenLogprob, count: usize) -> bool {
         && token.logprob.is_finite()
         && token.logprob <= likeliest
         && likeliest <= 1e-6
+}
+
+/// A constraint is honoured or refused: a completion is exactly one of the choices, or JSON that satisfies the schema, or there is
+/// an error. Choices that cannot be are always an error.
+///
+/// # Errors
+/// Fails in the first case that breaks the law.
+pub async fn constraint(model: &dyn ChatModel) -> Verified {
+    const CHOICES: [&[&str]; 4] = [
+        &["yes", "no"],
+        &["The Loire", "The Loire.", "The Rhine."],
+        &["川", "海です。"],
+        &["```json", "<|im_end|>"],
+    ];
+    let mut cases = Cases::of("constraint");
+    for (case, request) in questions() {
+        for (set, choices) in (1..).zip(CHOICES) {
+            for temperature in [0.0, 1.5] {
+                let sampling = Sampling {
+                    temperature,
+                    ..Sampling::default()
+                };
+                let held = request.clone().with_sampling(sampling);
+                let asked = ask(model.complete(&held.with_choices(choices.iter().copied()))).await;
+                let fits = match &asked {
+                    Asked::Answered(completion) => choices.contains(&completion.text.as_str()),
+                    Asked::Failed(_) => true,
+                    Asked::Panicked => false,
+                };
+                cases.expect(fits, || {
+                    format!("{case}: with the choices {set}, the text is none of them")
+                })?;
+            }
+        }
+        for (fault, choices) in [
+            ("no choices", &[] as &[&str]),
+            ("an empty choice", &["", "a"]),
+        ] {
+            let held = request.clone().with_choices(choices.iter().copied());
+            let asked = ask(model.complete(&held)).await;
+            cases.expect(matches!(asked, Asked::Failed(_)), || {
+                format!("{case}: {fault} and no error")
+            })?;
+        }
+        let schema = serde_json::json!({
+            "type": "object",
+            "properties": {"river": {"enum": ["Loire", "Rhine"]}},
+            "required": ["river"],
+            "additionalProperties": false,
+        });
+        let asked = ask(model.complete(&request.with_json_schema(schema))).await;
+        let fits = match &asked {
+            Asked::Answered(completion) => {
+                serde_json::from_str::<serde_json::Value>(&completion.text).is_ok_and(|value| {
+                    ["Loire", "Rhine"]
+                        .map(|river| serde_json::json!({"river": river}))
+                        .contains(&value)
+                })
+            }
+            Asked::Failed(_) => true,
+            Asked::Panicked => false,
+        };
+        cases.expect(fits, || {
+            format!("{case}: the text does not satisfy the schema")
+        })?;
+    }
+    cases.done()
 }
 
 /// Requests whose futures are dropped leave nothing behind: the next request gets the completion that it always gets.

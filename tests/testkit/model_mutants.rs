@@ -8,7 +8,8 @@ use std::sync::{
 use async_trait::async_trait;
 use futures::executor::block_on;
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Error, Message, Prompt, Result, TokenLogprob, TopLogprob,
+    ChatModel, ChatRequest, Completion, Constraint, Error, Message, Prompt, Result, TokenLogprob,
+    TopLogprob,
     testkit::{self, CHAT_LAWS, Latency, ScriptedModel, chat},
 };
 
@@ -268,6 +269,46 @@ fn every_law_of_a_chat_model_can_fail() {
                 "a log-probability likelier than the likeliest",
                 || likely(|count| vec![TopLogprob::new("a", -2.0); count]),
                 &["logprobs"],
+            ),
+            Mutant::new(
+                "deaf to constraints",
+                || before(|request| request.constraint = None),
+                &["constraint"],
+            ),
+            Mutant::new(
+                "deaf to schemas",
+                || {
+                    before(|request| {
+                        if matches!(request.constraint, Some(Constraint::JsonSchema(_))) {
+                            request.constraint = None;
+                        }
+                    })
+                },
+                &["constraint"],
+            ),
+            Mutant::new(
+                "a choice with a full stop",
+                || {
+                    after(|request, completion| {
+                        if request.constraint.is_some() {
+                            completion.text += ".";
+                        }
+                    })
+                },
+                &["constraint"],
+            ),
+            Mutant::new(
+                "any text if there are no choices",
+                || {
+                    before(|request| {
+                        if let Some(Constraint::Choice(choices)) = &request.constraint
+                            && choices.is_empty()
+                        {
+                            request.constraint = None;
+                        }
+                    })
+                },
+                &["constraint"],
             ),
             Mutant::new(
                 "slots that are never given back",

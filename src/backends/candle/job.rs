@@ -3,7 +3,7 @@
 use async_lock::SemaphoreGuardArc;
 use futures::channel::oneshot;
 
-use super::sampler::Sampler;
+use super::{rule::Rule, sampler::Sampler};
 use crate::{
     error::Result,
     model::{Continuation, FinishReason},
@@ -21,6 +21,8 @@ pub(super) enum Job {
 pub(super) struct CompleteJob {
     pub(super) prompt: Vec<u32>,
     pub(super) sampler: Sampler,
+    /// What the text is held to.
+    pub(super) rule: Option<Rule>,
     pub(super) max_tokens: usize,
     pub(super) stop: Vec<String>,
     /// How many of the likeliest tokens are wanted in each place; `None` if not even the written one's likelihood is.

@@ -11,6 +11,7 @@
 
 mod builder;
 mod cache;
+mod choices;
 mod config;
 mod device;
 mod gguf;
@@ -25,6 +26,7 @@ mod pre_tokenizer;
 mod precision;
 mod prefixes;
 mod reading;
+mod rule;
 mod sampler;
 mod scheduler;
 mod scoring;

@@ -1,12 +1,17 @@
 //! The handle of a local model.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 
 use super::{
     CandleModelBuilder, Tokenizer,
+    choices::{Choices, Spelling},
     job::{CompleteJob, Job, Logprob, ScoreJob},
+    rule::Rule,
     sampler::Sampler,
     template::{Piece, Template},
     worker::Worker,
@@ -14,7 +19,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel,
+        ChatModel, ChatRequest, Completion, Constraint, Prompt, ScoreRequest, Scores, ScoringModel,
         TokenLogprob, TopLogprob,
     },
     record::{ModelId, Usage},
@@ -49,6 +54,8 @@ struct Shared {
     template: Option<Template>,
     context: usize,
     id: Arc<ModelId>,
+    /// Made when the first choice is asked for.
+    spelling: OnceLock<Spelling>,
 }
 
 impl CandleModel {
@@ -65,6 +72,7 @@ impl CandleModel {
             template,
             context,
             id,
+            spelling: OnceLock::new(),
         }))
     }
 
@@ -152,6 +160,25 @@ impl CandleModel {
         Ok(ids)
     }
 
+    /// What the text of a completion is held to.
+    fn rule(&self, request: &ChatRequest) -> Result<Option<Rule>> {
+        let tokenizer = &self.0.tokenizer;
+        match &request.constraint {
+            None => Ok(None),
+            Some(Constraint::Choice(choices)) => {
+                let make = || Spelling::new(tokenizer.text_tokens());
+                let spelling = self.0.spelling.get_or_init(make);
+                let ends = tokenizer.ends().collect();
+                Choices::new(choices, &request.stop, request.max_tokens, spelling, ends)
+                    .map(|choices| Some(Rule::Choices(choices)))
+            }
+            Some(Constraint::JsonSchema(_)) => Err(Error::config(
+                "constraint",
+                "JSON schemas need the feature `llguidance`; build with it or ask without a schema",
+            )),
+        }
+    }
+
     fn logprob(&self, of: Logprob) -> TokenLogprob {
         let tokenizer = &self.0.tokenizer;
         let top = of.top.into_iter();
@@ -180,6 +207,7 @@ impl ChatModel for CandleModel {
                 "an empty string would end every answer",
             ));
         }
+        let rule = self.rule(request)?;
         let prompt = self.checked_prompt(&request.prompt, request.max_tokens)?;
         let prompt_tokens = prompt.len() as u64;
         let written = self
@@ -189,6 +217,7 @@ impl ChatModel for CandleModel {
                 Job::Complete(CompleteJob {
                     prompt,
                     sampler,
+                    rule,
                     max_tokens: request.max_tokens,
                     stop: request.stop.clone(),
                     top_logprobs: request.top_logprobs,

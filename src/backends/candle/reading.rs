@@ -7,6 +7,7 @@ use super::{
     kernels::logits::{likeliest, log_sum_exp},
     scoring::logprob,
 };
+use crate::error::Result;
 
 /// What the rows of one sequence are read for.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) enum Reader<'a> {
     Token {
         job: &'a mut CompleteJob,
         history: &'a [u32],
+        /// Tokens that may still be written.
+        left: usize,
     },
     /// The likelihoods of given tokens.
     Scores,
@@ -26,7 +29,7 @@ pub(super) enum Outcome<'a> {
     /// It had none.
     Nothing,
     /// The token, or `None` if the logits are no numbers.
-    Token(Option<Chosen>),
+    Token(Result<Option<Chosen>>),
     /// Each row with its `log sum exp`.
     Scores(Vec<(&'a [f32], f64)>),
 }
@@ -44,10 +47,10 @@ impl Reader<'_> {
             return Outcome::Nothing;
         }
         match self {
-            Self::Token { job, history } => {
+            Self::Token { job, history, left } => {
                 let last = rows.len().saturating_sub(vocab);
                 let logits = rows.get_mut(last..).unwrap_or_default();
-                Outcome::Token(choose(job, history, logits))
+                Outcome::Token(choose(job, history, left, logits))
             }
             Self::Scores => Outcome::Scores(
                 rows.par_chunks_exact(vocab)
@@ -58,15 +61,28 @@ impl Reader<'_> {
     }
 }
 
-fn choose(job: &mut CompleteJob, history: &[u32], logits: &mut [f32]) -> Option<Chosen> {
-    // The model's own distribution, before the sampler changes it.
+fn choose(
+    job: &mut CompleteJob,
+    history: &[u32],
+    left: usize,
+    logits: &mut [f32],
+) -> Result<Option<Chosen>> {
+    // The model's own distribution, before anything changes it.
     let own = job.top_logprobs.map(|count| {
         let log_sum = log_sum_exp(logits);
         let top = likeliest(logits, count, f32::MIN).into_iter();
         let top = top.map(|(token, logit)| (token, f64::from(logit) - log_sum));
         (top.collect(), log_sum, logits.to_vec())
     });
-    let token = job.sampler.sample(logits, history)?;
+    if let Some(rule) = &mut job.rule {
+        rule.mask(logits, left)?;
+    }
+    let Some(token) = job.sampler.sample(logits, history) else {
+        return Ok(None);
+    };
+    if let Some(rule) = &mut job.rule {
+        rule.accept(token)?;
+    }
     let logprob = match own {
         Some((top, log_sum, logits)) => Some(Logprob {
             token,
@@ -76,7 +92,7 @@ fn choose(job: &mut CompleteJob, history: &[u32], logits: &mut [f32]) -> Option<
         None => None,
     };
     let is_number = logprob.as_ref().is_none_or(|one| one.logprob.is_finite());
-    is_number.then_some(Chosen { token, logprob })
+    Ok(is_number.then_some(Chosen { token, logprob }))
 }
 
 /// Reads the logits of a step, `(rows of all readers, vocab)`; each reader comes with the number of its rows.

@@ -8,6 +8,7 @@ use super::{
     kernels::attention::BLOCK,
     prefixes::{Place, Prefixes},
     reading::{Chosen, Outcome, Reader},
+    rule::Rule,
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -183,7 +184,14 @@ impl Sequence {
     /// What the wanted logits of a chunk are to be read for.
     pub(super) fn reader(&mut self) -> Reader<'_> {
         match &mut self.goal {
-            Goal::Complete { job, history, .. } => Reader::Token { job, history },
+            Goal::Complete { job, history, .. } => {
+                let written = history.len() - 1 - self.wanted_from;
+                Reader::Token {
+                    left: job.max_tokens.saturating_sub(written),
+                    job,
+                    history,
+                }
+            }
             Goal::Prompt(_) | Goal::Continue { .. } => Reader::Scores,
         }
     }
@@ -199,24 +207,30 @@ impl Sequence {
         match (self.goal, outcome) {
             (
                 Goal::Complete {
-                    job,
+                    mut job,
                     mut writer,
                     mut history,
                     mut logprobs,
                 },
                 Outcome::Token(chosen),
             ) => {
-                let Some(Chosen { token, logprob }) = chosen else {
-                    let _ = job.reply.send(Err(not_numbers(tokenizer)));
-                    return Next::Ended(Vec::new());
+                let chosen = chosen.and_then(|chosen| chosen.ok_or_else(|| not_numbers(tokenizer)));
+                let Chosen { token, logprob } = match chosen {
+                    Ok(chosen) => chosen,
+                    Err(error) => {
+                        let _ = job.reply.send(Err(error));
+                        return Next::Ended(Vec::new());
+                    }
                 };
                 history.push(token);
                 logprobs.extend(logprob);
                 let tokens = history.len() - 1 - self.wanted_from;
-                let stops = tokenizer.is_end(token) || writer.push(tokenizer.bytes(token));
+                let stops = tokenizer.is_end(token)
+                    || writer.push(tokenizer.bytes(token))
+                    || job.rule.as_mut().is_some_and(Rule::is_over);
                 if stops || tokens >= job.max_tokens {
-                    // The caller may be gone, which is no error.
-                    let _ = job.reply.send(Ok(Written {
+                    let is_complete = job.rule.as_mut().is_none_or(Rule::is_complete);
+                    let written = Written {
                         text: writer.finish(),
                         finish_reason: if stops {
                             FinishReason::Stop
@@ -225,7 +239,15 @@ impl Sequence {
                         },
                         tokens,
                         logprobs,
-                    }));
+                    };
+                    // The caller may be gone, which is no error.
+                    let _ = job.reply.send(if is_complete {
+                        Ok(written)
+                    } else {
+                        Err(Error::malformed(
+                            "what the constraint asks for within max_tokens",
+                        ))
+                    });
                     return Next::Ended(Vec::new());
                 }
                 self.pending.push(token);

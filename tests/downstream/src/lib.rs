@@ -47,6 +47,7 @@ impl ChatModel for Parrot {
         if request.max_tokens == 0 {
             return Err(Error::config("max_tokens", "must be at least 1"));
         }
+        request.refuse_constraint("parrot")?;
         let count = WORDS.min(request.max_tokens);
         let mut text = "hello ".repeat(count);
         let mut finish_reason =
