@@ -240,6 +240,89 @@ fn choices_that_cannot_be_are_refused() {
     assert_eq!(block_on(model().complete(&fits)).unwrap().text, "yes");
 }
 
+#[cfg(feature = "llguidance")]
+#[test]
+fn a_completion_satisfies_the_schema() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "kind": {"enum": ["river", "lake", "sea"]},
+            "name": {"type": "string", "maxLength": 12},
+            "length": {"type": "integer", "minimum": 0, "maximum": 9999},
+        },
+        "required": ["kind", "name", "length"],
+        "additionalProperties": false,
+    });
+    let question = "Describe the Thames in JSON: its kind, its name, its length in miles.";
+    let request = |seed| {
+        ChatRequest::new(vec![Message::user(question)])
+            .with_max_tokens(96)
+            .with_sampling(Sampling {
+                temperature: if seed == 0 { 0.0 } else { 1.5 },
+                seed,
+                ..Default::default()
+            })
+            .with_json_schema(schema.clone())
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let completion = block_on(model().complete(&request(seed))).unwrap();
+        assert_eq!(completion.finish_reason, FinishReason::Stop);
+        let value: serde_json::Value = serde_json::from_str(&completion.text).unwrap();
+        let object = value.as_object().unwrap();
+        assert_eq!(object.len(), 3, "seed {seed}");
+        assert!(["river", "lake", "sea"].contains(&object["kind"].as_str().unwrap()));
+        assert!(object["name"].as_str().unwrap().chars().count() <= 12);
+        assert!(object["length"].as_u64().unwrap() <= 9_999);
+        seen.insert(completion.text);
+    }
+    assert!(seen.len() >= 4, "{seen:?}");
+
+    let error = |request: ChatRequest| block_on(model().complete(&request)).unwrap_err();
+    let cut = error(request(0).with_max_tokens(4));
+    assert!(matches!(cut, Error::Malformed { .. }), "{cut:?}");
+    let stop = error(request(0).with_stop("}"));
+    assert!(
+        matches!(&stop, Error::Config { field, .. } if field == "stop"),
+        "{stop:?}"
+    );
+    for schema in [
+        serde_json::json!("river"),
+        serde_json::json!({"type": "stream"}),
+        serde_json::json!({"type": "string", "minLength": 3, "maxLength": 2}),
+        serde_json::json!({"type": "string", "not": {"const": "Thames"}}),
+    ] {
+        let error = error(request(0).with_json_schema(schema.clone()));
+        assert!(
+            matches!(&error, Error::Config { field, .. } if field == "constraint"),
+            "{schema}: {error:?}"
+        );
+    }
+}
+
+#[cfg(feature = "llguidance")]
+#[test]
+fn what_could_go_on_is_cut_where_it_satisfies_the_schema() {
+    let request = ChatRequest::new(vec![Message::user("How many days has a year?")])
+        .with_json_schema(serde_json::json!({"type": "integer", "minimum": 0}))
+        .with_max_tokens(3);
+    let completion = block_on(model().complete(&request)).unwrap();
+    assert_eq!(completion.finish_reason, FinishReason::Length);
+    completion.text.parse::<u64>().unwrap();
+}
+
+#[cfg(not(feature = "llguidance"))]
+#[test]
+fn a_schema_without_the_feature_is_refused() {
+    let request = ChatRequest::new(vec![Message::user("Tea?")])
+        .with_json_schema(serde_json::json!({"type": "string"}));
+    let error = block_on(model().complete(&request)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "constraint: JSON schemas need the feature `llguidance`; build with it or ask without a schema"
+    );
+}
+
 #[test]
 fn log_probabilities_of_a_forced_token_are_the_models_own() {
     let prompt = vec![Message::user("What is 2 plus 3?")];

@@ -29,6 +29,8 @@ mod reading;
 mod rule;
 mod sampler;
 mod scheduler;
+#[cfg(feature = "llguidance")]
+mod schema;
 mod scoring;
 mod sequence;
 mod template;

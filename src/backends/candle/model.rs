@@ -7,6 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 
+#[cfg(feature = "llguidance")]
+use super::schema::Grammars;
 use super::{
     CandleModelBuilder, Tokenizer,
     choices::{Choices, Spelling},
@@ -56,6 +58,9 @@ struct Shared {
     id: Arc<ModelId>,
     /// Made when the first choice is asked for.
     spelling: OnceLock<Spelling>,
+    /// Made when the first schema is asked for.
+    #[cfg(feature = "llguidance")]
+    grammars: OnceLock<Grammars>,
 }
 
 impl CandleModel {
@@ -73,6 +78,8 @@ impl CandleModel {
             context,
             id,
             spelling: OnceLock::new(),
+            #[cfg(feature = "llguidance")]
+            grammars: OnceLock::new(),
         }))
     }
 
@@ -172,11 +179,37 @@ impl CandleModel {
                 Choices::new(choices, &request.stop, request.max_tokens, spelling, ends)
                     .map(|choices| Some(Rule::Choices(choices)))
             }
-            Some(Constraint::JsonSchema(_)) => Err(Error::config(
-                "constraint",
-                "JSON schemas need the feature `llguidance`; build with it or ask without a schema",
-            )),
+            Some(Constraint::JsonSchema(schema)) => self.schema(schema, request),
         }
+    }
+
+    #[cfg(feature = "llguidance")]
+    fn schema(&self, schema: &serde_json::Value, request: &ChatRequest) -> Result<Option<Rule>> {
+        if !request.stop.is_empty() {
+            let reason =
+                "a stop string would cut what a schema asks for; ask without one of the two";
+            return Err(Error::config("stop", reason));
+        }
+        let tokenizer = &self.0.tokenizer;
+        // Not kept if it fails; the next request fails in the same way.
+        let grammars = match self.0.grammars.get() {
+            Some(grammars) => grammars,
+            None => {
+                let grammars = Grammars::new(tokenizer)?;
+                self.0.grammars.get_or_init(|| grammars)
+            }
+        };
+        let schema = grammars.schema(schema, tokenizer.model())?;
+        Ok(Some(Rule::Schema(Box::new(schema))))
+    }
+
+    #[cfg(not(feature = "llguidance"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    fn schema(&self, _: &serde_json::Value, _: &ChatRequest) -> Result<Option<Rule>> {
+        Err(Error::config(
+            "constraint",
+            "JSON schemas need the feature `llguidance`; build with it or ask without a schema",
+        ))
     }
 
     fn logprob(&self, of: Logprob) -> TokenLogprob {

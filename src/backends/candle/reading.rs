@@ -83,14 +83,11 @@ fn choose(
     if let Some(rule) = &mut job.rule {
         rule.accept(token)?;
     }
-    let logprob = match own {
-        Some((top, log_sum, logits)) => Some(Logprob {
-            token,
-            logprob: logprob(&logits, token, log_sum),
-            top,
-        }),
-        None => None,
-    };
+    let logprob = own.map(|(top, log_sum, logits)| Logprob {
+        token,
+        logprob: logprob(&logits, token, log_sum),
+        top,
+    });
     let is_number = logprob.as_ref().is_none_or(|one| one.logprob.is_finite());
     Ok(is_number.then_some(Chosen { token, logprob }))
 }

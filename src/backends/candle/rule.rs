@@ -1,12 +1,16 @@
 //! Holds a completion to what its request asks for, token by token.
 
 use super::choices::Choices;
+#[cfg(feature = "llguidance")]
+use super::schema::Schema;
 use crate::error::Result;
 
 /// Which tokens may come next.
 #[derive(Debug)]
 pub(super) enum Rule {
     Choices(Choices),
+    #[cfg(feature = "llguidance")]
+    Schema(Box<Schema>),
 }
 
 impl Rule {
@@ -15,6 +19,8 @@ impl Rule {
     pub(super) fn mask(&mut self, logits: &mut [f32], left: usize) -> Result<()> {
         match self {
             Self::Choices(choices) => keep(logits, &choices.allowed(left)),
+            #[cfg(feature = "llguidance")]
+            Self::Schema(schema) => schema.mask(logits)?,
         }
         Ok(())
     }
@@ -23,6 +29,8 @@ impl Rule {
     pub(super) fn accept(&mut self, token: u32) -> Result<()> {
         match self {
             Self::Choices(choices) => choices.accept(token),
+            #[cfg(feature = "llguidance")]
+            Self::Schema(schema) => schema.accept(token)?,
         }
         Ok(())
     }
@@ -31,6 +39,8 @@ impl Rule {
     pub(super) fn is_complete(&mut self) -> bool {
         match self {
             Self::Choices(choices) => choices.is_complete(),
+            #[cfg(feature = "llguidance")]
+            Self::Schema(schema) => schema.is_complete(),
         }
     }
 
@@ -38,6 +48,8 @@ impl Rule {
     pub(super) fn is_over(&mut self) -> bool {
         match self {
             Self::Choices(choices) => choices.is_over(),
+            #[cfg(feature = "llguidance")]
+            Self::Schema(schema) => schema.is_over(),
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::error::Error;
 /// Tokens that one step runs at most: four whole chunks of prompts, or a decode step of many sequences beside some.
 const STEP_TOKENS: usize = 4 * CHUNK;
 
+/// The tokens of a chunk, and how many rows of logits are wanted of it.
+type Extent = (usize, usize);
+
 /// Runs jobs, first come, first served, up to `max_batch` sequences at a time.
 ///
 /// Every step runs the next chunk of a prompt or the one new token of each sequence, as far as [`STEP_TOKENS`] allow. A
@@ -151,11 +154,8 @@ impl Scheduler {
         self.prefixes.trim();
     }
 
-    /// The length of each sequence's chunk and how many of its rows of logits are wanted; and these, one after the other.
-    fn forward(
-        &self,
-        sequences: &mut [Sequence],
-    ) -> candle_core::Result<(Vec<(usize, usize)>, Vec<f32>)> {
+    /// The extent of each sequence's chunk, and the wanted rows of logits, one after the other.
+    fn forward(&self, sequences: &mut [Sequence]) -> candle_core::Result<(Vec<Extent>, Vec<f32>)> {
         let mut chunks: Vec<Chunk<'_>> = sequences
             .iter_mut()
             .map(|sequence| {

@@ -183,6 +183,12 @@ impl Tokenizer {
         self.bytes.get(id as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// The number of tokens.
+    #[cfg(feature = "llguidance")]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The tokens that texts are made of, and what each writes.
     pub(super) fn text_tokens(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let tokens = (0u32..).zip(self.bytes.iter().map(Vec::as_slice));
