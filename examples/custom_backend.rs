@@ -46,6 +46,8 @@ impl ChatModel for Reciter {
         if request.max_tokens == 0 {
             return Err(Error::config("max_tokens", "must be at least 1"));
         }
+        // It has no means to honour one, so it must not pretend to.
+        request.refuse_constraint(&self.id.name)?;
         // The first stop string that comes ends the text.
         let end = request
             .stop
@@ -60,15 +62,12 @@ impl ChatModel for Reciter {
         } else {
             FinishReason::Stop
         };
-        Ok(Completion {
-            usage: Usage {
-                prompt_tokens: prompt_tokens(&request.prompt) as u64,
-                completion_tokens: text.chars().count() as u64,
-            },
-            text,
-            finish_reason,
-            model: Arc::clone(&self.id),
-        })
+        let usage = Usage {
+            prompt_tokens: prompt_tokens(&request.prompt) as u64,
+            completion_tokens: text.chars().count() as u64,
+        };
+        let model = Arc::clone(&self.id);
+        Ok(Completion::new(text, finish_reason, usage, model))
     }
 }
 

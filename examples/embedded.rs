@@ -88,12 +88,12 @@ fn model() -> impl ChatModel + Clone + 'static {
                 Prompt::Raw(_) => " Is it too late for me to learn the piano?",
                 Prompt::Chat(_) => "No. Begin with ten minutes a day and a song that you like.",
             };
-            Ok(Completion {
-                text: text.to_owned(),
-                finish_reason: FinishReason::Stop,
-                usage: Usage::default(),
+            Ok(Completion::new(
+                text,
+                FinishReason::Stop,
+                Usage::default(),
                 model,
-            })
+            ))
         }
     });
     let policy = RetryPolicy {

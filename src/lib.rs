@@ -116,9 +116,10 @@
 //! |---|---|---|
 //! | `candle` | the reference backend on local hardware | no |
 //! | `hub` | fetching and checking of model files; part of `candle` | no |
+//! | `llguidance` | completions that satisfy a JSON schema, with `candle` | no |
 //! | `cuda`, `metal` | a device for `candle` | no |
 //! | `testkit` | laws and doubles for tests | no |
-//! | `full` | `candle` and `testkit` | no |
+//! | `full` | `candle`, `llguidance` and `testkit` | no |
 //!
 //! Without features the crate depends on no runtime, no network and no model code.
 #![cfg_attr(not(feature = "testkit"), allow(rustdoc::broken_intra_doc_links))]
@@ -156,8 +157,9 @@ pub mod testkit;
 pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeout, WithRetry};
 pub use error::{BoxError, Error, Excerpt, Result, Retry};
 pub use model::{
-    ChatModel, ChatRequest, CompleteFn, Completion, Continuation, FinishReason, Message, Prompt,
-    Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, complete_fn, score_fn,
+    ChatModel, ChatRequest, CompleteFn, Completion, Constraint, Continuation, FinishReason,
+    Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob,
+    TopLogprob, complete_fn, score_fn,
 };
 pub use outcome::{Decision, Draft, Outcome, Reason, Stage};
 pub use pipeline::{DynPipeline, Event, Observer, Pipeline, Upset};

@@ -33,15 +33,11 @@ fn answering(answer: impl Fn(&str) -> String + Send + Sync) -> impl ChatModel {
         };
         let text = answer(&messages[0].content);
         async move {
-            Ok(Completion {
-                text,
-                finish_reason: FinishReason::Stop,
-                usage: Usage {
-                    prompt_tokens: 5,
-                    completion_tokens: 1,
-                },
-                model: model(),
-            })
+            let usage = Usage {
+                prompt_tokens: 5,
+                completion_tokens: 1,
+            };
+            Ok(Completion::new(text, FinishReason::Stop, usage, model()))
         }
     })
 }

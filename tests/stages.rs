@@ -37,12 +37,8 @@ fn scripted(
         let text = answers[log.len().min(answers.len() - 1)].to_owned();
         log.push(request);
         async move {
-            Ok(Completion {
-                text,
-                finish_reason,
-                usage: COST,
-                model: Arc::new(ModelId::new("scripted")),
-            })
+            let model = Arc::new(ModelId::new("scripted"));
+            Ok(Completion::new(text, finish_reason, COST, model))
         }
     });
     (model, seen)

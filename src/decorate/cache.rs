@@ -124,12 +124,12 @@ mod tests {
         let model = complete_fn(|request: ChatRequest| {
             calls.fetch_add(1, Ordering::SeqCst);
             async move {
-                Ok(Completion {
-                    text: request.sampling.seed.to_string(),
-                    finish_reason: FinishReason::Stop,
-                    usage: Usage::default(),
-                    model: Arc::new(ModelId::new("test")),
-                })
+                Ok(Completion::new(
+                    request.sampling.seed.to_string(),
+                    FinishReason::Stop,
+                    Usage::default(),
+                    Arc::new(ModelId::new("test")),
+                ))
             }
         })
         .with_cache(2);

@@ -27,12 +27,12 @@ use crate::{
 /// # futures::executor::block_on(async {
 /// // A model that likes whatever comes first:
 /// let model = complete_fn(|_| async {
-///     Ok(Completion {
-///         text: "Verdict: A".into(),
-///         finish_reason: FinishReason::Stop,
-///         usage: Usage::default(),
-///         model: Arc::new(ModelId::new("scripted")),
-///     })
+///     Ok(Completion::new(
+///         "Verdict: A",
+///         FinishReason::Stop,
+///         Usage::default(),
+///         Arc::new(ModelId::new("scripted")),
+///     ))
 /// });
 /// let (x, a, b) = (Instruction::new("Say hello."), Response::new("Hello!"), Response::new("No."));
 /// let judge = judges::PairwiseJudge::new(model);

@@ -3,17 +3,19 @@
 //! Two traits, each with one verb: [`ChatModel`] completes a prompt, [`ScoringModel`] says how likely given continuations
 //! are. Every prompted stage and judge is generic over them, so N backends and M stages need N + M implementations.
 
+mod completion;
+mod constraint;
 mod forward;
 mod message;
 mod request;
 
 use async_trait::async_trait;
 
+pub use completion::{Completion, FinishReason, TokenLogprob, TopLogprob};
+pub use constraint::Constraint;
 pub use forward::{CompleteFn, ScoreFn, complete_fn, score_fn};
 pub use message::{Message, Prompt, Role};
-pub use request::{
-    ChatRequest, Completion, Continuation, FinishReason, Sampling, ScoreRequest, Scores,
-};
+pub use request::{ChatRequest, Continuation, Sampling, ScoreRequest, Scores};
 
 use crate::error::Result;
 
@@ -23,6 +25,9 @@ use crate::error::Result;
 /// - Message contents and raw prompts are untrusted: no part of them may become a control token.
 /// - The same request gives the same completion, alone or beside others.
 /// - `max_tokens` is honoured; the text holds none of the `stop` strings.
+/// - A [`Constraint`] is honoured or the request is an error. Closures and models that know of none refuse it in one line:
+///   [`ChatRequest::refuse_constraint`].
+/// - [`Completion::logprobs`] is `None` unless the request asks for them, and may be so if it does.
 /// - Dropping the future cancels the work.
 ///
 /// The laws in [`testkit`](crate::testkit) check it.

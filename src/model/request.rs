@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::Prompt;
-use crate::record::{ModelId, Redacted, Usage};
+use super::{Constraint, Prompt};
+use crate::{
+    error::{Error, Result},
+    record::{ModelId, Usage},
+};
 
 /// How the next token is chosen.
 ///
@@ -42,6 +45,7 @@ impl Default for Sampling {
 
 /// A prompt to complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChatRequest {
     /// What to go on from.
     pub prompt: Prompt,
@@ -51,6 +55,12 @@ pub struct ChatRequest {
     pub max_tokens: usize,
     /// Strings that end the completion; none of them is part of it.
     pub stop: Vec<String>,
+    /// What the text is held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
+    /// Asks for [`Completion::logprobs`](super::Completion::logprobs), with so many of the likeliest tokens in each place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_logprobs: Option<usize>,
 }
 
 impl ChatRequest {
@@ -64,6 +74,8 @@ impl ChatRequest {
             sampling: Sampling::default(),
             max_tokens: Self::DEFAULT_MAX_TOKENS,
             stop: Vec::new(),
+            constraint: None,
+            top_logprobs: None,
         }
     }
 
@@ -87,39 +99,48 @@ impl ChatRequest {
         self.stop.push(stop.into());
         self
     }
-}
 
-/// Why a completion ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The model ended its turn, or a stop string came.
-    Stop,
-    /// `max_tokens` was reached.
-    Length,
-}
+    /// Holds the text to one of these: the completion is exactly one of them. By default it is free. Replaces another constraint.
+    ///
+    /// None may be empty or hold a stop string, and at least one must fit into `max_tokens`; else the request is an error, as it
+    /// is with a backend that has no such means.
+    #[must_use]
+    pub fn with_choices(mut self, choices: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let choices = choices.into_iter().map(Into::into).collect();
+        self.constraint = Some(Constraint::Choice(choices));
+        self
+    }
 
-/// What a model wrote.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Completion {
-    /// The text, without control tokens and stop strings.
-    pub text: String,
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// Tokens read and written.
-    pub usage: Usage,
-    /// Who wrote it.
-    pub model: Arc<ModelId>,
-}
+    /// Holds the text to JSON that satisfies a schema. By default it is free. Replaces another constraint.
+    ///
+    /// A text that is not complete within `max_tokens` is an error, as is a stop string, or a backend that has no such means.
+    #[must_use]
+    pub fn with_json_schema(mut self, schema: serde_json::Value) -> Self {
+        self.constraint = Some(Constraint::JsonSchema(schema));
+        self
+    }
 
-impl fmt::Debug for Completion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completion")
-            .field("text", &Redacted(&self.text))
-            .field("finish_reason", &self.finish_reason)
-            .field("usage", &self.usage)
-            .field("model", &self.model)
-            .finish()
+    /// What a model does first that has no means to honour a constraint.
+    ///
+    /// # Errors
+    /// [`Error::Config`], with the name of the model, if the request has one.
+    pub fn refuse_constraint(&self, model: &str) -> Result<()> {
+        if self.constraint.is_none() {
+            return Ok(());
+        }
+        let reason = format!("{model} cannot hold its completions to one; ask without it");
+        Err(Error::config("constraint", reason))
+    }
+
+    /// Asks for the log-probability of each written token and of the `count` likeliest in its place; 0 is of the written
+    /// one alone. By default none are asked for.
+    ///
+    /// They are of the model's own distribution: before temperature, cuts, penalties and constraints. A model that has none
+    /// leaves [`Completion::logprobs`](super::Completion::logprobs) empty.
+    #[must_use]
+    pub fn with_top_logprobs(mut self, count: usize) -> Self {
+        self.top_logprobs = Some(count);
+        self
     }
 }
 

@@ -52,12 +52,10 @@ impl Asking {
         F: Fn(&Completion) -> Result<T> + Send,
         T: Send,
     {
-        let mut request = ChatRequest {
-            prompt: question.template.render(question.values)?,
-            sampling: self.sampling.clone(),
-            max_tokens: self.max_tokens,
-            stop: self.stop.clone(),
-        };
+        let mut request = ChatRequest::new(question.template.render(question.values)?)
+            .with_sampling(self.sampling.clone())
+            .with_max_tokens(self.max_tokens);
+        request.stop = self.stop.clone();
         let mut usage = Usage::default();
         let mut attempt = 0;
         loop {

@@ -26,12 +26,12 @@ use crate::{
 /// let model = complete_fn(|request: ChatRequest| async move {
 ///     let Prompt::Chat(messages) = request.prompt else { unreachable!() };
 ///     assert!(messages[0].content.starts_with("You answer for a school."));
-///     Ok(Completion {
-///         text: "Call the office before nine and give the reason.".into(),
-///         finish_reason: FinishReason::Stop,
-///         usage: Usage::default(),
-///         model: Arc::new(ModelId::new("scripted")),
-///     })
+///     Ok(Completion::new(
+///         "Call the office before nine and give the reason.",
+///         FinishReason::Stop,
+///         Usage::default(),
+///         Arc::new(ModelId::new("scripted")),
+///     ))
 /// });
 /// let stage = stages::ExpertResponse::new(model).with_policy("You answer for a school.");
 /// let response = stage.respond(&Instruction::new("How do I report that my child is ill?")).await?;

@@ -25,12 +25,12 @@ use crate::{
 /// let model = complete_fn(|request: ChatRequest| async move {
 ///     let Prompt::Raw(prompt) = request.prompt else { unreachable!() };
 ///     assert!(prompt.ends_with("### response:\nTwice a day.\n\n### Instruction:"));
-///     Ok(Completion {
-///         text: " How often should I brush my teeth?\n".into(),
-///         finish_reason: FinishReason::Stop,
-///         usage: Usage::default(),
-///         model: Arc::new(ModelId::new("scripted")),
-///     })
+///     Ok(Completion::new(
+///         " How often should I brush my teeth?\n",
+///         FinishReason::Stop,
+///         Usage::default(),
+///         Arc::new(ModelId::new("scripted")),
+///     ))
 /// });
 /// let stage = stages::ReversedInduction::new(model);
 /// let instruction = stage.induce(&SourceText::new("a", "Twice a day.")).await?;
@@ -116,12 +116,12 @@ impl<M: ChatModel> InstructionGenerator for ReversedInduction<M> {
 ///
 /// # futures::executor::block_on(async {
 /// let model = complete_fn(|_| async {
-///     Ok(Completion {
-///         text: "依頼：「歯はいつ磨くべきですか。」".into(),
-///         finish_reason: FinishReason::Stop,
-///         usage: Usage::default(),
-///         model: Arc::new(ModelId::new("scripted")),
-///     })
+///     Ok(Completion::new(
+///         "依頼：「歯はいつ磨くべきですか。」",
+///         FinishReason::Stop,
+///         Usage::default(),
+///         Arc::new(ModelId::new("scripted")),
+///     ))
 /// });
 /// let stage = stages::ChatInduction::new(model).with_max_tokens(96);
 /// let instruction = stage.induce(&SourceText::new("a", "朝と晩の二回です。")).await?;

@@ -7,7 +7,9 @@ use super::{
     hostile::MARKERS,
     law::{Asked, Cases, Law, Verified, ask, beside_others, repeats, total as totality},
 };
-use crate::model::{ChatModel, ChatRequest, Completion, FinishReason, Message, Prompt, Sampling};
+use crate::model::{
+    ChatModel, ChatRequest, Completion, FinishReason, Message, Prompt, Sampling, TokenLogprob,
+};
 
 /// Every law of a chat model.
 pub const CHAT_LAWS: &[Law<dyn ChatModel>] = &[
@@ -20,6 +22,8 @@ pub const CHAT_LAWS: &[Law<dyn ChatModel>] = &[
     Law::new("max_tokens_zero", |model| Box::pin(max_tokens_zero(model))),
     Law::new("stop", |model| Box::pin(stop(model))),
     Law::new("usage", |model| Box::pin(usage(model))),
+    Law::new("logprobs", |model| Box::pin(logprobs(model))),
+    Law::new("constraint", |model| Box::pin(constraint(model))),
     Law::new("dropping_cancels", |model| {
         Box::pin(dropping_cancels(model))
     }),
@@ -224,6 +228,125 @@ pub async fn usage(model: &dyn ChatModel) -> Verified {
             format!("{case}: {} bytes written with no tokens", text.len())
         })?;
         before = usage.prompt_tokens;
+    }
+    cases.done()
+}
+
+/// Log-probabilities come only if they are asked for, one for each written token: at most 0, with at most as many others as
+/// were asked for, likeliest first, none of them likelier than the first. A model may have none.
+///
+/// # Errors
+/// Fails in the first case that breaks the law, or if no case could be checked.
+pub async fn logprobs(model: &dyn ChatModel) -> Verified {
+    let mut cases = Cases::of("logprobs");
+    for (case, request) in questions() {
+        let asked = ask(model.complete(&request)).await;
+        let Some(without) = cases.answer(&case, asked) else {
+            continue;
+        };
+        cases.expect(without.logprobs.is_none(), || {
+            format!("{case}: log-probabilities that nobody asked for")
+        })?;
+        for count in [0, 1, 5] {
+            let asked = ask(model.complete(&request.clone().with_top_logprobs(count))).await;
+            let Some(with) = cases.answer(&case, asked) else {
+                continue;
+            };
+            cases.expect(with.text == without.text, || {
+                format!("{case}: another text if log-probabilities are asked for")
+            })?;
+            let Some(tokens) = with.logprobs else {
+                cases.skip(format!("{case}: it has no log-probabilities"));
+                continue;
+            };
+            let written = with.usage.completion_tokens;
+            cases.expect(tokens.len() as u64 == written, || {
+                format!("{case}: {} of them for {written} tokens", tokens.len())
+            })?;
+            for (place, token) in tokens.iter().enumerate() {
+                cases.expect(is_in_order(token, count), || {
+                    format!("{case}: those of token {place}, with {count} others, are out of order")
+                })?;
+            }
+        }
+    }
+    cases.done()
+}
+
+fn is_in_order(token: &TokenLogprob, count: usize) -> bool {
+    let top = &token.top;
+    // Rounding may leave a certain token a little above 0.
+    let likeliest = top.first().map_or(1e-6, |first| first.logprob);
+    top.len() <= count
+        && top.is_sorted_by(|a, b| a.logprob >= b.logprob)
+        && token.logprob.is_finite()
+        && token.logprob <= likeliest
+        && likeliest <= 1e-6
+}
+
+/// A constraint is honoured or refused: a completion is exactly one of the choices, or JSON that satisfies the schema, or there is
+/// an error. Choices that cannot be are always an error.
+///
+/// # Errors
+/// Fails in the first case that breaks the law.
+pub async fn constraint(model: &dyn ChatModel) -> Verified {
+    const CHOICES: [&[&str]; 4] = [
+        &["yes", "no"],
+        &["The Loire", "The Loire.", "The Rhine."],
+        &["川", "海です。"],
+        &["```json", "<|im_end|>"],
+    ];
+    let mut cases = Cases::of("constraint");
+    for (case, request) in questions() {
+        for (set, choices) in (1..).zip(CHOICES) {
+            for temperature in [0.0, 1.5] {
+                let sampling = Sampling {
+                    temperature,
+                    ..Sampling::default()
+                };
+                let held = request.clone().with_sampling(sampling);
+                let asked = ask(model.complete(&held.with_choices(choices.iter().copied()))).await;
+                let fits = match &asked {
+                    Asked::Answered(completion) => choices.contains(&completion.text.as_str()),
+                    Asked::Failed(_) => true,
+                    Asked::Panicked => false,
+                };
+                cases.expect(fits, || {
+                    format!("{case}: with the choices {set}, the text is none of them")
+                })?;
+            }
+        }
+        for (fault, choices) in [
+            ("no choices", &[] as &[&str]),
+            ("an empty choice", &["", "a"]),
+        ] {
+            let held = request.clone().with_choices(choices.iter().copied());
+            let asked = ask(model.complete(&held)).await;
+            cases.expect(matches!(asked, Asked::Failed(_)), || {
+                format!("{case}: {fault} and no error")
+            })?;
+        }
+        let schema = serde_json::json!({
+            "type": "object",
+            "properties": {"river": {"enum": ["Loire", "Rhine"]}},
+            "required": ["river"],
+            "additionalProperties": false,
+        });
+        let asked = ask(model.complete(&request.with_json_schema(schema))).await;
+        let fits = match &asked {
+            Asked::Answered(completion) => {
+                serde_json::from_str::<serde_json::Value>(&completion.text).is_ok_and(|value| {
+                    ["Loire", "Rhine"]
+                        .map(|river| serde_json::json!({"river": river}))
+                        .contains(&value)
+                })
+            }
+            Asked::Failed(_) => true,
+            Asked::Panicked => false,
+        };
+        cases.expect(fits, || {
+            format!("{case}: the text does not satisfy the schema")
+        })?;
     }
     cases.done()
 }

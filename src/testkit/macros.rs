@@ -79,7 +79,7 @@ macro_rules! chat_laws {
             $module, $model, dyn $crate::ChatModel, $crate::testkit::CHAT_LAWS,
             [
                 determinism seed_reproduces alone_is_beside_others max_tokens max_tokens_zero stop
-                usage dropping_cancels markers_are_text total
+                usage logprobs constraint dropping_cancels markers_are_text total
             ]
         }
     };

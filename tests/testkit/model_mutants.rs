@@ -8,7 +8,8 @@ use std::sync::{
 use async_trait::async_trait;
 use futures::executor::block_on;
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Error, Message, Prompt, Result,
+    ChatModel, ChatRequest, Completion, Constraint, Error, Message, Prompt, Result, TokenLogprob,
+    TopLogprob,
     testkit::{self, CHAT_LAWS, Latency, ScriptedModel, chat},
 };
 
@@ -62,6 +63,26 @@ fn after(
         before: |_: &mut ChatRequest| {},
         after: bend,
     })
+}
+
+/// Gives each token a likelihood of -1.5 nats, and others in its place.
+fn likely(top: fn(usize) -> Vec<TopLogprob>) -> Box<dyn ChatModel> {
+    after(move |request, completion| {
+        completion.logprobs = request.top_logprobs.map(|count| {
+            let token = TokenLogprob::new("a", -1.5).with_top(top(count));
+            vec![token; completion.usage.completion_tokens as usize]
+        });
+    })
+}
+
+#[test]
+fn log_probabilities_in_order_pass() {
+    let right = likely(|count| {
+        (0..count)
+            .map(|n| TopLogprob::new("a", -1.0 - n as f64))
+            .collect()
+    });
+    assert!(block_on(chat::logprobs(&right)).unwrap().skipped.is_empty());
 }
 
 /// Writes how many requests are open, or refuses if there are too many of them.
@@ -155,6 +176,7 @@ fn every_law_of_a_chat_model_can_fail() {
                     "seed_reproduces",
                     "alone_is_beside_others",
                     "stop",
+                    "logprobs",
                     "dropping_cancels",
                 ],
             ),
@@ -219,6 +241,74 @@ fn every_law_of_a_chat_model_can_fail() {
                 "no usage",
                 || after(|_, completion| completion.usage = safer_instruct::Usage::default()),
                 &["usage", "markers_are_text"],
+            ),
+            Mutant::new(
+                "log-probabilities that nobody asked for",
+                || after(|_, completion| completion.logprobs = Some(Vec::new())),
+                &["logprobs"],
+            ),
+            Mutant::new(
+                "log-probabilities likeliest last",
+                || {
+                    likely(|count| {
+                        let mut top: Vec<_> = (0..count)
+                            .map(|n| TopLogprob::new("a", -1.0 - n as f64))
+                            .collect();
+                        top.reverse();
+                        top
+                    })
+                },
+                &["logprobs"],
+            ),
+            Mutant::new(
+                "more log-probabilities than asked for",
+                || likely(|count| vec![TopLogprob::new("a", -1.0); count + 1]),
+                &["logprobs"],
+            ),
+            Mutant::new(
+                "a log-probability likelier than the likeliest",
+                || likely(|count| vec![TopLogprob::new("a", -2.0); count]),
+                &["logprobs"],
+            ),
+            Mutant::new(
+                "deaf to constraints",
+                || before(|request| request.constraint = None),
+                &["constraint"],
+            ),
+            Mutant::new(
+                "deaf to schemas",
+                || {
+                    before(|request| {
+                        if matches!(request.constraint, Some(Constraint::JsonSchema(_))) {
+                            request.constraint = None;
+                        }
+                    })
+                },
+                &["constraint"],
+            ),
+            Mutant::new(
+                "a choice with a full stop",
+                || {
+                    after(|request, completion| {
+                        if request.constraint.is_some() {
+                            completion.text += ".";
+                        }
+                    })
+                },
+                &["constraint"],
+            ),
+            Mutant::new(
+                "any text if there are no choices",
+                || {
+                    before(|request| {
+                        if let Some(Constraint::Choice(choices)) = &request.constraint
+                            && choices.is_empty()
+                        {
+                            request.constraint = None;
+                        }
+                    })
+                },
+                &["constraint"],
             ),
             Mutant::new(
                 "slots that are never given back",

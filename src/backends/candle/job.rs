@@ -3,7 +3,7 @@
 use async_lock::SemaphoreGuardArc;
 use futures::channel::oneshot;
 
-use super::sampler::Sampler;
+use super::{rule::Rule, sampler::Sampler};
 use crate::{
     error::Result,
     model::{Continuation, FinishReason},
@@ -39,8 +39,12 @@ impl Job {
 pub(super) struct CompleteJob {
     pub(super) prompt: Vec<u32>,
     pub(super) sampler: Sampler,
+    /// What the text is held to.
+    pub(super) rule: Option<Rule>,
     pub(super) max_tokens: usize,
     pub(super) stop: Vec<String>,
+    /// How many of the likeliest tokens are wanted in each place; `None` if not even the written one's likelihood is.
+    pub(super) top_logprobs: Option<usize>,
     pub(super) reply: oneshot::Sender<Result<Written>>,
 }
 
@@ -59,6 +63,16 @@ pub(super) struct Written {
     pub(super) finish_reason: FinishReason,
     /// Tokens written, the end-of-turn token included.
     pub(super) tokens: usize,
+    /// One for each of them, if they were wanted.
+    pub(super) logprobs: Vec<Logprob>,
+}
+
+/// How likely a token was, in nats, and the likeliest ones in its place.
+#[derive(Debug)]
+pub(super) struct Logprob {
+    pub(super) token: u32,
+    pub(super) logprob: f64,
+    pub(super) top: Vec<(u32, f64)>,
 }
 
 /// A job in the queue. Its place is free as soon as the worker takes it.

@@ -11,6 +11,7 @@
 
 mod builder;
 mod cache;
+mod choices;
 mod config;
 mod device;
 mod gguf;
@@ -24,8 +25,12 @@ mod portable;
 mod pre_tokenizer;
 mod precision;
 mod prefixes;
+mod reading;
+mod rule;
 mod sampler;
 mod scheduler;
+#[cfg(feature = "llguidance")]
+mod schema;
 mod scoring;
 mod sequence;
 mod template;

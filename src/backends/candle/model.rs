@@ -1,20 +1,30 @@
 //! The handle of a local model.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "llguidance")]
+use super::schema::Grammars;
 use super::{
     CandleModelBuilder, Tokenizer,
-    job::{CompleteJob, Job, ScoreJob},
+    choices::{Choices, Spelling},
+    job::{CompleteJob, Job, Logprob, ScoreJob},
     kernels::blocks::Gauge,
+    rule::Rule,
     sampler::Sampler,
     template::{Piece, Template},
     worker::Worker,
 };
 use crate::{
     error::{Error, Result},
-    model::{ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel},
+    model::{
+        ChatModel, ChatRequest, Completion, Constraint, Prompt, ScoreRequest, Scores, ScoringModel,
+        TokenLogprob, TopLogprob,
+    },
     record::{ModelId, Usage},
 };
 
@@ -48,6 +58,11 @@ struct Shared {
     context: usize,
     id: Arc<ModelId>,
     gauge: Option<Gauge>,
+    /// Made when the first choice is asked for.
+    spelling: OnceLock<Spelling>,
+    /// Made when the first schema is asked for.
+    #[cfg(feature = "llguidance")]
+    grammars: OnceLock<Grammars>,
 }
 
 impl CandleModel {
@@ -66,6 +81,9 @@ impl CandleModel {
             context,
             id,
             gauge,
+            spelling: OnceLock::new(),
+            #[cfg(feature = "llguidance")]
+            grammars: OnceLock::new(),
         }))
     }
 
@@ -160,6 +178,58 @@ impl CandleModel {
         Ok(ids)
     }
 
+    /// What the text of a completion is held to.
+    fn rule(&self, request: &ChatRequest) -> Result<Option<Rule>> {
+        let tokenizer = &self.0.tokenizer;
+        match &request.constraint {
+            None => Ok(None),
+            Some(Constraint::Choice(choices)) => {
+                let make = || Spelling::new(tokenizer.text_tokens());
+                let spelling = self.0.spelling.get_or_init(make);
+                let ends = tokenizer.ends().collect();
+                Choices::new(choices, &request.stop, request.max_tokens, spelling, ends)
+                    .map(|choices| Some(Rule::Choices(choices)))
+            }
+            Some(Constraint::JsonSchema(schema)) => self.schema(schema, request),
+        }
+    }
+
+    #[cfg(feature = "llguidance")]
+    fn schema(&self, schema: &serde_json::Value, request: &ChatRequest) -> Result<Option<Rule>> {
+        if !request.stop.is_empty() {
+            let reason =
+                "a stop string would cut what a schema asks for; ask without one of the two";
+            return Err(Error::config("stop", reason));
+        }
+        let tokenizer = &self.0.tokenizer;
+        // Not kept if it fails; the next request fails in the same way.
+        let grammars = match self.0.grammars.get() {
+            Some(grammars) => grammars,
+            None => {
+                let grammars = Grammars::new(tokenizer)?;
+                self.0.grammars.get_or_init(|| grammars)
+            }
+        };
+        let schema = grammars.schema(schema, tokenizer.model())?;
+        Ok(Some(Rule::Schema(Box::new(schema))))
+    }
+
+    #[cfg(not(feature = "llguidance"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    fn schema(&self, _: &serde_json::Value, _: &ChatRequest) -> Result<Option<Rule>> {
+        Err(Error::config(
+            "constraint",
+            "JSON schemas need the feature `llguidance`; build with it or ask without a schema",
+        ))
+    }
+
+    fn logprob(&self, of: Logprob) -> TokenLogprob {
+        let tokenizer = &self.0.tokenizer;
+        let top = of.top.into_iter();
+        let top = top.map(|(token, logprob)| TopLogprob::new(tokenizer.bytes(token), logprob));
+        TokenLogprob::new(tokenizer.bytes(of.token), of.logprob).with_top(top.collect())
+    }
+
     fn error(&self, reason: &str) -> Error {
         Error::model(self.0.id.name.as_str(), reason)
     }
@@ -181,6 +251,7 @@ impl ChatModel for CandleModel {
                 "an empty string would end every answer",
             ));
         }
+        let rule = self.rule(request)?;
         let prompt = self.checked_prompt(&request.prompt, request.max_tokens)?;
         let prompt_tokens = prompt.len() as u64;
         let written = self
@@ -190,21 +261,27 @@ impl ChatModel for CandleModel {
                 Job::Complete(CompleteJob {
                     prompt,
                     sampler,
+                    rule,
                     max_tokens: request.max_tokens,
                     stop: request.stop.clone(),
+                    top_logprobs: request.top_logprobs,
                     reply,
                 })
             })
             .await?;
-        Ok(Completion {
-            text: written.text,
-            finish_reason: written.finish_reason,
-            usage: Usage {
-                prompt_tokens,
-                completion_tokens: written.tokens as u64,
-            },
-            model: Arc::clone(&self.0.id),
-        })
+        let usage = Usage {
+            prompt_tokens,
+            completion_tokens: written.tokens as u64,
+        };
+        let logprobs = request.top_logprobs.map(|_| {
+            let tokens = written.logprobs.into_iter();
+            tokens.map(|token| self.logprob(token)).collect()
+        });
+        let model = Arc::clone(&self.0.id);
+        Ok(
+            Completion::new(written.text, written.finish_reason, usage, model)
+                .with_logprobs(logprobs),
+        )
     }
 }
 

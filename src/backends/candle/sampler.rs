@@ -5,6 +5,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
+use super::kernels::logits::{BLOCK, Candidate, argmax, at_least, likelier, likeliest, weights};
 use crate::{
     error::{Error, Result},
     model::Sampling,
@@ -13,16 +14,14 @@ use crate::{
 /// Chooses the tokens of one completion: the same logits and seed give the same tokens, on every machine.
 ///
 /// The order is that of Hugging Face's `generate`: repetition penalty, temperature, `top_k`, `top_p`, `min_p`. Each token
-/// takes one number from the generator, whatever the settings.
+/// takes one number from the generator, whatever the settings. Nothing is sorted but what may come next: without a cut the
+/// number falls into a block of the vocabulary and then onto a token, and a cut first looks for a bound.
 #[derive(Debug)]
 pub(super) struct Sampler {
     sampling: Sampling,
     /// Boxed: its state is larger than all the rest of a request.
     rng: Box<ChaCha8Rng>,
 }
-
-/// A token that may come next, and its probability, not normalised.
-type Candidate = (u32, f64);
 
 impl Sampler {
     /// A sampler at the start of its stream.
@@ -57,30 +56,54 @@ impl Sampler {
     }
 
     /// The next token after `history`, which is the prompt and what has been written; `None` if no logit is a number.
+    ///
+    /// Leaves in `logits` what it has made of them. A logit of negative infinity never comes next.
     pub(super) fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Option<u32> {
         self.penalize(logits, history);
-        let best = argmax(logits)?;
+        let (best, top) = argmax(logits)?;
         // 53 random bits make a number in [0, 1).
         let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         if self.sampling.temperature == 0.0 {
             return Some(best);
         }
+        // Not infinite, because the likeliest token is 0 times this from the top.
+        let scale = (1.0 / self.sampling.temperature).min(f64::from(f32::MAX)) as f32;
+        let masses = weights(logits, top, scale);
+        let drawn = match self.cut(logits, &masses) {
+            Some(kept) => {
+                let total: f64 = mass(&kept);
+                pick(kept.into_iter(), uniform * total)
+            }
+            None => draw(logits, &masses, uniform),
+        };
+        Some(drawn.unwrap_or(best))
+    }
 
-        let top = f64::from(*logits.get(best as usize)?);
-        let mut candidates: Vec<Candidate> = (0u32..)
-            .zip(logits.iter())
-            .map(|(id, logit)| (id, (f64::from(*logit) - top) / self.sampling.temperature))
-            .map(|(id, scaled)| (id, if scaled.is_nan() { 0.0 } else { scaled.exp() }))
-            .collect();
-        if self.sampling.top_k > 0 && self.sampling.top_k < candidates.len() {
-            keep_likeliest(&mut candidates, self.sampling.top_k);
-        }
-        if self.sampling.top_p < 1.0 {
-            keep_mass(&mut candidates, self.sampling.top_p);
-        }
-        // The likeliest token has the probability 1 here.
-        candidates.retain(|(_, probability)| *probability >= self.sampling.min_p);
-        Some(draw(&candidates, uniform).unwrap_or(best))
+    /// What `top_k`, `top_p` and `min_p` leave; `None` if they are not set. The likeliest token has the weight 1.
+    fn cut(&self, weights: &[f32], masses: &[f64]) -> Option<Vec<Candidate>> {
+        let Sampling {
+            top_k,
+            top_p,
+            min_p,
+            ..
+        } = self.sampling;
+        let min_p = (min_p as f32).max(LEAST);
+        let mut kept = if top_k > 0 && top_k < weights.len() {
+            let mut kept = likeliest(weights, top_k, LEAST);
+            if top_p < 1.0 {
+                let target = top_p * mass(&kept);
+                keep_mass(&mut kept, target);
+            }
+            kept
+        } else if top_p < 1.0 {
+            nucleus(weights, top_p * masses.iter().sum::<f64>())
+        } else if min_p > LEAST {
+            return Some(at_least(weights, min_p));
+        } else {
+            return None;
+        };
+        kept.retain(|(_, weight)| *weight >= min_p);
+        Some(kept)
     }
 
     fn penalize(&self, logits: &mut [f32], history: &[u32]) {
@@ -103,63 +126,68 @@ impl Sampler {
     }
 }
 
-/// The likeliest token, the lowest id on ties.
-fn argmax(logits: &[f32]) -> Option<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (id, logit) in (0u32..).zip(logits) {
-        if !logit.is_nan() && best.is_none_or(|(_, top)| *logit > top) {
-            best = Some((id, *logit));
-        }
-    }
-    best.map(|(id, _)| id)
+/// A weight of 0 never comes next.
+const LEAST: f32 = f32::MIN_POSITIVE;
+
+fn mass(candidates: &[Candidate]) -> f64 {
+    candidates
+        .iter()
+        .map(|(_, weight)| f64::from(*weight))
+        .sum()
 }
 
-fn likelier(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
-}
-
-/// Keeps the `count` likeliest, likeliest first.
-fn keep_likeliest(candidates: &mut Vec<Candidate>, count: usize) {
-    if count < candidates.len() {
-        candidates.select_nth_unstable_by(count, likelier);
-        candidates.truncate(count);
-    }
-    candidates.sort_unstable_by(likelier);
-}
-
-/// Keeps the fewest likeliest whose probabilities reach `top_p` of all.
-fn keep_mass(candidates: &mut Vec<Candidate>, top_p: f64) {
-    let target = top_p * candidates.iter().map(|(_, p)| p).sum::<f64>();
-    // A vocabulary has tens of thousands of tokens and the mass lies in a few: sort no more of them than needed.
-    let mut count = 256;
+/// The fewest likeliest tokens whose weights reach `target`.
+fn nucleus(weights: &[f32], target: f64) -> Vec<Candidate> {
+    // The mass lies in a few tokens, so a bound that many of them pass is tried first.
+    let mut floor = 1.0f32;
     loop {
-        let mut head = candidates.clone();
-        keep_likeliest(&mut head, count);
-        let mut mass = 0.0;
-        let reached = head.iter().position(|(_, p)| {
-            mass += p;
-            mass >= target
-        });
-        if let Some(last) = reached {
-            head.truncate(last + 1);
+        floor = (floor / 64.0).max(LEAST);
+        let mut kept = at_least(weights, floor);
+        if floor == LEAST || mass(&kept) >= target {
+            kept.sort_unstable_by(likelier);
+            keep_mass(&mut kept, target);
+            return kept;
         }
-        if reached.is_some() || count >= candidates.len() {
-            *candidates = head;
-            return;
-        }
-        count *= 16;
     }
 }
 
-/// The candidate at `uniform` of the whole mass.
-fn draw(candidates: &[Candidate], uniform: f64) -> Option<u32> {
-    let target = uniform * candidates.iter().map(|(_, p)| p).sum::<f64>();
+/// Keeps as many from the beginning as reach `target`.
+fn keep_mass(candidates: &mut Vec<Candidate>, target: f64) {
     let mut mass = 0.0;
-    let drawn = candidates.iter().find(|(_, p)| {
-        mass += p;
-        mass > target
+    let last = candidates.iter().position(|(_, weight)| {
+        mass += f64::from(*weight);
+        mass >= target
     });
-    drawn.map(|(id, _)| *id)
+    if let Some(last) = last {
+        candidates.truncate(last + 1);
+    }
+}
+
+/// The token at `uniform` of the whole mass.
+fn draw(weights: &[f32], masses: &[f64], uniform: f64) -> Option<u32> {
+    let target = uniform * masses.iter().sum::<f64>();
+    let mut before = 0.0;
+    let blocks = (0u32..).step_by(BLOCK).zip(weights.chunks(BLOCK));
+    for ((first, block), mass) in blocks.zip(masses) {
+        if before + mass > target {
+            return pick((first..).zip(block.iter().copied()), target - before);
+        }
+        before += mass;
+    }
+    None
+}
+
+/// The first candidate at which the mass is above `target`, or the last one if rounding keeps it from getting there.
+fn pick(candidates: impl Iterator<Item = Candidate>, target: f64) -> Option<u32> {
+    let (mut mass, mut last) = (0.0, None);
+    for (id, weight) in candidates.filter(|(_, weight)| *weight > 0.0) {
+        mass += f64::from(weight);
+        last = Some(id);
+        if mass > target {
+            break;
+        }
+    }
+    last
 }
 
 fn wrong(field: &str, value: f64, expected: &str) -> Error {
@@ -231,6 +259,111 @@ mod tests {
         assert_eq!(kept(|s| s.top_k = 3), [0, 3, 4]);
         assert_eq!(kept(|s| s.top_p = 0.6), [0, 3]);
         assert_eq!(kept(|s| s.min_p = 0.2), [0, 3, 4]);
+    }
+
+    /// What the settings say, in double precision and with everything sorted.
+    fn by_the_book(sampling: &Sampling, logits: &[f32], uniform: f64) -> u32 {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |l: &f32| ((f64::from(*l) - f64::from(top)) / sampling.temperature).exp();
+        let mut kept: Vec<(u32, f64)> = (0..).zip(logits.iter().map(weight)).collect();
+        let all = |kept: &[(u32, f64)]| kept.iter().map(|(_, w)| w).sum::<f64>();
+        if sampling.top_k > 0 || sampling.top_p < 1.0 {
+            kept.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        }
+        if sampling.top_k > 0 {
+            kept.truncate(sampling.top_k);
+        }
+        let target = sampling.top_p * all(&kept);
+        if sampling.top_p < 1.0 {
+            let mut mass = 0.0;
+            let last = kept.iter().position(|(_, w)| {
+                mass += w;
+                mass >= target
+            });
+            kept.truncate(last.unwrap() + 1);
+        }
+        kept.retain(|(_, w)| *w >= sampling.min_p);
+        let (mut mass, target) = (0.0, uniform * all(&kept));
+        let mut drawn = kept.iter().skip_while(|(_, w)| {
+            mass += w;
+            mass <= target
+        });
+        drawn.next().unwrap().0
+    }
+
+    #[test]
+    fn a_large_vocabulary_is_sampled_by_the_book() {
+        let noise = crate::backends::candle::kernels::tests::values(50_003, 17);
+        let mut seen = std::collections::BTreeSet::new();
+        for (temperature, width) in [(1.0, 14.0), (0.7, 30.0), (1.0, 1.0), (3.0, 14.0)] {
+            let logits: Vec<f32> = noise.iter().map(|x| x * x * x * width).collect();
+            for (top_k, top_p, min_p) in [
+                (0, 1.0, 0.0),
+                (40, 1.0, 0.0),
+                (1_000, 1.0, 0.0),
+                (0, 0.9, 0.0),
+                (0, 0.999_999, 0.0),
+                (100, 0.8, 0.05),
+                (0, 1.0, 0.1),
+            ] {
+                for seed in 0..6 {
+                    let sampling = Sampling {
+                        temperature,
+                        top_k,
+                        top_p,
+                        min_p,
+                        seed,
+                        ..Sampling::default()
+                    };
+                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                    let uniform = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+                    let mut sampler = Sampler::new(&sampling).unwrap();
+                    let token = sampler.sample(&mut logits.clone(), &[]).unwrap();
+                    let right = by_the_book(&sampling, &logits, uniform);
+                    // Where thousands are sorted, single precision may take a neighbour.
+                    let off = logits[token as usize] - logits[right as usize];
+                    assert!(token == right || off.abs() < 1e-4, "{sampling:?}: {off}");
+                    seen.insert(right);
+                }
+            }
+        }
+        assert!(seen.len() > 100, "{}", seen.len());
+    }
+
+    #[test]
+    fn what_is_out_of_reach_never_comes() {
+        let mut logits = vec![f32::NEG_INFINITY; 3_000];
+        (logits[70], logits[2_900]) = (-3.0, -3.5);
+        for seed in 0..40 {
+            for (top_k, top_p) in [(0, 1.0), (50, 1.0), (0, 0.95)] {
+                let sampling = Sampling {
+                    temperature: 5.0,
+                    top_k,
+                    top_p,
+                    seed,
+                    ..Sampling::default()
+                };
+                let token = Sampler::new(&sampling)
+                    .unwrap()
+                    .sample(&mut logits.clone(), &[]);
+                assert!(matches!(token, Some(70 | 2_900)), "{token:?}");
+            }
+        }
+        let mut nothing = [f32::NEG_INFINITY; 3];
+        let mut sampler = Sampler::new(&Sampling::default()).unwrap();
+        assert_eq!(sampler.sample(&mut nothing, &[]), None);
+    }
+
+    #[test]
+    fn a_temperature_near_zero_takes_the_likeliest() {
+        assert_eq!(warm(|s| s.temperature = 1e-60), [3; 12]);
+        let mut endless = [0.0, f32::INFINITY, 1.0];
+        let mut sampler = Sampler::new(&Sampling {
+            temperature: 1.0,
+            ..Sampling::default()
+        })
+        .unwrap();
+        assert_eq!(sampler.sample(&mut endless, &[]), Some(1));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     job::{Job, Queued},
     kernels::blocks::BLOCK,
     prefixes::Prefixes,
+    reading::read_all,
     scoring::Fork,
     sequence::{CHUNK, Next, Sequence},
     tokenizer::Tokenizer,
@@ -21,6 +22,9 @@ use crate::error::Error;
 
 /// Tokens that one step runs at most: four whole chunks of prompts, or a decode step of many sequences beside some.
 const STEP_TOKENS: usize = 4 * CHUNK;
+
+/// The tokens of a chunk, and how many rows of logits are wanted of it.
+type Extent = (usize, usize);
 
 /// Runs jobs, first come, first served: up to `max_batch` sequences at a time, and no more than there is room for the keys and
 /// values of all of them, whatever they come to.
@@ -161,10 +165,15 @@ impl Scheduler {
             return;
         }
         match self.forward(&mut running) {
-            Ok(results) => {
-                for (mut sequence, (len, mut rows)) in running.into_iter().zip(results) {
+            Ok((chunks, mut logits)) => {
+                let wanted = chunks.iter().map(|(_, wanted)| *wanted);
+                let readers = running.iter_mut().map(Sequence::reader).zip(wanted);
+                let outcomes = read_all(readers.collect(), &mut logits);
+                for ((mut sequence, (len, _)), outcome) in
+                    running.into_iter().zip(chunks).zip(outcomes)
+                {
                     sequence.share(&mut self.prefixes);
-                    match sequence.advance(len, &mut rows, &self.tokenizer) {
+                    match sequence.advance(len, outcome, &self.tokenizer) {
                         Next::More(sequence) => self.active.push(sequence),
                         Next::Ended(forks) => self.forks.extend(forks),
                     }
@@ -181,11 +190,8 @@ impl Scheduler {
         self.prefixes.trim();
     }
 
-    /// The length of each sequence's chunk and its wanted logits, row by row.
-    fn forward(
-        &self,
-        sequences: &mut [Sequence],
-    ) -> candle_core::Result<Vec<(usize, Vec<Vec<f32>>)>> {
+    /// The extent of each sequence's chunk, and the wanted rows of logits, one after the other.
+    fn forward(&self, sequences: &mut [Sequence]) -> candle_core::Result<(Vec<Extent>, Vec<f32>)> {
         let mut chunks: Vec<Chunk<'_>> = sequences
             .iter_mut()
             .map(|sequence| {
@@ -198,17 +204,14 @@ impl Scheduler {
             })
             .collect();
         let logits = self.graph.forward(&mut chunks)?;
-        let mut rows = match logits {
-            Some(logits) => logits.to_vec2::<f32>()?.into_iter(),
-            None => Vec::new().into_iter(),
+        let logits = match logits {
+            Some(logits) => logits.flatten_all()?.to_vec1::<f32>()?,
+            None => Vec::new(),
         };
-        Ok(chunks
+        let chunks = chunks
             .iter()
-            .map(|chunk| {
-                let wanted = rows.by_ref().take(chunk.wanted).collect();
-                (chunk.tokens.len(), wanted)
-            })
-            .collect())
+            .map(|chunk| (chunk.tokens.len(), chunk.wanted));
+        Ok((chunks.collect(), logits))
     }
 
     fn failed(&self, error: &candle_core::Error) -> Error {

@@ -74,11 +74,10 @@ impl Scoring {
             .is_none_or(oneshot::Sender::is_canceled)
     }
 
-    /// Scores all first tokens by the prompt's last logits; gives what is to be read on.
-    pub(super) fn begin(&self, logits: &[f32], prompt: KvCache) -> Vec<Fork> {
+    /// Scores all first tokens by the prompt's last logits and their `log sum exp`; gives what is to be read on.
+    pub(super) fn begin(&self, logits: &[f32], log_sum: f64, prompt: KvCache) -> Vec<Fork> {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
-        let log_sum = log_sum_exp(logits);
         let prompt = Rc::new(prompt);
         let mut forks = Vec::new();
         for (index, ids) in state.continuations.iter().enumerate() {
@@ -97,8 +96,8 @@ impl Scoring {
         forks
     }
 
-    /// Scores the token at `position` of a continuation by the logits before it.
-    pub(super) fn add(&self, index: usize, position: usize, logits: &[f32]) {
+    /// Scores the token at `position` of a continuation by the logits before it and their `log sum exp`.
+    pub(super) fn add(&self, index: usize, position: usize, logits: &[f32], log_sum: f64) {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         let token = state
@@ -106,7 +105,7 @@ impl Scoring {
             .get(index)
             .and_then(|ids| ids.get(position));
         if let (Some(token), Some(score)) = (token, state.scores.get_mut(index)) {
-            score.logprob += logprob(logits, *token, log_sum_exp(logits));
+            score.logprob += logprob(logits, *token, log_sum);
         }
     }
 
@@ -136,30 +135,23 @@ impl Scoring {
     }
 }
 
-/// `log sum exp`, in double precision and from the largest logit, so that nothing overflows.
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let top = f64::from(top);
-    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - top).exp()).sum();
-    top + sum.ln()
-}
-
-fn logprob(logits: &[f32], token: u32, log_sum: f64) -> f64 {
+/// The logarithm of a token's probability, in nats, where `log_sum` is the `log sum exp` of all logits.
+pub(super) fn logprob(logits: &[f32], token: u32, log_sum: f64) -> f64 {
     let logit = logits.get(token as usize).copied().unwrap_or(f32::NAN);
     f64::from(logit) - log_sum
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::kernels::logits::log_sum_exp, *};
 
     #[test]
     fn probabilities_add_up() {
         let logits = [1000.0, 999.0, -1000.0, f32::NEG_INFINITY];
         let log_sum = log_sum_exp(&logits);
         let sum: f64 = (0..4).map(|id| logprob(&logits, id, log_sum).exp()).sum();
-        assert!((sum - 1.0).abs() < 1e-12, "{sum}");
-        assert!((logprob(&logits, 1, log_sum) - (-1.313_261_687)).abs() < 1e-8);
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+        assert!((logprob(&logits, 1, log_sum) - (-1.313_261_687)).abs() < 1e-6);
         assert!(logprob(&logits, 9, log_sum).is_nan());
     }
 }

@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use super::{
     cache::KvCache,
-    job::{CompleteJob, ScoreJob, Written},
+    job::{CompleteJob, Logprob, ScoreJob, Written},
     kernels::blocks::BLOCK,
     prefixes::{Found, Place, Prefixes},
+    reading::{Chosen, Outcome, Reader},
+    rule::Rule,
     scoring::{Fork, Scoring},
     tokenizer::Tokenizer,
     writer::Writer,
@@ -45,6 +47,8 @@ enum Goal {
         writer: Writer,
         /// The prompt and what has been written.
         history: Vec<u32>,
+        /// Of what has been written, if they are wanted.
+        logprobs: Vec<Logprob>,
     },
     /// The prompt of scores.
     Prompt(Scoring),
@@ -80,6 +84,7 @@ impl Sequence {
                 writer: Writer::new(std::mem::take(&mut job.stop)),
                 job,
                 history,
+                logprobs: Vec::new(),
             },
         }
     }
@@ -211,36 +216,56 @@ impl Sequence {
         (tokens, wanted, &mut self.cache)
     }
 
-    /// Takes the wanted logits of a chunk that has been run: `(wanted, vocab)`, one row after the other.
+    /// What the wanted logits of a chunk are to be read for.
+    pub(super) fn reader(&mut self) -> Reader<'_> {
+        match &mut self.goal {
+            Goal::Complete { job, history, .. } => {
+                let written = history.len() - 1 - self.wanted_from;
+                Reader::Token {
+                    left: job.max_tokens.saturating_sub(written),
+                    job,
+                    history,
+                }
+            }
+            Goal::Prompt(_) | Goal::Continue { .. } => Reader::Scores,
+        }
+    }
+
+    /// Goes on after a chunk of `len` tokens whose wanted logits have been read.
     pub(super) fn advance(
         mut self,
         len: usize,
-        rows: &mut [Vec<f32>],
+        outcome: Outcome<'_>,
         tokenizer: &Tokenizer,
     ) -> Next {
         self.pending.drain(..len.min(self.pending.len()));
-        if rows.is_empty() {
-            return Next::More(self);
-        }
-        match self.goal {
-            Goal::Complete {
-                mut job,
-                mut writer,
-                mut history,
-            } => {
-                let token = rows
-                    .last_mut()
-                    .and_then(|logits| job.sampler.sample(logits, &history));
-                let Some(token) = token else {
-                    let _ = job.reply.send(Err(not_numbers(tokenizer)));
-                    return Next::Ended(Vec::new());
+        match (self.goal, outcome) {
+            (
+                Goal::Complete {
+                    mut job,
+                    mut writer,
+                    mut history,
+                    mut logprobs,
+                },
+                Outcome::Token(chosen),
+            ) => {
+                let chosen = chosen.and_then(|chosen| chosen.ok_or_else(|| not_numbers(tokenizer)));
+                let Chosen { token, logprob } = match chosen {
+                    Ok(chosen) => chosen,
+                    Err(error) => {
+                        let _ = job.reply.send(Err(error));
+                        return Next::Ended(Vec::new());
+                    }
                 };
                 history.push(token);
+                logprobs.extend(logprob);
                 let tokens = history.len() - 1 - self.wanted_from;
-                let stops = tokenizer.is_end(token) || writer.push(tokenizer.bytes(token));
+                let stops = tokenizer.is_end(token)
+                    || writer.push(tokenizer.bytes(token))
+                    || job.rule.as_mut().is_some_and(Rule::is_over);
                 if stops || tokens >= job.max_tokens {
-                    // The caller may be gone, which is no error.
-                    let _ = job.reply.send(Ok(Written {
+                    let is_complete = job.rule.as_mut().is_none_or(Rule::is_complete);
+                    let written = Written {
                         text: writer.finish(),
                         finish_reason: if stops {
                             FinishReason::Stop
@@ -248,7 +273,16 @@ impl Sequence {
                             FinishReason::Length
                         },
                         tokens,
-                    }));
+                        logprobs,
+                    };
+                    // The caller may be gone, which is no error.
+                    let _ = job.reply.send(if is_complete {
+                        Ok(written)
+                    } else {
+                        Err(Error::malformed(
+                            "what the constraint asks for within max_tokens",
+                        ))
+                    });
                     return Next::Ended(Vec::new());
                 }
                 self.pending.push(token);
@@ -256,19 +290,20 @@ impl Sequence {
                     job,
                     writer,
                     history,
+                    logprobs,
                 };
                 Next::More(self)
             }
-            Goal::Prompt(scoring) => {
-                let logits = rows.last().map(Vec::as_slice).unwrap_or_default();
-                let forks = scoring.begin(logits, self.cache);
+            (Goal::Prompt(scoring), Outcome::Scores(rows)) => {
+                let (logits, log_sum) = rows.last().copied().unwrap_or((&[], f64::NAN));
+                let forks = scoring.begin(logits, log_sum, self.cache);
                 answer(&scoring, tokenizer);
                 Next::Ended(forks)
             }
-            Goal::Continue { scoring, index } => {
+            (Goal::Continue { scoring, index }, Outcome::Scores(rows)) => {
                 let first = self.cache.len() - rows.len() - self.wanted_from;
-                for (row, logits) in rows.iter().enumerate() {
-                    scoring.add(index, first + row + 1, logits);
+                for (row, (logits, log_sum)) in rows.into_iter().enumerate() {
+                    scoring.add(index, first + row + 1, logits, log_sum);
                 }
                 if !self.pending.is_empty() {
                     self.goal = Goal::Continue { scoring, index };
@@ -278,6 +313,8 @@ impl Sequence {
                 answer(&scoring, tokenizer);
                 Next::Ended(Vec::new())
             }
+            // Nothing of this chunk was wanted.
+            (goal, _) => Next::More(Self { goal, ..self }),
         }
     }
 

@@ -183,6 +183,23 @@ impl Tokenizer {
         self.bytes.get(id as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// The number of tokens.
+    #[cfg(feature = "llguidance")]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The tokens that texts are made of, and what each writes.
+    pub(super) fn text_tokens(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let tokens = (0u32..).zip(self.bytes.iter().map(Vec::as_slice));
+        tokens.filter(|(id, _)| !self.is_special(*id))
+    }
+
+    /// The tokens that end the model's turn.
+    pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
+        self.ends.iter().copied()
+    }
+
     /// Whether a token is a control or a user-defined token: never part of an encoded text.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {

@@ -11,8 +11,8 @@ use super::key::{Key, Turns, hash, uniform};
 use crate::{
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Continuation, FinishReason, Message, Prompt,
-        ScoreRequest, Scores, ScoringModel,
+        ChatModel, ChatRequest, Completion, Constraint, Continuation, FinishReason, Message,
+        Prompt, ScoreRequest, Scores, ScoringModel,
     },
     record::{ModelId, Usage},
 };
@@ -25,7 +25,7 @@ struct Rule {
 /// A model that answers by rules, counts its calls and records its requests.
 ///
 /// It keeps the laws of a backend: `max_tokens`, stop strings, usage. Its tokens are words, single CJK characters and
-/// single punctuation marks. Log-likelihoods are drawn from a hash of prompt and token.
+/// single punctuation marks. An answer that is not among the choices of a request is an error. Log-likelihoods are drawn from a hash of prompt and token.
 ///
 /// ```
 /// use safer_instruct::{ChatModel, ChatRequest, Message, testkit::ScriptedModel};
@@ -139,23 +139,23 @@ impl ChatModel for ScriptedModel {
         let (text, _) = answer.split_at(end.unwrap_or(answer.len()));
         let written: Vec<_> = tokens(text).take(request.max_tokens + 1).collect();
         let cut = written.len() > request.max_tokens;
-        Ok(Completion {
-            text: if cut {
-                written.iter().take(request.max_tokens).copied().collect()
-            } else {
-                text.to_owned()
-            },
-            finish_reason: if cut {
-                FinishReason::Length
-            } else {
-                FinishReason::Stop
-            },
-            usage: Usage {
-                prompt_tokens: prompt_tokens(&request.prompt),
-                completion_tokens: written.len().min(request.max_tokens) as u64,
-            },
-            model: Arc::clone(&self.id),
-        })
+        let (text, finish_reason) = if cut {
+            let text = written.iter().take(request.max_tokens).copied().collect();
+            (text, FinishReason::Length)
+        } else {
+            (text.to_owned(), FinishReason::Stop)
+        };
+        // What it says is written down: it is a choice or it is not.
+        match &request.constraint {
+            Some(Constraint::Choice(choices)) if choices.contains(&text) => {}
+            _ => request.refuse_constraint(&self.id.name)?,
+        }
+        let usage = Usage {
+            prompt_tokens: prompt_tokens(&request.prompt),
+            completion_tokens: written.len().min(request.max_tokens) as u64,
+        };
+        let model = Arc::clone(&self.id);
+        Ok(Completion::new(text, finish_reason, usage, model))
     }
 }
 

@@ -47,6 +47,7 @@ impl ChatModel for Parrot {
         if request.max_tokens == 0 {
             return Err(Error::config("max_tokens", "must be at least 1"));
         }
+        request.refuse_constraint("parrot")?;
         let count = WORDS.min(request.max_tokens);
         let mut text = "hello ".repeat(count);
         let mut finish_reason =
@@ -60,15 +61,11 @@ impl ChatModel for Parrot {
             Prompt::Raw(text) => text.len(),
             Prompt::Chat(messages) => messages.iter().map(|message| message.content.len() + 1).sum(),
         };
-        Ok(Completion {
-            usage: Usage {
-                prompt_tokens: read as u64,
-                completion_tokens: text.split_whitespace().count() as u64,
-            },
-            text,
-            finish_reason,
-            model: Arc::new(ModelId::new("parrot")),
-        })
+        let usage = Usage {
+            prompt_tokens: read as u64,
+            completion_tokens: text.split_whitespace().count() as u64,
+        };
+        Ok(Completion::new(text, finish_reason, usage, Arc::new(ModelId::new("parrot"))))
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) mod attention;
 pub(super) mod blocks;
 pub(super) mod hadamard;
 pub(super) mod int8;
+pub(super) mod logits;
 pub(super) mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -35,10 +36,10 @@ fn exp(x: f32) -> f32 {
         .mul_add(r, 0.5);
     let y = p.mul_add(r * r, r) + 1.0;
     // The low bits of `shifted` hold n; 2^n in two steps, because n can be 128.
-    let n = (shifted.to_bits() as i32) - (ROUND.to_bits() as i32);
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = n >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let y = y * power(half) * power(n - half);
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    let y = y * power(half) * power(n.wrapping_sub(half));
     // A NaN stays one.
     if x < -87.0 {
         0.0
@@ -50,7 +51,7 @@ fn exp(x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use multiversion::multiversion;
 
     use super::*;
@@ -64,7 +65,7 @@ mod tests {
     }
 
     /// Numbers between -1 and 1, the same ones every time.
-    pub(super) fn values(count: usize, seed: u32) -> Vec<f32> {
+    pub(in super::super) fn values(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;
         std::iter::repeat_with(|| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
