@@ -1,7 +1,7 @@
 //! The local engine on the real default model: reading, writing and scoring, in tokens or requests a second.
 //!
-//! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`, `decode`, `labels`,
-//! `context`, `memory` or `perplexity=TEXT`; by default the default model and the first four. One line a figure, best of three, so
+//! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`, `decode` or
+//! `decode=1,8` streams, `labels`, `context`, `memory` or `perplexity=TEXT`; by default the default model and the first four. One line a figure, best of three, so
 //! that `benches/peers/peers.py` can set it beside others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -32,18 +32,18 @@ fn main() {
             .into();
     }
     for case in &arguments {
-        match case.as_str() {
+        let (name, value) = case.split_once('=').unwrap_or((case, ""));
+        match name {
             "load" => load(&path),
             "prefill" => prefill(&path),
-            "decode" => streams(&path),
+            "decode" if value.is_empty() => streams(&path, "1,8,32,64,128"),
+            "decode" => streams(&path, value),
             "labels" => labels(&path),
             "context" => context(&path),
             // Has to be alone in its process.
             "memory" => memory(&path),
-            other => match other.strip_prefix("perplexity=") {
-                Some(text) => perplexity(&path, text),
-                None => println!("there is no case {other}"),
-            },
+            "perplexity" => perplexity(&path, value),
+            _ => println!("there is no case {case}"),
         }
     }
 }
@@ -75,9 +75,10 @@ fn prefill(path: &Path) {
     }
 }
 
-fn streams(path: &Path) {
+fn streams(path: &Path, counts: &str) {
     let (model, mut words) = (wide(path), Words(2));
-    for streams in [1, 8, 32, 64, 128] {
+    for streams in counts.split(',') {
+        let streams = streams.parse().expect("a number of streams");
         let best = best(|| decode(&model, &mut words, streams, 128));
         print(&format!("decode {streams} streams, tokens/s"), 1.0 / best);
     }

@@ -135,8 +135,8 @@ class Peer:
         for n in (256, 1024):
             yield f"prefill {n}, tokens/s", best(lambda n=n: self.prefill(n))
 
-    def rows_of_decode(self):
-        for n in (1, 8, 32, 64, 128):
+    def rows_of_decode(self, counts):
+        for n in map(int, (counts or "1,8,32,64,128").split(",")):
             yield f"decode {n} streams, tokens/s", self.streams(n, 128)
 
     def rows_of_labels(self):
@@ -206,15 +206,18 @@ def memory(path):
 
 def peer(path, case):
     """Measures one case in this process, and prints a line for each figure."""
+    case, _, value = case.partition("=")
     if case == "memory":
         rows = memory(path)
     elif case == "load":
         rows = [("load, ms", -best(lambda: -Peer(path).load_ms))]
-    elif case in ("prefill", "decode", "labels", "context"):
-        rows = getattr(Peer(path), "rows_of_" + case)()
-    else:
-        with open(case.removeprefix("perplexity="), encoding="utf-8") as file:
+    elif case == "decode":
+        rows = Peer(path).rows_of_decode(value)
+    elif case == "perplexity":
+        with open(value, encoding="utf-8") as file:
             rows = Peer(path).perplexity(file.read())
+    else:
+        rows = getattr(Peer(path), "rows_of_" + case)()
     for row, value in rows:
         print(f"{row}\t{value:.4f}", flush=True)
 
@@ -229,9 +232,11 @@ def main():
     parser.add_argument("model")
     parser.add_argument("forms", nargs="*", default=["file", "Q8_0", "BF16", "Q4_0"])
     parser.add_argument("--turns", type=int, default=2, help="how often each comes to its turn with the first four cases")
-    parser.add_argument("--cases", default="load,prefill,decode,labels,context,memory,perplexity")
+    cases = ["load", "prefill", "decode", "labels", "context", "memory", "perplexity"]
+    parser.add_argument("--case", action="append", dest="cases", help=f"one of {', '.join(cases)}; decode=1,8 for fewer streams")
     parser.add_argument("--text", default=os.path.join(ROOT, "LICENSE-APACHE"), help="what perplexity is of")
     arguments = parser.parse_args()
+    arguments.cases = arguments.cases or cases
     path = os.path.abspath(arguments.model)
     bench = ["cargo", "bench", "--quiet", "--features", "candle", "--bench", "engine", "--", path]
     table = {}
@@ -239,8 +244,8 @@ def main():
         names = {"ours": None}
         for form in arguments.forms:
             names[form] = path if form == "file" else converted(path, form, folder)
-        often = ("load", "prefill", "decode", "labels")
-        cases = [case for case in arguments.cases.split(",") for _ in range(arguments.turns if case in often else 1)]
+        once = ("context", "memory", "perplexity")
+        cases = [case for case in arguments.cases for _ in range(1 if case in once else arguments.turns)]
         for case, (name, file) in itertools.product(cases, names.items()):
             argument = f"perplexity={os.path.abspath(arguments.text)}" if case == "perplexity" else case
             command = bench if file is None else [sys.executable, __file__, "--peer", file]
