@@ -177,6 +177,7 @@ fn every_law_of_a_chat_model_can_fail() {
                     "alone_is_beside_others",
                     "stop",
                     "logprobs",
+                    "constraint",
                     "dropping_cancels",
                 ],
             ),
@@ -185,7 +186,7 @@ fn every_law_of_a_chat_model_can_fail() {
                 || {
                     let draws = AtomicU64::new(0);
                     after(move |request, completion| {
-                        if request.sampling.temperature > 0.0 {
+                        if request.sampling.temperature > 0.0 && request.constraint.is_none() {
                             completion.text += &draws.fetch_add(1, SeqCst).to_string();
                         }
                     })
