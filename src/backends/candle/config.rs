@@ -76,7 +76,9 @@ impl Config {
             .optional_size("attention.key_length")?
             .unwrap_or(hidden_size / num_attention_heads);
         let config = Self {
-            vocab_size: gguf.list("tokenizer.ggml.tokens")?.map_or(0, <[_]>::len),
+            vocab_size: gguf
+                .texts("tokenizer.ggml.tokens")?
+                .map_or(0, |tokens| tokens.len()),
             hidden_size,
             intermediate_size: fields.size("feed_forward_length")?,
             num_hidden_layers: fields.size("block_count")?,
@@ -175,7 +177,7 @@ impl Fields<'_> {
         for key in UNSUPPORTED.map(|key| self.key(key)) {
             let is_off = match self.gguf.value(&key) {
                 None => true,
-                Some(value) => value.to_u64().is_ok_and(|count| count == 0),
+                Some(value) => value.as_u64() == Some(0),
             };
             if !is_off {
                 return Err(self

@@ -18,6 +18,7 @@ mod graph;
 mod job;
 mod kernels;
 mod linear;
+mod matrix;
 mod model;
 mod ops;
 mod portable;
