@@ -133,10 +133,24 @@ fn multiply(rows: &mut [f32], signs: &[f32], block: usize, hartley: &[f32]) {
             continue;
         }
         for (out, weights) in mixed.chunks_exact_mut(block).zip(hartley.chunks_exact(m)) {
-            out.fill(0.0);
+            // As many sums at a time as fit into registers.
+            let (tiles, rest) = out.as_chunks_mut::<64>();
+            for (at, tile) in tiles.iter_mut().enumerate() {
+                let mut sums = [0f32; 64];
+                for (part, weight) in row.chunks_exact(block).zip(weights) {
+                    if let Some(part) = part.as_chunks::<64>().0.get(at) {
+                        for (sum, x) in sums.iter_mut().zip(part) {
+                            *sum = weight.mul_add(*x, *sum);
+                        }
+                    }
+                }
+                *tile = sums;
+            }
+            rest.fill(0.0);
+            let start = block - rest.len();
             for (part, weight) in row.chunks_exact(block).zip(weights) {
-                for (y, x) in out.iter_mut().zip(part) {
-                    *y = weight.mul_add(*x, *y);
+                for (sum, x) in rest.iter_mut().zip(part.iter().skip(start)) {
+                    *sum = weight.mul_add(*x, *sum);
                 }
             }
         }

@@ -91,7 +91,7 @@ impl Int8Matrix {
             .zip(matrix.scales.par_chunks_exact_mut(PANEL))
             .enumerate()
             .try_for_each_init(
-                || (vec![0.0; PANEL * inputs], vec![0; inputs]),
+                || (vec![0.0; PANEL * inputs], vec![0; quads * QUAD]),
                 |(weights, rounded), (at, (panel, scales))| {
                     let first = at * PANEL;
                     let weights = weights.get_mut(..(outputs - first).min(PANEL) * inputs)?;
@@ -99,15 +99,13 @@ impl Int8Matrix {
                     if hadamard > 1 {
                         hadamard::transform(weights, inputs, hadamard);
                     }
+                    let (places, _) = panel.as_chunks_mut::<QUAD>();
                     for (at, (row, scale)) in weights.chunks_exact(inputs).zip(scales).enumerate() {
                         *scale = round_row(row, 1, rounded).scale;
-                        for (quad, values) in panel
-                            .chunks_exact_mut(PANEL * QUAD)
-                            .zip(rounded.chunks(QUAD))
-                        {
-                            for (to, value) in quad.iter_mut().skip(at * QUAD).zip(values) {
-                                *to = (i32::from(*value) + OFFSET) as u8;
-                            }
+                        let places = places.iter_mut().skip(at).step_by(PANEL);
+                        for (place, values) in places.zip(rounded.as_chunks::<QUAD>().0) {
+                            // In two's complement, 128 more is the other sign bit.
+                            *place = values.map(|value| value as u8 ^ OFFSET as u8);
                         }
                     }
                     weights
