@@ -44,6 +44,15 @@ impl Linear {
         }
     }
 
+    /// The matrix of a layer in 8 bits.
+    #[cfg(test)]
+    pub(super) fn as_int8(&self) -> Option<&Int8Matrix> {
+        match &self.weight {
+            Weight::Int8(matrix) => Some(matrix),
+            _ => None,
+        }
+    }
+
     /// `(rows, in)` to `(rows, out)`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {

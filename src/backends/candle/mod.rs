@@ -30,6 +30,8 @@ mod scheduler;
 mod scoring;
 mod sequence;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod weights;
 mod worker;

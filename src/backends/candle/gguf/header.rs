@@ -44,10 +44,14 @@ impl Header {
         let version = cursor.u32("version")?;
         match version {
             2 | 3 => {}
-            _ if version.swap_bytes() <= 3 => {
-                return Err("it is a big-endian file; little-endian ones are supported".to_owned());
+            _ if matches!(version.swap_bytes(), 1..=3) => {
+                return Err("is big-endian; little-endian files are supported".to_owned());
             }
-            _ => return Err(format!("it is of version {version}; 2 and 3 are supported")),
+            _ => {
+                return Err(format!(
+                    "is of GGUF version {version}; 2 and 3 are supported"
+                ));
+            }
         }
         let tensors = cursor.u64("number of tensors")?;
         let entries = cursor.u64("number of metadata")?;
@@ -370,6 +374,7 @@ impl<'a> Cursor<'a> {
     fn name(&mut self, what: &str) -> Result<String> {
         let bytes = self.text(what)?;
         match std::str::from_utf8(bytes) {
+            Ok("") => Err(format!("the {what} is empty")),
             Ok(name) if name.len() > MAX_NAME => {
                 Err(format!("the {what} has {} bytes", name.len()))
             }

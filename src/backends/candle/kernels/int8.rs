@@ -23,6 +23,7 @@ pub(in super::super) const MAX_INPUTS: usize = i32::MAX as usize / (255 * 127);
 const OFFSET: i32 = 128;
 
 /// The weights of a linear layer in 8 bits, in the order in which they are read.
+#[cfg_attr(test, derive(PartialEq))]
 pub(in super::super) struct Int8Matrix {
     /// `(outputs / 32, inputs / 4, 32, 4)`, both padded.
     panels: Vec<u8>,
