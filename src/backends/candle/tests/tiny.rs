@@ -28,8 +28,6 @@ pub(super) struct Tensor {
 
 pub(super) const F32: u32 = 0;
 const Q8_0: u32 = 8;
-const HIDDEN: usize = 32;
-const INNER: usize = 64;
 const LAYERS: usize = 2;
 const VOCAB: usize = 34;
 
@@ -48,6 +46,11 @@ pub(super) fn list(kind: u32, values: &[Vec<u8>]) -> Vec<u8> {
 impl Tiny {
     /// A Llama of two layers with the letters as its vocabulary.
     pub(super) fn new() -> Self {
+        Self::sized(32, 64)
+    }
+
+    /// The same with other widths of the residual stream and inside the feed-forward block.
+    pub(super) fn sized(hidden: usize, inner: usize) -> Self {
         let mut tokens: Vec<String> = ('a'..='z').map(String::from).collect();
         tokens.extend(["Ġ", "he", "the", "in", "ing", "ab"].map(str::to_owned));
         tokens.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
@@ -68,8 +71,8 @@ impl Tiny {
         tiny.set("general.architecture", 8, text("llama"));
         for (key, value) in [
             ("block_count", LAYERS),
-            ("embedding_length", HIDDEN),
-            ("feed_forward_length", INNER),
+            ("embedding_length", hidden),
+            ("feed_forward_length", inner),
             ("attention.head_count", 4),
             ("attention.head_count_kv", 2),
             ("context_length", 64),
@@ -89,19 +92,19 @@ impl Tiny {
             33u32.to_le_bytes().to_vec(),
         );
 
-        tiny.matrix("token_embd", HIDDEN, VOCAB);
-        tiny.gain("output_norm");
+        tiny.matrix("token_embd", hidden, VOCAB);
+        tiny.gain("output_norm", hidden);
         for layer in 0..LAYERS {
             let name = |part: &str| format!("blk.{layer}.{part}");
-            tiny.gain(&name("attn_norm"));
-            tiny.matrix(&name("attn_q"), HIDDEN, HIDDEN);
-            tiny.matrix(&name("attn_k"), HIDDEN, HIDDEN / 2);
-            tiny.matrix(&name("attn_v"), HIDDEN, HIDDEN / 2);
-            tiny.matrix(&name("attn_output"), HIDDEN, HIDDEN);
-            tiny.gain(&name("ffn_norm"));
-            tiny.matrix(&name("ffn_gate"), HIDDEN, INNER);
-            tiny.matrix(&name("ffn_up"), HIDDEN, INNER);
-            tiny.matrix(&name("ffn_down"), INNER, HIDDEN);
+            tiny.gain(&name("attn_norm"), hidden);
+            tiny.matrix(&name("attn_q"), hidden, hidden);
+            tiny.matrix(&name("attn_k"), hidden, hidden / 2);
+            tiny.matrix(&name("attn_v"), hidden, hidden / 2);
+            tiny.matrix(&name("attn_output"), hidden, hidden);
+            tiny.gain(&name("ffn_norm"), hidden);
+            tiny.matrix(&name("ffn_gate"), hidden, inner);
+            tiny.matrix(&name("ffn_up"), hidden, inner);
+            tiny.matrix(&name("ffn_down"), inner, hidden);
         }
         tiny
     }
@@ -139,9 +142,9 @@ impl Tiny {
         self.push(name, vec![inputs as u64, outputs as u64], Q8_0, data);
     }
 
-    fn gain(&mut self, name: &str) {
-        let data = (0..HIDDEN).flat_map(|n| (1.0 + n as f32 / 64.0).to_le_bytes());
-        self.push(name, vec![HIDDEN as u64], F32, data.collect());
+    fn gain(&mut self, name: &str, width: usize) {
+        let data = (0..width).flat_map(|n| (1.0 + n as f32 / 64.0).to_le_bytes());
+        self.push(name, vec![width as u64], F32, data.collect());
     }
 
     /// Adds a tensor.
