@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     CandleModel, Device, Precision,
+    adapter::Adapter,
     config::Config,
     gguf::Gguf,
     scheduler::Scheduler,
@@ -44,6 +45,7 @@ pub struct CandleModelBuilder {
     prefix_cache: usize,
     context: Option<usize>,
     hash: Option<String>,
+    adapter: Option<PathBuf>,
     progress: Box<dyn FnMut(usize, usize)>,
 }
 
@@ -68,6 +70,7 @@ impl CandleModelBuilder {
             prefix_cache: Self::DEFAULT_PREFIX_CACHE,
             context: None,
             hash: None,
+            adapter: None,
             progress: Box::new(|_, _| {}),
         }
     }
@@ -134,6 +137,20 @@ impl CandleModelBuilder {
         self
     }
 
+    /// Adds a LoRA adapter to the weights when they are read: a folder with `adapter_config.json` and
+    /// `adapter_model.safetensors`, as PEFT saves it. By default there is none.
+    ///
+    /// The weights become `W + (lora_alpha / r) B A`, or `lora_alpha / sqrt(r)` with `use_rslora` (arXiv 2106.09685 and
+    /// 2312.03732), so a request costs what it costs without. The adapter must have been trained on the model of the file; it
+    /// may change the projections q, k, v, o, gate, up and down. [`load`](Self::load) refuses what does not fit the model and
+    /// what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. The
+    /// [`ModelId`] names the adapter by the hash of its two files.
+    #[must_use]
+    pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Self {
+        self.adapter = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// Sets what hears how many layers are read, and how many there are. By default nobody does.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
@@ -164,11 +181,13 @@ impl CandleModelBuilder {
         let gguf = Gguf::open(&self.path)?;
         let config = Config::read(&gguf)?;
         let context = self.context(&config)?;
+        let adapter = self.adapter.map(|folder| Adapter::read(&folder, &config));
         let plan = Plan {
             device,
             precision,
             kernels: self.device == Device::Cpu,
             positions: context,
+            adapter: adapter.transpose()?,
         };
         let threads = Worker::threads(gguf.name(), self.threads)?;
         // One thread hashes the file while the others prepare what is in it.
@@ -184,6 +203,7 @@ impl CandleModelBuilder {
         })?;
         let mut id = ModelId::new(gguf.name());
         id.hash = hash.into_inner();
+        id.adapter = plan.adapter.map(|adapter| adapter.hash().to_owned());
 
         let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
         let prefix_cache = self.prefix_cache;
@@ -218,6 +238,7 @@ impl fmt::Debug for CandleModelBuilder {
             .field("queue_len", &self.queue_len)
             .field("prefix_cache", &self.prefix_cache)
             .field("context", &self.context)
+            .field("adapter", &self.adapter)
             .finish_non_exhaustive()
     }
 }

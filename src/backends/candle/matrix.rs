@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::gguf::Rows;
+use super::{adapter::Update, gguf::Rows};
 
 /// A matrix `(outputs, width)` of one or several tensors, one under the other. It holds no values: rows come out of the mapped
-/// file.
+/// file, with what an adapter adds to them.
 pub(super) struct Matrix<'a> {
     parts: Vec<Part<'a>>,
     width: usize,
@@ -15,6 +15,8 @@ pub(super) struct Matrix<'a> {
 pub(super) struct Part<'a> {
     pub(super) rows: Rows<'a>,
     pub(super) outputs: usize,
+    /// What an adapter adds to it.
+    pub(super) update: Option<&'a Update>,
 }
 
 impl<'a> Matrix<'a> {
@@ -51,7 +53,11 @@ impl<'a> Matrix<'a> {
         let mut row = row;
         for part in &self.parts {
             if row < part.outputs {
-                return part.rows.read(row, column, to);
+                part.rows.read(row, column, to);
+                if let Some(update) = part.update {
+                    update.add(row, column, to);
+                }
+                return;
             }
             row -= part.outputs;
         }

@@ -9,6 +9,7 @@
 //! The future of a request encodes the prompt and waits. One named thread owns the weights; its scheduler runs whatever
 //! sequences there are as one ragged batch a step, and each sequence's result does not depend on the others.
 
+mod adapter;
 mod builder;
 mod cache;
 mod config;

@@ -7,6 +7,7 @@ use half::{f16, slice::HalfFloatSliceExt};
 use rayon::{ThreadPool, prelude::*};
 
 use super::{
+    adapter::Adapter,
     config::Config,
     gguf::{Gguf, Rows},
     graph::{Attention, Graph, Layer},
@@ -24,7 +25,6 @@ use super::{
 use crate::error::{Error, Result};
 
 /// How a model is to be computed.
-#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) device: Device,
     pub(super) precision: Precision,
@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) kernels: bool,
     /// Tokens of the longest context.
     pub(super) positions: usize,
+    /// What is added to the weights.
+    pub(super) adapter: Option<Adapter>,
 }
 
 /// Reads all weights, with the threads of `pool`.
@@ -53,6 +55,7 @@ pub(super) fn read(
         gguf,
         config: &config,
         device: &plan.device,
+        adapter: plan.adapter.as_ref(),
         rotation: None,
         taken: BTreeSet::new(),
     };
@@ -109,6 +112,7 @@ struct Reader<'a> {
     gguf: &'a Gguf,
     config: &'a Config,
     device: &'a Device,
+    adapter: Option<&'a Adapter>,
     /// The rotation of the residual stream, with 8-bit weights.
     rotation: Option<Orthogonal>,
     taken: BTreeSet<String>,
@@ -295,6 +299,7 @@ impl<'a> Reader<'a> {
             Ok(Part {
                 rows: self.rows(&format!("{name}.weight"), &[*outputs, width])?,
                 outputs: *outputs,
+                update: self.adapter.and_then(|adapter| adapter.update(name)),
             })
         });
         Ok(Matrix::new(parts.collect::<Result<_>>()?, width))
@@ -309,8 +314,12 @@ impl<'a> Reader<'a> {
 
     fn vector(&mut self, name: &str, count: usize) -> Result<Vec<f32>> {
         let rows = self.rows(name, &[count])?;
-        let outputs = 1;
-        let values = Matrix::new(vec![Part { rows, outputs }], count).values();
+        let row = Part {
+            rows,
+            outputs: 1,
+            update: None,
+        };
+        let values = Matrix::new(vec![row], count).values();
         values.ok_or_else(|| self.not_a_number(name))
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use header::{Header, Value};
 use map::Map;
-use types::TensorType;
+pub(super) use types::TensorType;
 
 use crate::error::{Error, Result};
 
@@ -57,7 +57,7 @@ impl Gguf {
 
     /// The hash of the file as `sha256:<hex>`.
     pub(super) fn sha256(&self) -> String {
-        sha256(self.map.bytes())
+        sha256([self.map.bytes()])
     }
 
     /// An error about this file.
@@ -185,10 +185,14 @@ impl Rows<'_> {
     }
 }
 
-/// The hash of bytes as `sha256:<hex>`.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+/// The hash of bytes, one part after the other, as `sha256:<hex>`.
+pub(super) fn sha256<const PARTS: usize>(parts: [&[u8]; PARTS]) -> String {
+    let hash = parts.into_iter().fold(Sha256::new(), Sha256::chain_update);
+    let hex: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256:{hex}")
 }
 

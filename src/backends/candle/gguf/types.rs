@@ -125,7 +125,7 @@ impl TensorType {
     }
 
     /// The values of whole blocks.
-    pub(super) fn dequantize(self, bytes: &[u8], to: &mut [f32]) {
+    pub(in super::super) fn dequantize(self, bytes: &[u8], to: &mut [f32]) {
         dequantize(self, bytes, to);
     }
 }
@@ -137,7 +137,7 @@ impl TensorType {
 fn dequantize(kind: TensorType, bytes: &[u8], to: &mut [f32]) {
     match kind {
         TensorType::F32 => blocks(bytes, to, |b, y: &mut [f32; 1]| {
-            *y = [f32::from_le_bytes(*b)]
+            *y = [f32::from_le_bytes(*b)];
         }),
         TensorType::F16 => blocks(bytes, to, |b, y: &mut [f32; 1]| *y = [half(*b)]),
         TensorType::BF16 => blocks(bytes, to, |b, y: &mut [f32; 1]| {
@@ -336,4 +336,23 @@ fn half(bytes: [u8; 2]) -> f32 {
     // From 2^16 on it is infinity or none at all.
     let special = if value >= 65_536.0 { 0x7f80_0000 } else { 0 };
     f32::from_bits(value.to_bits() | special | (bits & 0x8000) << 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    #[test]
+    fn every_number_of_16_bits_is_itself() {
+        for bits in 0..=u16::MAX {
+            let (ours, right) = (half(bits.to_le_bytes()), f16::from_bits(bits).to_f32());
+            if right.is_nan() {
+                assert!(ours.is_nan(), "{bits:#06x}");
+            } else {
+                assert_eq!(ours.to_bits(), right.to_bits(), "{bits:#06x}");
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Loading, on files that are made in the test.
 
+mod adapters;
 mod hostile;
 mod tiny;
 
@@ -24,6 +25,7 @@ fn weights_are_the_same_bytes_however_many_threads_prepare_them() {
             precision: Precision::Int8,
             kernels: true,
             positions: 8,
+            adapter: None,
         };
         let threads = Worker::threads("tiny", Some(threads)).unwrap();
         let config = Config::read(&gguf).unwrap();
@@ -56,6 +58,6 @@ fn the_tiny_model_runs_and_reports_its_progress() {
         .load()
         .unwrap();
     let hash = model.model_id().hash.clone().unwrap();
-    assert_eq!(hash, super::gguf::sha256(&bytes));
+    assert_eq!(hash, super::gguf::sha256([&bytes]));
     assert_eq!(model.tokenizer().encode("the thing").unwrap().len(), 5);
 }
