@@ -1,10 +1,10 @@
 //! The bytes of a file, mapped into memory: read from the disk when they are looked at, and never copied.
 //!
-//! One of the few places with unsafe code (docs/decisions/0007). Nobody can promise what its SAFETY comment asks for; it is the
-//! same bargain that llama.cpp, safetensors and every other loader of mapped weights strike, and it ends when loading ends:
+//! One of three places with unsafe code (docs/decisions/0008). What its SAFETY comment asks for is not in our hands alone; it is
+//! the bargain that llama.cpp and every other loader of mapped weights strikes, and it ends when loading ends:
 //!
-//! - A process that *writes* to the file meanwhile changes weights under our hands. Lengths and offsets are copied out of the
-//!   header before they are used, so that this gives other numbers, never a read outside the map.
+//! - A process that *writes* to the file meanwhile changes weights under our hands. Whoever reads a length checks it against the
+//!   map, each time anew, so that this gives other numbers or an error, never a read outside the map.
 //! - A process that *truncates* the file meanwhile takes pages away, and a look at one of them ends this process with SIGBUS.
 //!   On Windows the system refuses to truncate a mapped file.
 //!
