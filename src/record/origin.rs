@@ -12,6 +12,9 @@ pub struct ModelId {
     /// Hash of the weights as `sha256:<hex>`, where the backend knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// Hash of the adapter that was added to the weights, as `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
 }
 
 impl ModelId {
@@ -20,6 +23,7 @@ impl ModelId {
         Self {
             name: name.into(),
             hash: None,
+            adapter: None,
         }
     }
 
@@ -27,6 +31,13 @@ impl ModelId {
     #[must_use]
     pub fn with_hash(mut self, hash: impl Into<String>) -> Self {
         self.hash = Some(hash.into());
+        self
+    }
+
+    /// The same model with an adapter of this hash.
+    #[must_use]
+    pub fn with_adapter(mut self, hash: impl Into<String>) -> Self {
+        self.adapter = Some(hash.into());
         self
     }
 }

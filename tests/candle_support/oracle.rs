@@ -1,6 +1,7 @@
 //! A real llama.cpp in a process beside the test.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -93,13 +94,16 @@ pub(crate) static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
     let copy = scratch(&format!("{}-f32.gguf", name.display()));
     if !copy.exists() {
         let part = copy.with_extension("part");
-        run(Command::new(&*PYTHON)
-            .arg(script("to_f32.py"))
-            .args([&model, &part]));
+        python("to_f32.py", [&model, &part]);
         fs::rename(part, &copy).expect("the target folder can be written");
     }
     copy
 });
+
+/// Runs a script of the folder `tests/oracle` to its end.
+pub(crate) fn python<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) {
+    run(Command::new(&*PYTHON).arg(script(name)).args(arguments));
+}
 
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)

@@ -3,13 +3,14 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use super::{
     CandleModel, Device, Precision,
+    adapter::Adapter,
     config::Config,
-    gguf::{self, Gguf},
+    gguf::Gguf,
     kernels::blocks::BLOCK,
     scheduler::Scheduler,
     template::Template,
@@ -46,6 +47,7 @@ pub struct CandleModelBuilder {
     prefix_cache: usize,
     context: Option<usize>,
     hash: Option<String>,
+    adapter: Option<PathBuf>,
     progress: Box<dyn FnMut(usize, usize)>,
 }
 
@@ -73,6 +75,7 @@ impl CandleModelBuilder {
             prefix_cache: Self::DEFAULT_PREFIX_CACHE,
             context: None,
             hash: None,
+            adapter: None,
             progress: Box::new(|_, _| {}),
         }
     }
@@ -148,6 +151,20 @@ impl CandleModelBuilder {
         self
     }
 
+    /// Adds a LoRA adapter to the weights when they are read: a folder with `adapter_config.json` and
+    /// `adapter_model.safetensors`, as PEFT saves it. By default there is none.
+    ///
+    /// The weights become `W + (lora_alpha / r) B A`, or `lora_alpha / sqrt(r)` with `use_rslora` (arXiv 2106.09685 and
+    /// 2312.03732), so a request costs what it costs without. The adapter must have been trained on the model of the file; it
+    /// may change the projections q, k, v, o, gate, up and down. [`load`](Self::load) refuses what does not fit the model and
+    /// what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. The
+    /// [`ModelId`] names the adapter by the hash of its two files.
+    #[must_use]
+    pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Self {
+        self.adapter = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// Sets what hears how many layers are read, and how many there are. By default nobody does.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
@@ -155,9 +172,11 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Reads the file and starts the worker. Blocks while it reads, which takes seconds.
+    /// Reads the file and starts the worker. Blocks meanwhile: about half a second for 135 million weights.
     ///
-    /// Weights are held in the chosen [`Precision`], whatever the file holds.
+    /// Weights are held in the chosen [`Precision`], whatever the file holds. The file is mapped into memory until this
+    /// returns; it must not be written to or truncated meanwhile: the system ends a process that reads what a truncation took
+    /// away.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
@@ -173,40 +192,50 @@ impl CandleModelBuilder {
             ));
         }
         let device = self.device.open()?;
-        let mut gguf = Gguf::open(&self.path)?;
+        let gguf = Gguf::open(&self.path)?;
         let config = Config::read(&gguf)?;
         let context = self.context(&config)?;
-        let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
-        let template = Template::read(&gguf, &tokenizer)?;
+        let adapter = self.adapter.map(|folder| Adapter::read(&folder, &config));
         let plan = Plan {
             device,
             precision,
             kernels: self.device == Device::Cpu,
             positions: context,
+            adapter: adapter.transpose()?,
         };
-        let graph = weights::read(&mut gguf, config, &plan, &mut self.progress)?;
-        let kv_memory = self.kv_memory(context.div_ceil(BLOCK) * graph.block_bytes())?;
+        let threads = Worker::threads(gguf.name(), self.threads)?;
+        // One thread hashes the file while the others prepare what is in it.
+        let hash = self.hash.map_or_else(OnceLock::new, OnceLock::from);
+        let (tokenizer, template, graph) = threads.in_place_scope(|scope| {
+            scope.spawn(|_| {
+                hash.get_or_init(|| gguf.sha256());
+            });
+            let tokenizer = threads.install(|| Tokenizer::read(&gguf))?;
+            let template = Template::read(&gguf, &tokenizer)?;
+            let graph = weights::read(&gguf, config, &plan, &threads, &mut self.progress)?;
+            Ok::<_, Error>((Arc::new(tokenizer), template, graph))
+        })?;
+        let mut id = ModelId::new(gguf.name());
+        id.hash = hash.into_inner();
+        id.adapter = plan.adapter.map(|adapter| adapter.hash().to_owned());
 
-        let name = gguf.name().to_owned();
-        let hash = match self.hash {
-            Some(hash) => hash,
-            None => gguf::sha256(&self.path)?,
-        };
         let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
         let gauge = graph.gauge();
+        let longest = context.div_ceil(BLOCK) * graph.block_bytes();
+        let kv_memory = Self::kv_memory(self.kv_memory, longest)?;
         let prefix_cache = self.prefix_cache;
-        let worker = Worker::start(&name, self.threads, self.queue_len, move |inbox| {
+        let worker = Worker::start(gguf.name(), &threads, self.queue_len, move |inbox| {
             Scheduler::new(graph, shared, max_batch, kv_memory, prefix_cache).run(inbox);
-        })?;
-        let id = Arc::new(ModelId::new(name).with_hash(hash));
+        });
+        let id = Arc::new(id);
         Ok(CandleModel::new(
             worker, tokenizer, template, context, id, gauge,
         ))
     }
 
-    /// The memory for keys and values, where the longest context takes `longest` bytes.
-    fn kv_memory(&self, longest: usize) -> Result<usize> {
-        match self.kv_memory {
+    /// The memory for keys and values that is asked for, where the longest context takes `longest` bytes.
+    fn kv_memory(asked: Option<usize>, longest: usize) -> Result<usize> {
+        match asked {
             None => Ok(longest.max(Self::DEFAULT_KV_MEMORY)),
             Some(bytes) if bytes < longest => Err(Error::config(
                 "kv_memory",
@@ -243,6 +272,7 @@ impl fmt::Debug for CandleModelBuilder {
             .field("kv_memory", &self.kv_memory)
             .field("prefix_cache", &self.prefix_cache)
             .field("context", &self.context)
+            .field("adapter", &self.adapter)
             .finish_non_exhaustive()
     }
 }

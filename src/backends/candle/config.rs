@@ -49,6 +49,8 @@ const UNSUPPORTED: [&str; 6] = [
 
 /// No published model comes near it; a damaged file may say anything.
 const MAX_SIZE: usize = 1 << 24;
+/// There is a table of angles of so many values for each position.
+const MAX_HEAD_DIM: usize = 1024;
 
 impl Config {
     /// Reads the configuration.
@@ -76,7 +78,9 @@ impl Config {
             .optional_size("attention.key_length")?
             .unwrap_or(hidden_size / num_attention_heads);
         let config = Self {
-            vocab_size: gguf.list("tokenizer.ggml.tokens")?.map_or(0, <[_]>::len),
+            vocab_size: gguf
+                .texts("tokenizer.ggml.tokens")?
+                .map_or(0, |tokens| tokens.len()),
             hidden_size,
             intermediate_size: fields.size("feed_forward_length")?,
             num_hidden_layers: fields.size("block_count")?,
@@ -109,6 +113,13 @@ impl Config {
             )
         } else if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             format!("a head dimension of {} cannot be rotated", self.head_dim)
+        } else if self.head_dim > MAX_HEAD_DIM
+            || self.num_attention_heads > MAX_SIZE / self.head_dim
+        {
+            format!(
+                "{} heads of {} values are more than is supported",
+                self.num_attention_heads, self.head_dim
+            )
         } else if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             format!("rope.freq_base is {}", self.rope_theta)
         } else if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
@@ -175,7 +186,7 @@ impl Fields<'_> {
         for key in UNSUPPORTED.map(|key| self.key(key)) {
             let is_off = match self.gguf.value(&key) {
                 None => true,
-                Some(value) => value.to_u64().is_ok_and(|count| count == 0),
+                Some(value) => value.as_u64() == Some(0),
             };
             if !is_off {
                 return Err(self

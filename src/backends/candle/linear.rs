@@ -6,7 +6,10 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_tensor::NdTensorView;
 
-use super::{kernels::int8::Int8Matrix, ops::by_kernel};
+use super::{
+    kernels::int8::Int8Matrix,
+    ops::{by_kernel, with_values},
+};
 
 /// `x W^T + b` for `(rows, in)` inputs.
 #[derive(Debug)]
@@ -44,6 +47,15 @@ impl Linear {
         }
     }
 
+    /// The matrix of a layer in 8 bits.
+    #[cfg(test)]
+    pub(super) fn as_int8(&self) -> Option<&Int8Matrix> {
+        match &self.weight {
+            Weight::Int8(matrix) => Some(matrix),
+            _ => None,
+        }
+    }
+
     /// `(rows, in)` to `(rows, out)`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
@@ -74,11 +86,13 @@ struct Packed {
 impl Packed {
     fn new(weight: &Tensor) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let values = weight.flatten_all()?.to_vec1::<f32>()?;
-        let view = NdTensorView::try_from_data([outputs, inputs], values.as_slice())
-            .map_err(candle_core::Error::wrap)?;
+        let weight: Result<_> = with_values(weight, |values| {
+            let view = NdTensorView::try_from_data([outputs, inputs], values)
+                .map_err(candle_core::Error::wrap)?;
+            Ok(EXECUTOR.with(|executor| executor.prepack_b(view.transposed())))
+        })?;
         Ok(Self {
-            weight: EXECUTOR.with(|executor| executor.prepack_b(view.transposed())),
+            weight: weight?,
             inputs,
             outputs,
         })

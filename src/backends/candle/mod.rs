@@ -9,6 +9,7 @@
 //! The future of a request encodes the prompt and waits. One named thread owns the weights; its scheduler runs whatever
 //! sequences there are as one ragged batch a step, and each sequence's result does not depend on the others.
 
+mod adapter;
 mod builder;
 mod cache;
 mod choices;
@@ -19,6 +20,7 @@ mod graph;
 mod job;
 mod kernels;
 mod linear;
+mod matrix;
 mod model;
 mod ops;
 mod portable;
@@ -34,6 +36,8 @@ mod schema;
 mod scoring;
 mod sequence;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod weights;
 mod worker;

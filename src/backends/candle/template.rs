@@ -57,9 +57,9 @@ impl Template {
         };
         let token = |key: &str| -> Result<String> {
             let id = gguf.integer(&format!("tokenizer.ggml.{key}"))?;
-            let tokens = gguf.list("tokenizer.ggml.tokens")?.unwrap_or_default();
-            let token = id.and_then(|id| tokens.get(id)?.to_string().ok());
-            Ok(token.cloned().unwrap_or_default())
+            let tokens = gguf.texts("tokenizer.ggml.tokens")?.unwrap_or_default();
+            let token = id.and_then(|id| tokens.get(id).copied());
+            Ok(token.unwrap_or_default().to_owned())
         };
         let (bos, eos) = (token("bos_token_id")?, token("eos_token_id")?);
         Self::new(gguf.name(), source, bos, eos).map(Some)

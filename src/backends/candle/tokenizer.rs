@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use candle_core::quantized::gguf_file::Value;
 use tokenizers::{
     Tokenizer as Encoder,
     models::bpe::{BPE, Merges, Vocab},
@@ -15,8 +14,9 @@ use super::{
 use crate::error::{Error, Result};
 
 /// What a token is, as numbered by llama.cpp.
-const CONTROL: usize = 3;
-const USER_DEFINED: usize = 4;
+const NORMAL: u64 = 1;
+const CONTROL: u64 = 3;
+const USER_DEFINED: u64 = 4;
 
 /// Control tokens that end a model's turn, beside the one that the file names.
 const END_OF_TURN: [&str; 6] = [
@@ -68,14 +68,16 @@ impl Tokenizer {
             )));
         };
 
-        let tokens = strings(gguf, "tokenizer.ggml.tokens")?;
-        let types = gguf.list("tokenizer.ggml.token_type")?.unwrap_or_default();
+        let tokens = gguf.texts("tokenizer.ggml.tokens")?.unwrap_or_default();
+        let types = gguf
+            .integers("tokenizer.ggml.token_type")?
+            .unwrap_or_default();
         let mut vocab = Vocab::new();
         let mut added = Vec::new();
         let mut bytes = Vec::new();
         let mut ends = BTreeSet::new();
         for (id, token) in (0u32..).zip(&tokens) {
-            let kind = types.get(id as usize).map_or(1, token_type);
+            let kind = types.get(id as usize).copied().unwrap_or(NORMAL);
             match kind {
                 CONTROL => {
                     if END_OF_TURN.contains(token) {
@@ -101,8 +103,9 @@ impl Tokenizer {
         let without_token: String = ('\0'..='\u{200}')
             .filter(|c| byte_of(*c).is_some() && !vocab.contains_key(&c.to_string()))
             .collect();
+        let merges = merges(gguf, &vocab)?;
         let bpe = BPE::builder()
-            .vocab_and_merges(vocab, merges(gguf)?)
+            .vocab_and_merges(vocab, merges)
             .ignore_merges(pre == "llama-bpe")
             .build();
         let encoder = bpe.and_then(|bpe| {
@@ -234,25 +237,20 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-fn strings<'a>(gguf: &'a Gguf, key: &str) -> Result<Vec<&'a str>> {
-    let list = gguf.list(key)?.unwrap_or_default();
-    list.iter()
-        .map(|value| value.to_string().map(String::as_str))
-        .collect::<candle_core::Result<_>>()
-        .map_err(|_| gguf.error(format!("{key} is not a list of texts")))
-}
-
-fn merges(gguf: &Gguf) -> Result<Merges> {
+fn merges(gguf: &Gguf, vocab: &Vocab) -> Result<Merges> {
     let key = "tokenizer.ggml.merges";
-    strings(gguf, key)?
+    let longest = vocab.keys().map(String::len).max().unwrap_or_default();
+    let merges = gguf.texts(key)?.unwrap_or_default();
+    merges
         .into_iter()
         .map(|merge| {
             // The first character may be a space in damaged files only: the alphabet has none.
             let (left, right) = merge.split_once(' ')?;
-            Some((left.to_owned(), right.to_owned()))
+            // The builder looks for what they make among the tokens, in a buffer for the longest one.
+            (left.len() + right.len() <= longest).then(|| (left.to_owned(), right.to_owned()))
         })
         .collect::<Option<_>>()
-        .ok_or_else(|| gguf.error(format!("{key} has an entry that is no pair")))
+        .ok_or_else(|| gguf.error(format!("{key} has an entry that is no pair of tokens")))
 }
 
 fn id(gguf: &Gguf, key: &str, vocab: usize) -> Result<Option<u32>> {
@@ -266,30 +264,18 @@ fn id(gguf: &Gguf, key: &str, vocab: usize) -> Result<Option<u32>> {
     }
 }
 
-fn token_type(value: &Value) -> usize {
-    let number = match value {
-        Value::I32(kind) => usize::try_from(*kind).ok(),
-        other => other
-            .to_u64()
-            .ok()
-            .and_then(|kind| usize::try_from(kind).ok()),
-    };
-    number.unwrap_or(1)
-}
-
 /// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 stands for itself, the other 68 bytes are
 /// U+0100 and following, in order (`openai/gpt-2`, `src/encoder.py`, `bytes_to_unicode`).
 fn byte_of(character: char) -> Option<u8> {
-    let printable = |byte: &u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    match u8::try_from(u32::from(character)) {
-        Ok(byte) => Some(byte).filter(printable),
-        Err(_) => {
-            let index = u32::from(character).checked_sub(0x100)?;
-            (0..=u8::MAX)
-                .filter(|byte| !printable(byte))
-                .nth(usize::try_from(index).ok()?)
-        }
-    }
+    let code = u32::from(character);
+    let byte = match code {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7f,
+        0x143 => 0xad,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
 }
 
 #[cfg(test)]

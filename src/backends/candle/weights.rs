@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
+use candle_core::{Device, Tensor};
+use half::{f16, slice::HalfFloatSliceExt};
+use rayon::{ThreadPool, prelude::*};
 
 use super::{
+    adapter::Adapter,
     config::Config,
-    gguf::Gguf,
+    gguf::{Gguf, Rows},
     graph::{Attention, Graph, Layer},
     kernels::{
         blocks::{Blocks, Form, Shape},
@@ -15,6 +17,7 @@ use super::{
         int8::{self, Int8Matrix},
     },
     linear::Linear,
+    matrix::{Matrix, Part},
     ops::RmsNorm,
     portable::{TensorAttention, angles},
     precision::Precision,
@@ -22,7 +25,6 @@ use super::{
 use crate::error::{Error, Result};
 
 /// How a model is to be computed.
-#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) device: Device,
     pub(super) precision: Precision,
@@ -30,49 +32,53 @@ pub(super) struct Plan {
     pub(super) kernels: bool,
     /// Tokens of the longest context.
     pub(super) positions: usize,
+    /// What is added to the weights.
+    pub(super) adapter: Option<Adapter>,
 }
 
-/// Reads all weights.
+/// Reads all weights, with the threads of `pool`.
 ///
-/// `progress` hears how many layers are read, and how many there are.
+/// `progress` hears, on the caller's thread, how many layers are read, and how many there are.
 ///
 /// # Errors
 /// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out.
 pub(super) fn read(
-    gguf: &mut Gguf,
+    gguf: &Gguf,
     config: Config,
     plan: &Plan,
+    pool: &ThreadPool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Graph> {
     let count = config.num_hidden_layers;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-    let rotation = match plan.precision {
-        Precision::Int8 => Some(Orthogonal::new(hidden)),
-        Precision::F32 => None,
-    };
     let mut reader = Reader {
         gguf,
         config: &config,
         device: &plan.device,
-        rotation,
+        adapter: plan.adapter.as_ref(),
+        rotation: None,
         taken: BTreeSet::new(),
     };
+    let embedding = reader.matrix(&[("token_embd".to_owned(), vocab)], hidden)?;
+    if plan.precision == Precision::Int8 {
+        reader.rotation = Some(reader.new_rotation()?);
+    }
 
-    let embedding = reader.tensor("token_embd.weight", &[vocab, hidden])?;
     let mut layers = Vec::new();
     for index in 0..count {
         progress(index, count);
-        layers.push(reader.layer(index)?);
+        layers.push(pool.install(|| reader.layer(index))?);
     }
-    let gain = reader.tensor("output_norm.weight", &[hidden])?;
-    let head = if config.tie_word_embeddings {
-        embedding.clone()
+    let gain = reader.vector("output_norm.weight", hidden)?;
+    let output = if config.tie_word_embeddings {
+        None
     } else {
-        reader.tensor("output.weight", &[vocab, hidden])?
+        Some(reader.matrix(&[("output".to_owned(), vocab)], hidden)?)
     };
-    let head = reader.reads_stream("output", &head, None, &gain)?;
-    let embedding = reader.rotated_embedding(embedding)?;
-    let norm = reader.norm(gain);
+    let head = output.as_ref().unwrap_or(&embedding);
+    let head = pool.install(|| reader.reads_stream("output", head, None, &gain))?;
+    let embedding = pool.install(|| reader.embedding(&embedding))?;
+    let norm = reader.norm(gain)?;
     reader.check_nothing_is_left()?;
     progress(count, count);
     let (cos, sin) = angles(&config, plan.positions);
@@ -109,15 +115,16 @@ pub(super) fn read(
 }
 
 struct Reader<'a> {
-    gguf: &'a mut Gguf,
+    gguf: &'a Gguf,
     config: &'a Config,
     device: &'a Device,
+    adapter: Option<&'a Adapter>,
     /// The rotation of the residual stream, with 8-bit weights.
     rotation: Option<Orthogonal>,
     taken: BTreeSet<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn layer(&mut self, index: usize) -> Result<Layer> {
         let config = self.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -125,31 +132,31 @@ impl Reader<'_> {
         let kv = config.num_key_value_heads * config.head_dim;
         let name = |part: &str| format!("blk.{index}.{part}");
 
-        let attention_gain = self.tensor(&name("attn_norm.weight"), &[hidden])?;
+        let attention_gain = self.vector(&name("attn_norm.weight"), hidden)?;
         let qkv = [
             (name("attn_q"), q),
             (name("attn_k"), kv),
             (name("attn_v"), kv),
         ];
         let bias = if config.attention_bias {
-            Some(self.stacked(&qkv, "bias", &[])?)
+            Some(self.biases(&qkv)?)
         } else {
             None
         };
-        let weight = self.stacked(&qkv, "weight", &[hidden])?;
+        let weight = self.matrix(&qkv, hidden)?;
         let qkv = self.reads_stream(&name("attn_qkv"), &weight, bias, &attention_gain)?;
         let output = self.writes_stream(&name("attn_output"), q)?;
 
-        let feed_forward_gain = self.tensor(&name("ffn_norm.weight"), &[hidden])?;
+        let feed_forward_gain = self.vector(&name("ffn_norm.weight"), hidden)?;
         let gate_up = [(name("ffn_gate"), inner), (name("ffn_up"), inner)];
-        let weight = self.stacked(&gate_up, "weight", &[hidden])?;
+        let weight = self.matrix(&gate_up, hidden)?;
         let gate_up = self.reads_stream(&name("ffn_gate_up"), &weight, None, &feed_forward_gain)?;
         let down = self.writes_stream(&name("ffn_down"), inner)?;
         Ok(Layer {
-            attention_norm: self.norm(attention_gain),
+            attention_norm: self.norm(attention_gain)?,
             qkv,
             output,
-            feed_forward_norm: self.norm(feed_forward_gain),
+            feed_forward_norm: self.norm(feed_forward_gain)?,
             gate_up,
             down,
         })
@@ -159,119 +166,178 @@ impl Reader<'_> {
     fn reads_stream(
         &self,
         name: &str,
-        weight: &Tensor,
-        bias: Option<Tensor>,
-        gain: &Tensor,
+        weight: &Matrix<'_>,
+        bias: Option<Vec<f32>>,
+        gain: &[f32],
     ) -> Result<Linear> {
         let Some(rotation) = &self.rotation else {
-            return Linear::new(weight, bias).map_err(|error| self.failed(name, &error));
+            return self.exact(name, weight, bias);
         };
         let hidden = self.config.hidden_size;
-        let gain = self.values(name, gain)?;
-        let mut weights = self.values(name, weight)?;
-        weights.par_chunks_mut(PART * hidden).for_each(|rows| {
+        self.int8(name, (weight.outputs(), hidden), bias, 1, |first, rows| {
+            weight.read(first, rows);
             for row in rows.chunks_exact_mut(hidden) {
-                for (weight, gain) in row.iter_mut().zip(&gain) {
+                for (weight, gain) in row.iter_mut().zip(gain) {
                     *weight *= gain;
                 }
             }
             rotation.apply(rows);
-        });
-        let bias = bias.map(|bias| self.values(name, &bias)).transpose()?;
-        self.int8(name, weights, hidden, bias, 1)
+        })
     }
 
     /// A layer whose outputs are added to the residual stream: they are rotated, and its inputs, which no other weights can
     /// take a rotation from, are transformed as they come.
     fn writes_stream(&mut self, name: &str, inputs: usize) -> Result<Linear> {
         let hidden = self.config.hidden_size;
-        let weight = self.tensor(&format!("{name}.weight"), &[hidden, inputs])?;
+        let weight = self.matrix(&[(name.to_owned(), hidden)], inputs)?;
         let Some(rotation) = &self.rotation else {
-            return Linear::new(&weight, None).map_err(|error| self.failed(name, &error));
+            return self.exact(name, &weight, None);
         };
-        let transposed = |tensor: &Tensor| tensor.t().and_then(|tensor| tensor.contiguous());
-        let columns = transposed(&weight).map_err(|error| self.failed(name, &error))?;
-        let mut columns = self.values(name, &columns)?;
+        // The rotation is along the columns, so they are made rows: (inputs, hidden).
+        let strip = weight.block().max(PART);
+        let mut columns = vec![0.0; inputs * hidden];
         columns
-            .par_chunks_mut(PART * hidden)
-            .for_each(|rows| rotation.apply(rows));
-        let weight = Tensor::from_vec(columns, (inputs, hidden), self.device)
-            .and_then(|columns| transposed(&columns))
-            .map_err(|error| self.failed(name, &error))?;
-        let weights = self.values(name, &weight)?;
-        self.int8(name, weights, inputs, None, hadamard::block(inputs))
+            .par_chunks_mut(strip * hidden)
+            .enumerate()
+            .for_each(|(at, columns)| {
+                let mut values = vec![0.0; columns.len() / hidden];
+                for row in 0..hidden {
+                    weight.read_part(row, at * strip, &mut values);
+                    let places = columns.iter_mut().skip(row).step_by(hidden);
+                    for (place, value) in places.zip(&values) {
+                        *place = *value;
+                    }
+                }
+                rotation.apply(columns);
+            });
+        let hadamard = hadamard::block(inputs);
+        self.int8(name, (hidden, inputs), None, hadamard, |first, rows| {
+            for (at, column) in columns.chunks_exact(hidden).enumerate() {
+                let places = rows.iter_mut().skip(at).step_by(inputs);
+                for (place, value) in places.zip(column.iter().skip(first)) {
+                    *place = *value;
+                }
+            }
+        })
     }
 
+    /// A layer in the numbers of the file, widened to F32.
+    fn exact(&self, name: &str, weight: &Matrix<'_>, bias: Option<Vec<f32>>) -> Result<Linear> {
+        let weight = self.tensor(name, weight)?;
+        let bias = bias.map(|bias| {
+            let count = bias.len();
+            Tensor::from_vec(bias, count, self.device)
+        });
+        bias.transpose()
+            .and_then(|bias| Linear::new(&weight, bias))
+            .map_err(|error| self.failed(name, &error))
+    }
+
+    /// A layer `(outputs, inputs)` in 8 bits. `fill` writes rows of weights, from a first one on.
     fn int8(
         &self,
         name: &str,
-        weights: Vec<f32>,
-        inputs: usize,
+        (outputs, inputs): (usize, usize),
         bias: Option<Vec<f32>>,
         hadamard: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<Linear> {
         if inputs > int8::MAX_INPUTS {
             return Err(self.gguf.error(format!(
                 "{name} has {inputs} inputs, more than 8-bit products can sum; load it with Precision::F32"
             )));
         }
-        match Int8Matrix::new(weights, inputs, bias, hadamard) {
+        match Int8Matrix::new((outputs, inputs), bias, hadamard, fill) {
             Some(matrix) => Ok(Linear::int8(matrix)),
-            None => Err(self.gguf.error(format!(
-                "{name} holds a weight that is not a number: the file is damaged"
-            ))),
+            None => Err(self.not_a_number(name)),
         }
+    }
+
+    fn new_rotation(&self) -> Result<Orthogonal> {
+        let hidden = self.config.hidden_size;
+        Orthogonal::new(hidden).ok_or_else(|| {
+            self.gguf.error(format!(
+                "a residual stream of {hidden} values cannot be rotated; load it with Precision::F32"
+            ))
+        })
     }
 
     /// The embedding on the rotated residual stream, in 16 bits; or as it is.
-    fn rotated_embedding(&self, embedding: Tensor) -> Result<Tensor> {
+    fn embedding(&self, embedding: &Matrix<'_>) -> Result<Tensor> {
+        let name = "token_embd";
         let Some(rotation) = &self.rotation else {
-            return Ok(embedding);
+            return self.tensor(name, embedding);
         };
-        let shape = embedding.shape().clone();
-        let mut rows = self.values("token_embd", &embedding)?;
-        rows.par_chunks_mut(PART * self.config.hidden_size)
-            .for_each(|rows| rotation.apply(rows));
-        Tensor::from_vec(rows, shape, self.device)
-            .and_then(|tensor| tensor.to_dtype(DType::F16))
-            .map_err(|error| self.failed("token_embd", &error))
-    }
-
-    /// A norm; its gain is in the weights after it if the stream is rotated.
-    fn norm(&self, gain: Tensor) -> RmsNorm {
-        RmsNorm {
-            gain: self.rotation.is_none().then_some(gain),
-            eps: self.config.rms_norm_eps as f32,
-        }
-    }
-
-    /// Several tensors of the same width, given as names and numbers of outputs, one after the other.
-    fn stacked(
-        &mut self,
-        parts: &[(String, usize)],
-        kind: &str,
-        width: &[usize],
-    ) -> Result<Tensor> {
-        let tensors = parts
-            .iter()
-            .map(|(name, outputs)| {
-                let shape = [&[*outputs], width].concat();
-                self.tensor(&format!("{name}.{kind}"), &shape)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&tensors, 0).map_err(|error| self.failed(kind, &error))
-    }
-
-    fn values(&self, name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
-        tensor
-            .flatten_all()
-            .and_then(|tensor| tensor.to_vec1())
+        let (outputs, hidden) = (embedding.outputs(), embedding.width());
+        let mut rounded = vec![f16::ZERO; outputs * hidden];
+        rounded
+            .par_chunks_mut(PART * hidden)
+            .enumerate()
+            .for_each(|(at, rounded)| {
+                let mut rows = vec![0.0; rounded.len()];
+                embedding.read(at * PART, &mut rows);
+                rotation.apply(&mut rows);
+                rounded.convert_from_f32_slice(&rows);
+            });
+        Tensor::from_vec(rounded, (outputs, hidden), self.device)
             .map_err(|error| self.failed(name, &error))
     }
 
-    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+    /// A norm; its gain is in the weights after it if the stream is rotated.
+    fn norm(&self, gain: Vec<f32>) -> Result<RmsNorm> {
+        let count = gain.len();
+        let gain = match self.rotation {
+            Some(_) => None,
+            None => Some(
+                Tensor::from_vec(gain, count, self.device)
+                    .map_err(|error| self.failed("norm", &error))?,
+            ),
+        };
+        Ok(RmsNorm {
+            gain,
+            eps: self.config.rms_norm_eps as f32,
+        })
+    }
+
+    /// Tensors of the same width, given as names and numbers of outputs, one under the other.
+    fn matrix(&mut self, parts: &[(String, usize)], width: usize) -> Result<Matrix<'a>> {
+        let parts = parts.iter().map(|(name, outputs)| {
+            Ok(Part {
+                rows: self.rows(&format!("{name}.weight"), &[*outputs, width])?,
+                outputs: *outputs,
+                update: self.adapter.and_then(|adapter| adapter.update(name)),
+            })
+        });
+        Ok(Matrix::new(parts.collect::<Result<_>>()?, width))
+    }
+
+    fn biases(&mut self, parts: &[(String, usize)]) -> Result<Vec<f32>> {
+        let parts = parts
+            .iter()
+            .map(|(name, outputs)| self.vector(&format!("{name}.bias"), *outputs));
+        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn vector(&mut self, name: &str, count: usize) -> Result<Vec<f32>> {
+        let rows = self.rows(name, &[count])?;
+        let row = Part {
+            rows,
+            outputs: 1,
+            update: None,
+        };
+        let values = Matrix::new(vec![row], count).values();
+        values.ok_or_else(|| self.not_a_number(name))
+    }
+
+    fn rows(&mut self, name: &str, shape: &[usize]) -> Result<Rows<'a>> {
         self.taken.insert(name.to_owned());
-        self.gguf.tensor(name, shape, self.device)
+        self.gguf.rows(name, shape)
+    }
+
+    fn tensor(&self, name: &str, matrix: &Matrix<'_>) -> Result<Tensor> {
+        let values = matrix.values().ok_or_else(|| self.not_a_number(name))?;
+        Tensor::from_vec(values, (matrix.outputs(), matrix.width()), self.device)
+            .map_err(|error| self.failed(name, &error))
     }
 
     /// A tensor that the graph does not know, such as a bias or a norm, would change what it computes.
@@ -282,6 +348,12 @@ impl Reader<'_> {
             ))),
             None => Ok(()),
         }
+    }
+
+    fn not_a_number(&self, name: &str) -> Error {
+        self.gguf.error(format!(
+            "{name} holds a weight that is not a number: the file is damaged"
+        ))
     }
 
     fn failed(&self, name: &str, error: &candle_core::Error) -> Error {

@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 
 use async_lock::Semaphore;
 use futures::channel::oneshot;
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::job::{Job, Queued};
 use crate::error::{Error, Result};
@@ -18,34 +18,36 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts `threads` threads, or one for each core; one of them does `work` on what comes in, and the others help it. At most
-    /// `queue_len` jobs wait for it; callers beyond that wait in their futures.
+    /// Starts the threads of a model: `threads` of them, or one for each core. All that is computed for it is computed by them.
     ///
     /// # Errors
     /// Fails if the system has no threads to give.
-    pub(super) fn start(
-        name: &str,
-        threads: Option<usize>,
-        queue_len: usize,
-        work: impl FnOnce(&mpsc::Receiver<Queued>) + Send + 'static,
-    ) -> Result<Self> {
-        let (queue, inbox) = mpsc::channel();
-        // The work is done within the pool: a thread outside would sleep and be woken for every product.
-        let pool = ThreadPoolBuilder::new()
+    pub(super) fn threads(name: &str, threads: Option<usize>) -> Result<ThreadPool> {
+        ThreadPoolBuilder::new()
             .num_threads(threads.map_or(0, |threads| threads.max(1)))
             .thread_name(|number| format!("safer-instruct-model-{number}"))
             // A panic in the work drops the inbox and all replies, so that every caller hears of it.
             .panic_handler(drop)
             .build()
-            .map_err(|error| {
-                Error::model(name, format!("its threads cannot be started: {error}"))
-            })?;
-        pool.spawn(move || work(&inbox));
-        Ok(Self {
+            .map_err(|error| Error::model(name, format!("its threads cannot be started: {error}")))
+    }
+
+    /// Lets one of the threads do `work` on what comes in, while the others help it. At most `queue_len` jobs wait for it;
+    /// callers beyond that wait in their futures.
+    pub(super) fn start(
+        name: &str,
+        threads: &ThreadPool,
+        queue_len: usize,
+        work: impl FnOnce(&mpsc::Receiver<Queued>) + Send + 'static,
+    ) -> Self {
+        let (queue, inbox) = mpsc::channel();
+        // The work is done within the pool: a thread outside would sleep and be woken for every product.
+        threads.spawn(move || work(&inbox));
+        Self {
             name: name.to_owned(),
             places: Arc::new(Semaphore::new(queue_len.max(1))),
             queue,
-        })
+        }
     }
 
     /// Hands a job over and waits for its reply. Dropping the future drops the reply's receiver, which cancels the job.

@@ -65,6 +65,10 @@ pub(in super::super) fn transform(rows: &mut [f32], width: usize, block: usize) 
     }
 }
 
+/// The largest odd part of a size, for which a matrix has to be held and multiplied with. Hidden sizes of published models are
+/// powers of two times at most some dozens.
+const MAX_ODD: usize = 511;
+
 /// An orthogonal matrix of any size: signs, then a Hadamard matrix on the power of two that divides it, and a Hartley
 /// matrix (`cas(2 pi j k / m) / sqrt m`, symmetric and orthogonal) on the odd rest `m`.
 #[derive(Debug)]
@@ -76,10 +80,13 @@ pub(in super::super) struct Orthogonal {
 }
 
 impl Orthogonal {
-    /// The matrix of size `n`, the same one every time.
-    pub(in super::super) fn new(n: usize) -> Self {
+    /// The matrix of size `n`, the same one every time. `None` if its odd part is above [`MAX_ODD`].
+    pub(in super::super) fn new(n: usize) -> Option<Self> {
         let block = block(n);
         let m = n / block;
+        if m > MAX_ODD {
+            return None;
+        }
         let hartley = (0..m * m)
             .map(|at| {
                 let angle = TAU * ((at / m) * (at % m) % m) as f64 / m as f64;
@@ -96,11 +103,11 @@ impl Orthogonal {
                 }
             })
             .collect();
-        Self {
+        Some(Self {
             signs,
             block,
             hartley,
-        }
+        })
     }
 
     /// Multiplies each of several rows with the matrix.
@@ -126,10 +133,24 @@ fn multiply(rows: &mut [f32], signs: &[f32], block: usize, hartley: &[f32]) {
             continue;
         }
         for (out, weights) in mixed.chunks_exact_mut(block).zip(hartley.chunks_exact(m)) {
-            out.fill(0.0);
+            // As many sums at a time as fit into registers.
+            let (tiles, rest) = out.as_chunks_mut::<64>();
+            for (at, tile) in tiles.iter_mut().enumerate() {
+                let mut sums = [0f32; 64];
+                for (part, weight) in row.chunks_exact(block).zip(weights) {
+                    if let Some(part) = part.as_chunks::<64>().0.get(at) {
+                        for (sum, x) in sums.iter_mut().zip(part) {
+                            *sum = weight.mul_add(*x, *sum);
+                        }
+                    }
+                }
+                *tile = sums;
+            }
+            rest.fill(0.0);
+            let start = block - rest.len();
             for (part, weight) in row.chunks_exact(block).zip(weights) {
-                for (y, x) in out.iter_mut().zip(part) {
-                    *y = weight.mul_add(*x, *y);
+                for (sum, x) in rest.iter_mut().zip(part.iter().skip(start)) {
+                    *sum = weight.mul_add(*x, *sum);
                 }
             }
         }
@@ -161,7 +182,7 @@ mod tests {
     fn all_sizes_keep_lengths_and_angles() {
         // Hidden sizes of SmolLM2, Qwen2.5, Llama and a small odd one.
         for n in [576, 1536, 896, 3584, 12, 7, 1] {
-            let matrix = Orthogonal::new(n);
+            let matrix = Orthogonal::new(n).unwrap();
             let mut unit = vec![0.0; n * n.min(40)];
             for (row, values) in unit.chunks_exact_mut(n).enumerate() {
                 values[row * 13 % n] = 1.0;
@@ -177,11 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_out_of_proportion_is_not_made() {
+        assert!(Orthogonal::new(511 << 4).is_some());
+        assert!(Orthogonal::new(513).is_none());
+        assert!(Orthogonal::new((1 << 24) - 1).is_none());
+    }
+
+    #[test]
     fn a_spike_is_spread() {
         let n = 576;
         let mut row = vec![0.0; n];
         row[100] = 24.0;
-        Orthogonal::new(n).apply(&mut row);
+        Orthogonal::new(n).unwrap().apply(&mut row);
         // No entry is above sqrt(2) of the mean.
         assert!(row.iter().all(|x| x.abs() < 1.5), "{row:?}");
     }

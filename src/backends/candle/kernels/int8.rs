@@ -23,6 +23,7 @@ pub(in super::super) const MAX_INPUTS: usize = i32::MAX as usize / (255 * 127);
 const OFFSET: i32 = 128;
 
 /// The weights of a linear layer in 8 bits, in the order in which they are read.
+#[cfg_attr(test, derive(PartialEq))]
 pub(in super::super) struct Int8Matrix {
     /// `(outputs / 32, inputs / 4, 32, 4)`, both padded.
     panels: Vec<u8>,
@@ -64,17 +65,17 @@ impl Kernel {
 }
 
 impl Int8Matrix {
-    /// Rounds weights `(outputs, inputs)`. With `hadamard` above 1, the inputs are transformed before the product, in
-    /// blocks of that size, and so are the weights here.
+    /// Rounds weights `(outputs, inputs)`: `fill` writes rows of them, from a first one on, and is called for a panel at a time.
+    /// With `hadamard` above 1, the inputs are transformed before the product, in blocks of that size, and so are the weights
+    /// here.
     ///
     /// `None` if a weight is not a number.
     pub(in super::super) fn new(
-        mut weights: Vec<f32>,
-        inputs: usize,
+        (outputs, inputs): (usize, usize),
         bias: Option<Vec<f32>>,
         hadamard: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Option<Self> {
-        let outputs = weights.len() / inputs.max(1);
         let (quads, panels) = (inputs.div_ceil(QUAD), outputs.div_ceil(PANEL));
         let mut matrix = Self {
             panels: vec![OFFSET as u8; panels * quads * PANEL * QUAD],
@@ -85,29 +86,36 @@ impl Int8Matrix {
             hadamard,
             kernel: Kernel::available().first().copied()?,
         };
-        let fine = weights
-            .par_chunks_mut(PANEL * inputs)
-            .zip(matrix.panels.par_chunks_exact_mut(quads * PANEL * QUAD))
+        matrix
+            .panels
+            .par_chunks_exact_mut(quads * PANEL * QUAD)
             .zip(matrix.scales.par_chunks_exact_mut(PANEL))
-            .all(|((weights, panel), scales)| {
-                if hadamard > 1 {
-                    hadamard::transform(weights, inputs, hadamard);
-                }
-                let mut rounded = vec![0; inputs];
-                for (at, (row, scale)) in weights.chunks_exact(inputs).zip(scales).enumerate() {
-                    *scale = round_row(row, 1, &mut rounded).scale;
-                    for (quad, values) in panel
-                        .chunks_exact_mut(PANEL * QUAD)
-                        .zip(rounded.chunks(QUAD))
-                    {
-                        for (to, value) in quad.iter_mut().skip(at * QUAD).zip(values) {
-                            *to = (i32::from(*value) + OFFSET) as u8;
+            .enumerate()
+            .try_for_each_init(
+                || (vec![0.0; PANEL * inputs], vec![0; quads * QUAD]),
+                |(weights, rounded), (at, (panel, scales))| {
+                    let first = at * PANEL;
+                    let weights = weights.get_mut(..(outputs - first).min(PANEL) * inputs)?;
+                    fill(first, weights);
+                    if hadamard > 1 {
+                        hadamard::transform(weights, inputs, hadamard);
+                    }
+                    let (places, _) = panel.as_chunks_mut::<QUAD>();
+                    for (at, (row, scale)) in weights.chunks_exact(inputs).zip(scales).enumerate() {
+                        *scale = round_row(row, 1, rounded).scale;
+                        let places = places.iter_mut().skip(at).step_by(PANEL);
+                        for (place, values) in places.zip(rounded.as_chunks::<QUAD>().0) {
+                            // In two's complement, 128 more is the other sign bit.
+                            *place = values.map(|value| value as u8 ^ OFFSET as u8);
                         }
                     }
-                }
-                weights.iter().all(|weight| weight.is_finite())
-            });
-        fine.then_some(matrix)
+                    weights
+                        .iter()
+                        .all(|weight| weight.is_finite())
+                        .then_some(())
+                },
+            )?;
+        Some(matrix)
     }
 
     /// Bytes that it holds.
@@ -352,6 +360,19 @@ mod tests {
     use super::*;
     use crate::backends::candle::kernels::tests::values;
 
+    /// A matrix of weights that are there already.
+    fn matrix(
+        weights: &[f32],
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+        hadamard: usize,
+    ) -> Option<Int8Matrix> {
+        let shape = (weights.len() / inputs, inputs);
+        Int8Matrix::new(shape, bias, hadamard, |first, rows| {
+            rows.copy_from_slice(&weights[first * inputs..][..rows.len()]);
+        })
+    }
+
     /// The product by its definition, in wide integers.
     fn exact(weights: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {
         let round = |row: &[f32]| {
@@ -386,7 +407,7 @@ mod tests {
                 let x = values(inputs * rows, 2);
                 let expected = exact(&weights, &x, inputs);
                 for kernel in Kernel::available() {
-                    let mut matrix = Int8Matrix::new(weights.clone(), inputs, None, 1).unwrap();
+                    let mut matrix = matrix(&weights, inputs, None, 1).unwrap();
                     matrix.kernel = kernel;
                     assert_eq!(
                         matrix.multiply(&x),
@@ -405,7 +426,7 @@ mod tests {
         let weights = [vec![1.0; inputs], vec![-1.0; inputs]].concat();
         let x = [vec![3.0; inputs], vec![-3.0; inputs]].concat();
         for kernel in Kernel::available() {
-            let mut matrix = Int8Matrix::new(weights.clone(), inputs, None, 1).unwrap();
+            let mut matrix = matrix(&weights, inputs, None, 1).unwrap();
             matrix.kernel = kernel;
             let y = matrix.multiply(&x);
             let right = 3.0 * inputs as f32;
@@ -421,9 +442,9 @@ mod tests {
         let weights = values(inputs * outputs, 3);
         let bias = values(outputs, 4);
         let x = values(inputs * 9, 5);
-        let plain = Int8Matrix::new(weights.clone(), inputs, None, 1).unwrap();
+        let plain = matrix(&weights, inputs, None, 1).unwrap();
         let block = hadamard::block(inputs);
-        let mixed = Int8Matrix::new(weights, inputs, Some(bias.clone()), block).unwrap();
+        let mixed = matrix(&weights, inputs, Some(bias.clone()), block).unwrap();
         assert!(plain.bytes() < 2 * inputs * outputs);
         let (plain, mixed) = (plain.multiply(&x), mixed.multiply(&x));
         for (at, (a, b)) in plain.iter().zip(&mixed).enumerate() {
@@ -437,7 +458,7 @@ mod tests {
         for wrong in [f32::NAN, f32::INFINITY] {
             let mut weights = values(64, 6);
             weights[7] = wrong;
-            assert!(Int8Matrix::new(weights, 8, None, 1).is_none());
+            assert!(matrix(&weights, 8, None, 1).is_none());
         }
     }
 

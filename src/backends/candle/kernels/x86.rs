@@ -1,7 +1,8 @@
 //! The integer products on x86-64.
 //!
-//! The only place, beside the output columns of [`int8`](super::int8), with unsafe code: loads through pointers whose
-//! bounds the callers' slices give, and calls of functions that need an instruction set which the type proves.
+//! One of three places with unsafe code, beside the output columns of [`int8`](super::int8) and the map of a model file: loads
+//! through pointers whose bounds the callers' slices give, and calls of functions that need an instruction set which the type
+//! proves.
 #![allow(unsafe_code)]
 
 use std::{arch::x86_64::*, ops::Range};

@@ -1,0 +1,33 @@
+//! The bytes of a file, mapped into memory: read from the disk when they are looked at, and never copied.
+//!
+//! One of three places with unsafe code (docs/decisions/0008). What its SAFETY comment asks for is not in our hands alone; it is
+//! the bargain that llama.cpp and every other loader of mapped weights strikes, and it ends when loading ends:
+//!
+//! - A process that *writes* to the file meanwhile changes weights under our hands. Whoever reads a length checks it against the
+//!   map, each time anew, so that this gives other numbers or an error, never a read outside the map.
+//! - A process that *truncates* the file meanwhile takes pages away, and a look at one of them ends this process with SIGBUS.
+//!   On Windows the system refuses to truncate a mapped file.
+//!
+//! [`hub`](crate::hub) therefore renames a finished file into its place and never writes to one that is there.
+#![allow(unsafe_code)]
+
+use std::{fs::File, io};
+
+use memmap2::Mmap;
+
+/// A mapped file.
+pub(in super::super) struct Map(Mmap);
+
+impl Map {
+    /// Maps a whole file.
+    pub(in super::super) fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: the map is private and only read. That no other process changes the file while the model is loaded is the
+        // caller's to see to, as the module says and the builder's documentation repeats.
+        unsafe { Mmap::map(file) }.map(Self)
+    }
+
+    /// All bytes.
+    pub(in super::super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
