@@ -15,7 +15,7 @@ use super::{
         int8::{self, Int8Matrix},
     },
     linear::Linear,
-    ops::RmsNorm,
+    ops::{HeadNorms, RmsNorm},
     portable::{TensorAttention, angles},
     precision::Precision,
 };
@@ -73,9 +73,10 @@ pub(super) fn read(
     let head = reader.reads_stream("output", &head, None, &gain)?;
     let embedding = reader.rotated_embedding(embedding)?;
     let norm = reader.norm(gain);
+    let divisors = reader.rope_divisors()?;
     reader.check_nothing_is_left()?;
     progress(count, count);
-    let (cos, sin) = angles(&config, plan.positions);
+    let (cos, sin) = angles(&config, divisors.as_deref(), plan.positions);
     let attention = if plan.kernels {
         Attention::Kernels {
             shape: Shape {
@@ -132,6 +133,15 @@ impl Reader<'_> {
         };
         let weight = self.stacked(&qkv, "weight", &[hidden])?;
         let qkv = self.reads_stream(&name("attn_qkv"), &weight, bias, &attention_gain)?;
+        let head_norms = if config.head_norms {
+            Some(HeadNorms {
+                q: self.tensor(&name("attn_q_norm.weight"), &[config.head_dim])?,
+                k: self.tensor(&name("attn_k_norm.weight"), &[config.head_dim])?,
+                eps: config.rms_norm_eps as f32,
+            })
+        } else {
+            None
+        };
         let output = self.writes_stream(&name("attn_output"), q)?;
 
         let feed_forward_gain = self.tensor(&name("ffn_norm.weight"), &[hidden])?;
@@ -142,11 +152,29 @@ impl Reader<'_> {
         Ok(Layer {
             attention_norm: self.norm(attention_gain),
             qkv,
+            head_norms,
             output,
             feed_forward_norm: self.norm(feed_forward_gain),
             gate_up,
             down,
         })
+    }
+
+    /// What the frequencies of the rotation are divided by, `(D / 2)`, if the file says so.
+    fn rope_divisors(&mut self) -> Result<Option<Vec<f32>>> {
+        let name = "rope_freqs.weight";
+        if !self.gguf.has_tensor(name) {
+            return Ok(None);
+        }
+        let divisors = self.tensor(name, &[self.config.head_dim / 2])?;
+        let divisors = self.values(name, &divisors)?;
+        if divisors.iter().all(|x| x.is_finite() && *x > 0.0) {
+            Ok(Some(divisors))
+        } else {
+            Err(self.gguf.error(format!(
+                "the tensor {name} has a value that nothing can be divided by: the file is damaged"
+            )))
+        }
     }
 
     /// A layer whose inputs are the normed residual stream: the gain of the norm and the rotation go into its weights.
