@@ -21,7 +21,6 @@ mod linear;
 mod model;
 mod ops;
 mod portable;
-mod pre_tokenizer;
 mod precision;
 mod prefixes;
 mod sampler;

@@ -8,7 +8,7 @@ use super::{
     CandleModelBuilder, Tokenizer,
     job::{CompleteJob, Job, ScoreJob},
     sampler::Sampler,
-    template::{Piece, Template},
+    template::Template,
     worker::Worker,
 };
 use crate::{
@@ -23,7 +23,14 @@ use crate::{
 /// come at the same time run as one batch; each gives the same result, bit for bit, as it would alone, on a CPU.
 /// Dropping the future of a request takes it out of the batch.
 ///
-/// Runs GGUF files of the architectures `llama` (Llama, SmolLM2, …) and `qwen2` with byte-level BPE tokenizers.
+/// Runs GGUF files of these architectures, with byte-level BPE or SentencePiece's byte-pair tokenizers:
+///
+/// - `llama`: Llama 2 and 3, Mistral, SmolLM2 and others; rotations may be scaled by `rope_freqs.weight` (Llama 3.1) or by
+///   `rope.scaling.type` = "linear"; a sliding window bounds the [context](CandleModelBuilder::with_context).
+/// - `qwen2`: Qwen 2 and 2.5.
+/// - `qwen3`: Qwen 3. Chat templates that ask whether to reason (`enable_thinking`) are told not to.
+///
+/// Mixtures of experts, other scalings (YaRN, LongRoPE), and whatever else would be computed wrongly is refused with the reason.
 ///
 /// ```no_run
 /// use safer_instruct::{ChatModel, ChatRequest, Message, backends::candle::CandleModel};
@@ -117,21 +124,23 @@ impl CandleModel {
                     self.0.template.as_ref().ok_or_else(|| {
                         self.error("it has no chat template; give it a Prompt::Raw")
                     })?;
-                let mut ids = Vec::new();
-                for piece in template.render(messages)? {
-                    ids.extend(match piece {
-                        Piece::Template(text) => tokenizer.encode_template(&text)?,
-                        Piece::Content(text) => tokenizer.encode(text)?,
-                    });
-                }
-                ids
+                tokenizer.encode_pieces(&template.render(messages)?)?
             }
         };
         Ok(tokenizer.with_bos(ids))
     }
 
-    fn checked_prompt(&self, prompt: &Prompt, more: usize) -> Result<Vec<u32>> {
+    /// The tokens of a prompt, and whether an answer begins with the tokenizer's own space.
+    fn prompt(&self, prompt: &Prompt) -> Result<(Vec<u32>, bool)> {
         let ids = self.prompt_tokens(prompt)?;
+        let with_space = match prompt {
+            Prompt::Raw(_) => false,
+            Prompt::Chat(_) => self.0.tokenizer.answers_with_space(&ids),
+        };
+        Ok((ids, with_space))
+    }
+
+    fn check(&self, ids: &[u32], more: usize) -> Result<()> {
         if ids.is_empty() {
             return Err(Error::config(
                 "prompt",
@@ -146,7 +155,7 @@ impl CandleModel {
                 limit: self.0.context,
             });
         }
-        Ok(ids)
+        Ok(())
     }
 
     fn error(&self, reason: &str) -> Error {
@@ -170,7 +179,8 @@ impl ChatModel for CandleModel {
                 "an empty string would end every answer",
             ));
         }
-        let prompt = self.checked_prompt(&request.prompt, request.max_tokens)?;
+        let (prompt, with_space) = self.prompt(&request.prompt)?;
+        self.check(&prompt, request.max_tokens)?;
         let prompt_tokens = prompt.len() as u64;
         let written = self
             .0
@@ -185,8 +195,12 @@ impl ChatModel for CandleModel {
                 })
             })
             .await?;
+        let text = match written.text.strip_prefix(' ') {
+            Some(text) if with_space => text.to_owned(),
+            _ => written.text,
+        };
         Ok(Completion {
-            text: written.text,
+            text,
             finish_reason: written.finish_reason,
             usage: Usage {
                 prompt_tokens,
@@ -201,13 +215,14 @@ impl ChatModel for CandleModel {
 impl ScoringModel for CandleModel {
     async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
         let tokenizer = &self.0.tokenizer;
+        let (prompt, with_space) = self.prompt(&request.prompt)?;
         let continuations = request
             .continuations
             .iter()
-            .map(|text| tokenizer.encode(text))
+            .map(|text| tokenizer.encode_part(text, with_space))
             .collect::<Result<Vec<_>>>()?;
         let longest = continuations.iter().map(Vec::len).max().unwrap_or(0);
-        let prompt = self.checked_prompt(&request.prompt, longest)?;
+        self.check(&prompt, longest)?;
         let read = prompt.len() + continuations.iter().map(Vec::len).sum::<usize>();
         let continuations = self
             .0
