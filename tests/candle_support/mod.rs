@@ -16,11 +16,24 @@ pub(crate) fn model_path() -> PathBuf {
     if let Some(path) = std::env::var_os("SAFER_INSTRUCT_MODEL") {
         return path.into();
     }
+    fetch(&ModelSource::smollm2_135m())
+}
+
+/// The vocabulary of Mistral 7B (Apache-2.0).
+pub(crate) fn spm_path() -> PathBuf {
+    let source: ModelSource = "wheel:mistral-common==1.13.1/mistral_common/data/tokenizer.model.v1"
+        .parse()
+        .expect("it is a source");
+    fetch(&source.with_sha256(SPM_SHA256))
+}
+
+const SPM_SHA256: &str = "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055";
+
+fn fetch(source: &ModelSource) -> PathBuf {
     let cache = Cache::default_dir().expect("there is a cache directory");
-    let source = ModelSource::smollm2_135m();
     Fetcher::new(cache)
-        .fetch(&source, |_| {})
-        .expect("the model can be fetched")
+        .fetch(source, |_| {})
+        .expect("the file can be fetched")
         .path
 }
 

@@ -30,6 +30,11 @@ impl Oracle {
         ]
     }
 
+    /// llama.cpp with a model of [`tiny_model`].
+    pub(crate) fn on_tiny(name: &str) -> Self {
+        Self::start(&tiny_model(name))
+    }
+
     fn start(model: &Path) -> Self {
         let mut child = Command::new(&*PYTHON)
             .arg(script("llama_oracle.py"))
@@ -104,6 +109,26 @@ pub(crate) static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
 pub(crate) fn python<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) {
     run(Command::new(&*PYTHON).arg(script(name)).args(arguments));
 }
+
+/// A small model of random weights that `tiny_models.py` writes.
+pub(crate) fn tiny_model(name: &str) -> PathBuf {
+    TINY.join(format!("{name}.gguf"))
+}
+
+static TINY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = scratch("tiny");
+    let ready = folder.join("ready");
+    let wanted = fs::read_to_string(script("tiny_models.py")).expect("the script is there");
+    if fs::read_to_string(&ready).ok().as_deref() != Some(&wanted) {
+        run(Command::new(&*PYTHON).arg(script("tiny_models.py")).args([
+            &folder,
+            &super::model_path(),
+            &super::spm_path(),
+        ]));
+        fs::write(&ready, wanted).expect("the target folder can be written");
+    }
+    folder
+});
 
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)

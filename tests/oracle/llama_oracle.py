@@ -4,6 +4,7 @@ Calls the C interface of the llama.cpp that the package `xllamacpp` brings, thro
 shows no logits.
 
     {"op": "tokenize", "texts": [...]}                  -> [[id, ...], ...]   no added tokens, control strings as text
+    {"op": "tokenize_special", "texts": [...]}          -> the same, control strings as what they say
     {"op": "logprob", "prompt": [id], "rest": [id]}     -> log P(rest | prompt) in nats
     {"op": "greedy", "prompt": [id], "n": 32}           -> {"ids": [...], "gaps": [...]}   gaps: top-1 minus top-2 logit
 """
@@ -45,11 +46,11 @@ class Model:
             "tokenize", INT, PTR, c.c_char_p, INT, c.POINTER(INT), INT, c.c_bool, c.c_bool
         )
 
-    def tokenize(self, text):
+    def tokenize(self, text, special):
         data = text.encode()
         room = len(data) + 8
         ids = (INT * room)()
-        n = self.to_ids(self.vocab, data, len(data), ids, room, False, False)
+        n = self.to_ids(self.vocab, data, len(data), ids, room, False, special)
         assert n >= 0
         return list(ids[:n])
 
@@ -95,7 +96,9 @@ def main():
         request = json.loads(line)
         match request.pop("op"):
             case "tokenize":
-                answer = [model.tokenize(text) for text in request["texts"]]
+                answer = [model.tokenize(text, False) for text in request["texts"]]
+            case "tokenize_special":
+                answer = [model.tokenize(text, True) for text in request["texts"]]
             case "logprob":
                 answer = model.logprob(**request)
             case "greedy":

@@ -137,7 +137,9 @@ impl CandleModelBuilder {
     }
 
     /// Sets the longest context, prompt and answer together, in tokens. By default
-    /// [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for if that is less.
+    /// [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for if that is less. Of a model with a sliding
+    /// window (`attention.sliding_window`, some Mistral files) that is at most the window: up to there every token sees all
+    /// before it, as here.
     #[must_use]
     pub fn with_context(mut self, tokens: usize) -> Self {
         self.context = Some(tokens);
@@ -248,9 +250,19 @@ impl CandleModelBuilder {
     }
 
     fn context(&self, config: &Config) -> Result<usize> {
-        let longest = config.max_position_embeddings;
+        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let longest = config.max_position_embeddings.min(window);
         match self.context {
             None => Ok(longest.min(Self::DEFAULT_CONTEXT)),
+            Some(tokens) if tokens > window && tokens <= config.max_position_embeddings => {
+                Err(Error::config(
+                    "context",
+                    format!(
+                        "{tokens} is more than the model's sliding window of {window} tokens, beyond which tokens are \
+                         out of sight: that is not supported; set {window} at most"
+                    ),
+                ))
+            }
             Some(tokens) if tokens == 0 || tokens > longest => Err(Error::config(
                 "context",
                 format!("{tokens} cannot be; the model was trained for 1 to {longest} tokens"),

@@ -21,26 +21,55 @@ pub(super) struct Config {
     /// The longest context that the model was trained for, in tokens.
     pub(super) max_position_embeddings: usize,
     pub(super) rope_theta: f64,
+    /// What positions are divided by before the rotation; 1 for most models.
+    pub(super) rope_factor: f64,
     /// Which dimensions a rotation pairs.
     pub(super) pairs: Pairs,
+    /// Tokens that a token sees, itself included, if not all. The graph sees all, so no context may be longer.
+    pub(super) sliding_window: Option<usize>,
     pub(super) rms_norm_eps: f64,
     /// Whether q, k and v have biases.
     pub(super) attention_bias: bool,
+    /// Whether each head of q and k is normed before the rotation.
+    pub(super) head_norms: bool,
     /// Whether the output head is the embedding.
     pub(super) tie_word_embeddings: bool,
 }
 
-/// The architectures that [`graph`](super::graph) computes: name in GGUF, which dimensions are rotated together, biases on
-/// q, k and v. The converter to GGUF permutes the q and k weights of Llama files, so that neighbours are paired there.
-const ARCHITECTURES: [(&str, Pairs, bool); 2] = [
-    ("llama", Pairs::Neighbours, false),
-    ("qwen2", Pairs::Halves, true),
+/// An architecture that [`graph`](super::graph) computes.
+struct Architecture {
+    /// Its name in GGUF.
+    name: &'static str,
+    pairs: Pairs,
+    attention_bias: bool,
+    head_norms: bool,
+}
+
+const ARCHITECTURES: [Architecture; 3] = [
+    Architecture {
+        name: "llama",
+        // The converter to GGUF permutes the q and k weights of these files, so that neighbours are paired.
+        pairs: Pairs::Neighbours,
+        attention_bias: false,
+        head_norms: false,
+    },
+    Architecture {
+        name: "qwen2",
+        pairs: Pairs::Halves,
+        attention_bias: true,
+        head_norms: false,
+    },
+    Architecture {
+        name: "qwen3",
+        pairs: Pairs::Halves,
+        attention_bias: false,
+        head_norms: true,
+    },
 ];
 
 /// Metadata that changes the computation in ways that [`graph`](super::graph) does not know.
-const UNSUPPORTED: [&str; 6] = [
+const UNSUPPORTED: [&str; 5] = [
     "expert_count",
-    "attention.sliding_window",
     "attention.scale",
     "logit_scale",
     "residual_scale",
@@ -59,14 +88,16 @@ impl Config {
     /// Refuses every file that would be computed wrongly, and says why.
     pub(super) fn read(gguf: &Gguf) -> Result<Self> {
         let name = gguf.text("general.architecture")?.unwrap_or_default();
-        let Some((architecture, pairs, attention_bias)) =
-            ARCHITECTURES.into_iter().find(|known| known.0 == name)
-        else {
+        let Some(architecture) = ARCHITECTURES.into_iter().find(|known| known.name == name) else {
             return Err(gguf.error(format!(
-                "the architecture \"{name}\" is not supported; supported are llama and qwen2"
+                "the architecture \"{name}\" is not supported; supported are {}",
+                ARCHITECTURES.map(|known| known.name).join(", ")
             )));
         };
-        let fields = Fields { gguf, architecture };
+        let fields = Fields {
+            gguf,
+            architecture: architecture.name,
+        };
         fields.refuse_unsupported()?;
 
         let hidden_size = fields.size("embedding_length")?;
@@ -89,11 +120,16 @@ impl Config {
             head_dim,
             max_position_embeddings: fields.size("context_length")?,
             rope_theta: fields.float("rope.freq_base")?.unwrap_or(10_000.0),
-            pairs,
+            rope_factor: fields.rope_factor()?,
+            pairs: architecture.pairs,
+            sliding_window: fields
+                .optional_count("attention.sliding_window")?
+                .filter(|tokens| *tokens > 0),
             rms_norm_eps: fields
                 .float("attention.layer_norm_rms_epsilon")?
                 .ok_or_else(|| fields.missing("attention.layer_norm_rms_epsilon"))?,
-            attention_bias,
+            attention_bias: architecture.attention_bias,
+            head_norms: architecture.head_norms,
             tie_word_embeddings: !gguf.has_tensor("output.weight"),
         };
         config.check(&fields)?;
@@ -122,6 +158,8 @@ impl Config {
             )
         } else if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             format!("rope.freq_base is {}", self.rope_theta)
+        } else if !(self.rope_factor.is_finite() && self.rope_factor > 0.0) {
+            format!("rope.scaling.factor is {}", self.rope_factor)
         } else if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
             format!("layer_norm_rms_epsilon is {}", self.rms_norm_eps)
         } else {
@@ -156,8 +194,12 @@ impl Fields<'_> {
             .error(format!("the metadata {} is missing", self.key(key)))
     }
 
+    fn optional_count(&self, key: &str) -> Result<Option<usize>> {
+        self.gguf.integer(&self.key(key))
+    }
+
     fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        match self.gguf.integer(&self.key(key))? {
+        match self.optional_count(key)? {
             Some(size) if size == 0 || size > MAX_SIZE => Err(self
                 .gguf
                 .error(format!("{} is {size}, which cannot be", self.key(key)))),
@@ -173,16 +215,27 @@ impl Fields<'_> {
         self.gguf.float(&self.key(key))
     }
 
-    fn refuse_unsupported(&self) -> Result<()> {
+    /// What positions are divided by (position interpolation, arXiv 2306.15595). As in llama.cpp, a factor without a kind of
+    /// scaling is linear, and older files call it `rope.scale_linear`.
+    fn rope_factor(&self) -> Result<f64> {
         let scaling = self.key("rope.scaling.type");
         match self.gguf.text(&scaling)? {
-            None | Some("none") => {}
-            Some(kind) => {
-                return Err(self
-                    .gguf
-                    .error(format!("{scaling} is \"{kind}\": that is not supported")));
+            Some("none") => Ok(1.0),
+            None | Some("linear") => {
+                let factor = match self.float("rope.scaling.factor")? {
+                    None => self.float("rope.scale_linear")?,
+                    factor => factor,
+                };
+                // 0 stands for none.
+                Ok(factor.filter(|factor| *factor != 0.0).unwrap_or(1.0))
             }
+            Some(kind) => Err(self.gguf.error(format!(
+                "{scaling} is \"{kind}\": that is not supported; supported are none and linear"
+            ))),
         }
+    }
+
+    fn refuse_unsupported(&self) -> Result<()> {
         for key in UNSUPPORTED.map(|key| self.key(key)) {
             let is_off = match self.gguf.value(&key) {
                 None => true,

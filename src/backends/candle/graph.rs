@@ -5,6 +5,8 @@
 //!                          └ norm ─▶ silu(gate) · up ─▶ down ─────────────▶ + ┘
 //! ```
 //!
+//! Some models norm each head of q and k before the rotation.
+//!
 //! One pass takes a *ragged batch*: the new tokens of several sequences, one after the other and without padding. All
 //! layers but attention work on rows, so they see one matrix `(T, hidden)`; attention runs for each sequence over its own
 //! cache. Letters in shapes: `T` new tokens of all sequences, `n` new tokens of one, `L` all its tokens, `H` query heads,
@@ -21,7 +23,7 @@ use super::{
         blocks::{Blocks, Gauge, Shape},
     },
     linear::Linear,
-    ops::{RmsNorm, add, by_kernel, swiglu},
+    ops::{HeadNorms, RmsNorm, add, by_kernel, swiglu},
     portable::TensorAttention,
 };
 
@@ -55,6 +57,7 @@ pub(super) struct Layer {
     pub(super) attention_norm: RmsNorm,
     /// `hidden` to `(H + 2K) D`: q, k and v in one product.
     pub(super) qkv: Linear,
+    pub(super) head_norms: Option<HeadNorms>,
     pub(super) output: Linear,
     pub(super) feed_forward_norm: RmsNorm,
     /// `hidden` to `2 * intermediate`: gate and up in one product.
@@ -112,6 +115,10 @@ impl Graph {
             .copied()
             .collect();
         let total = tokens.len();
+        let heads = (
+            self.config.num_attention_heads,
+            self.config.num_key_value_heads,
+        );
 
         // 1. Embedding: (T, hidden)
         let mut x = self
@@ -121,7 +128,11 @@ impl Graph {
         for (index, layer) in self.layers.iter().enumerate() {
             // 2. Attention, added to the residual stream: (T, hidden)
             let h = layer.attention_norm.forward(&x, kernels)?;
-            let h = self.attend(index, &layer.qkv.forward(&h)?, chunks)?;
+            let mut qkv = layer.qkv.forward(&h)?;
+            if let Some(norms) = &layer.head_norms {
+                qkv = norms.forward(&qkv, heads, kernels)?;
+            }
+            let h = self.attend(index, &qkv, chunks)?;
             x = add(&x, &layer.output.forward(&h)?, kernels)?;
             // 3. Feed-forward, added likewise: (T, hidden)
             let h = layer.feed_forward_norm.forward(&x, kernels)?;
@@ -189,14 +200,14 @@ impl Graph {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::backends::candle::{
         kernels::{blocks::Form, rows::Pairs},
         portable::angles,
     };
 
-    fn config(pairs: Pairs) -> Config {
+    pub(in super::super) fn config(pairs: Pairs) -> Config {
         Config {
             vocab_size: 50,
             hidden_size: 48,
@@ -207,9 +218,12 @@ mod tests {
             head_dim: 16,
             max_position_embeddings: 100,
             rope_theta: 10_000.0,
+            rope_factor: 2.0,
             pairs,
+            sliding_window: None,
             rms_norm_eps: 1e-5,
             attention_bias: true,
+            head_norms: true,
             tie_word_embeddings: true,
         }
     }
@@ -240,9 +254,15 @@ mod tests {
                 };
                 let (attention_norm, feed_forward_norm) = (norm(), norm());
                 let bias = random(1, qkv).squeeze(0).unwrap();
+                let head_norms = HeadNorms {
+                    q: random(1, config.head_dim).squeeze(0).unwrap(),
+                    k: random(1, config.head_dim).squeeze(0).unwrap(),
+                    eps: 1e-5,
+                };
                 Layer {
                     attention_norm,
                     qkv: Linear::new(&random(qkv, hidden), Some(bias)).unwrap(),
+                    head_norms: Some(head_norms),
                     output: Linear::new(&random(hidden, heads), None).unwrap(),
                     feed_forward_norm,
                     gate_up: Linear::new(&random(2 * inner, hidden), None).unwrap(),
@@ -250,7 +270,8 @@ mod tests {
                 }
             })
             .collect();
-        let (cos, sin) = angles(&config, 100);
+        let divisors: Vec<f32> = (1..=8).map(|n| n as f32).collect();
+        let (cos, sin) = angles(&config, Some(&divisors), 100);
         let attention = if kernels {
             let shape = Shape {
                 heads: 6,

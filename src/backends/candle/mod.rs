@@ -24,7 +24,6 @@ mod matrix;
 mod model;
 mod ops;
 mod portable;
-mod pre_tokenizer;
 mod precision;
 mod prefixes;
 mod reading;

@@ -16,7 +16,7 @@ use super::{
     kernels::blocks::Gauge,
     rule::Rule,
     sampler::Sampler,
-    template::{Piece, Template},
+    template::Template,
     worker::Worker,
 };
 use crate::{
@@ -34,7 +34,14 @@ use crate::{
 /// come at the same time run as one batch; each gives the same result, bit for bit, as it would alone, on a CPU.
 /// Dropping the future of a request takes it out of the batch.
 ///
-/// Runs GGUF files of the architectures `llama` (Llama, SmolLM2, …) and `qwen2` with byte-level BPE tokenizers.
+/// Runs GGUF files of these architectures, with byte-level BPE or SentencePiece's byte-pair tokenizers:
+///
+/// - `llama`: Llama 2 and 3, Mistral, SmolLM2 and others; rotations may be scaled by `rope_freqs.weight` (Llama 3.1) or by
+///   `rope.scaling.type` = "linear"; a sliding window bounds the [context](CandleModelBuilder::with_context).
+/// - `qwen2`: Qwen 2 and 2.5.
+/// - `qwen3`: Qwen 3. Chat templates that ask whether to reason (`enable_thinking`) are told not to.
+///
+/// Mixtures of experts, other scalings (YaRN, LongRoPE), and whatever else would be computed wrongly is refused with the reason.
 ///
 /// ```no_run
 /// use safer_instruct::{ChatModel, ChatRequest, Message, backends::candle::CandleModel};
@@ -146,21 +153,23 @@ impl CandleModel {
                     self.0.template.as_ref().ok_or_else(|| {
                         self.error("it has no chat template; give it a Prompt::Raw")
                     })?;
-                let mut ids = Vec::new();
-                for piece in template.render(messages)? {
-                    ids.extend(match piece {
-                        Piece::Template(text) => tokenizer.encode_template(&text)?,
-                        Piece::Content(text) => tokenizer.encode(text)?,
-                    });
-                }
-                ids
+                tokenizer.encode_pieces(&template.render(messages)?)?
             }
         };
         Ok(tokenizer.with_bos(ids))
     }
 
-    fn checked_prompt(&self, prompt: &Prompt, more: usize) -> Result<Vec<u32>> {
+    /// The tokens of a prompt, and whether an answer begins with the tokenizer's own space.
+    fn prompt(&self, prompt: &Prompt) -> Result<(Vec<u32>, bool)> {
         let ids = self.prompt_tokens(prompt)?;
+        let with_space = match prompt {
+            Prompt::Raw(_) => false,
+            Prompt::Chat(_) => self.0.tokenizer.answers_with_space(&ids),
+        };
+        Ok((ids, with_space))
+    }
+
+    fn check(&self, ids: &[u32], more: usize) -> Result<()> {
         if ids.is_empty() {
             return Err(Error::config(
                 "prompt",
@@ -175,7 +184,7 @@ impl CandleModel {
                 limit: self.0.context,
             });
         }
-        Ok(ids)
+        Ok(())
     }
 
     /// What the text of a completion is held to.
@@ -252,7 +261,8 @@ impl ChatModel for CandleModel {
             ));
         }
         let rule = self.rule(request)?;
-        let prompt = self.checked_prompt(&request.prompt, request.max_tokens)?;
+        let (prompt, with_space) = self.prompt(&request.prompt)?;
+        self.check(&prompt, request.max_tokens)?;
         let prompt_tokens = prompt.len() as u64;
         let written = self
             .0
@@ -269,6 +279,10 @@ impl ChatModel for CandleModel {
                 })
             })
             .await?;
+        let text = match written.text.strip_prefix(' ') {
+            Some(text) if with_space => text.to_owned(),
+            _ => written.text,
+        };
         let usage = Usage {
             prompt_tokens,
             completion_tokens: written.tokens as u64,
@@ -278,10 +292,7 @@ impl ChatModel for CandleModel {
             tokens.map(|token| self.logprob(token)).collect()
         });
         let model = Arc::clone(&self.0.id);
-        Ok(
-            Completion::new(written.text, written.finish_reason, usage, model)
-                .with_logprobs(logprobs),
-        )
+        Ok(Completion::new(text, written.finish_reason, usage, model).with_logprobs(logprobs))
     }
 }
 
@@ -289,13 +300,14 @@ impl ChatModel for CandleModel {
 impl ScoringModel for CandleModel {
     async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
         let tokenizer = &self.0.tokenizer;
+        let (prompt, with_space) = self.prompt(&request.prompt)?;
         let continuations = request
             .continuations
             .iter()
-            .map(|text| tokenizer.encode(text))
+            .map(|text| tokenizer.encode_part(text, with_space))
             .collect::<Result<Vec<_>>>()?;
         let longest = continuations.iter().map(Vec::len).max().unwrap_or(0);
-        let prompt = self.checked_prompt(&request.prompt, longest)?;
+        self.check(&prompt, longest)?;
         let read = prompt.len() + continuations.iter().map(Vec::len).sum::<usize>();
         let continuations = self
             .0

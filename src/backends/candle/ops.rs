@@ -57,6 +57,46 @@ impl RmsNorm {
     }
 }
 
+/// Norms of each head of q and k, before the rotation (Qwen 3, arXiv 2505.09388, section 2; arXiv 2302.05442, section 2).
+#[derive(Debug)]
+pub(super) struct HeadNorms {
+    /// `(D)`
+    pub(super) q: Tensor,
+    /// `(D)`
+    pub(super) k: Tensor,
+    pub(super) eps: f32,
+}
+
+impl HeadNorms {
+    /// Norms `heads` q heads and `kv_heads` k heads of `(rows, (heads + 2 kv_heads) D)`; the v heads stay.
+    pub(super) fn forward(
+        &self,
+        qkv: &Tensor,
+        (heads, kv_heads): (usize, usize),
+        kernels: bool,
+    ) -> Result<Tensor> {
+        let (rows, width) = qkv.dims2()?;
+        let head_dim = self.q.dim(0)?;
+        if kernels {
+            return with_values(&self.q, |q| {
+                with_values(&self.k, |k| {
+                    let gains = [(heads, q), (kv_heads, k)];
+                    by_kernel(qkv, width, |x| rows::head_norms(x, width, gains, self.eps))
+                })
+            })??;
+        }
+        let normed = |first: usize, count: usize, gain: &Tensor| {
+            let heads = qkv.narrow(1, first * head_dim, count * head_dim)?;
+            let heads = heads.reshape((rows * count, head_dim))?.contiguous()?;
+            candle_nn::ops::rms_norm(&heads, gain, self.eps)?.reshape((rows, count * head_dim))
+        };
+        let q = normed(0, heads, &self.q)?;
+        let k = normed(heads, kv_heads, &self.k)?;
+        let first_v = (heads + kv_heads) * head_dim;
+        Tensor::cat(&[q, k, qkv.narrow(1, first_v, width - first_v)?], 1)
+    }
+}
+
 /// `silu(gate) * up`: `(rows, 2 width)` to `(rows, width)`.
 pub(super) fn swiglu(gate_up: &Tensor, width: usize, kernels: bool) -> Result<Tensor> {
     if kernels {

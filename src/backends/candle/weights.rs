@@ -18,7 +18,7 @@ use super::{
     },
     linear::Linear,
     matrix::{Matrix, Part},
-    ops::RmsNorm,
+    ops::{HeadNorms, RmsNorm},
     portable::{TensorAttention, angles},
     precision::Precision,
 };
@@ -79,9 +79,10 @@ pub(super) fn read(
     let head = pool.install(|| reader.reads_stream("output", head, None, &gain))?;
     let embedding = pool.install(|| reader.embedding(&embedding))?;
     let norm = reader.norm(gain)?;
+    let divisors = reader.rope_divisors()?;
     reader.check_nothing_is_left()?;
     progress(count, count);
-    let (cos, sin) = angles(&config, plan.positions);
+    let (cos, sin) = angles(&config, divisors.as_deref(), plan.positions);
     let attention = if plan.kernels {
         let shape = Shape {
             heads: config.num_attention_heads,
@@ -145,6 +146,15 @@ impl<'a> Reader<'a> {
         };
         let weight = self.matrix(&qkv, hidden)?;
         let qkv = self.reads_stream(&name("attn_qkv"), &weight, bias, &attention_gain)?;
+        let head_norms = if config.head_norms {
+            Some(HeadNorms {
+                q: self.gain(&name("attn_q_norm.weight"), config.head_dim)?,
+                k: self.gain(&name("attn_k_norm.weight"), config.head_dim)?,
+                eps: config.rms_norm_eps as f32,
+            })
+        } else {
+            None
+        };
         let output = self.writes_stream(&name("attn_output"), q)?;
 
         let feed_forward_gain = self.vector(&name("ffn_norm.weight"), hidden)?;
@@ -155,11 +165,28 @@ impl<'a> Reader<'a> {
         Ok(Layer {
             attention_norm: self.norm(attention_gain)?,
             qkv,
+            head_norms,
             output,
             feed_forward_norm: self.norm(feed_forward_gain)?,
             gate_up,
             down,
         })
+    }
+
+    /// What the frequencies of the rotation are divided by, `(D / 2)`, if the file says so.
+    fn rope_divisors(&mut self) -> Result<Option<Vec<f32>>> {
+        let name = "rope_freqs.weight";
+        if !self.gguf.has_tensor(name) {
+            return Ok(None);
+        }
+        let divisors = self.vector(name, self.config.head_dim / 2)?;
+        if divisors.iter().all(|x| x.is_finite() && *x > 0.0) {
+            Ok(Some(divisors))
+        } else {
+            Err(self.gguf.error(format!(
+                "the tensor {name} has a value that nothing can be divided by: the file is damaged"
+            )))
+        }
     }
 
     /// A layer whose inputs are the normed residual stream: the gain of the norm and the rotation go into its weights.
@@ -327,6 +354,12 @@ impl<'a> Reader<'a> {
         };
         let values = Matrix::new(vec![row], count).values();
         values.ok_or_else(|| self.not_a_number(name))
+    }
+
+    /// The gain of a norm that acts after a product, and so stays as it is.
+    fn gain(&mut self, name: &str, count: usize) -> Result<Tensor> {
+        let gain = self.vector(name, count)?;
+        Tensor::from_vec(gain, count, self.device).map_err(|error| self.failed(name, &error))
     }
 
     fn rows(&mut self, name: &str, shape: &[usize]) -> Result<Rows<'a>> {

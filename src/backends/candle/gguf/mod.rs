@@ -115,6 +115,11 @@ impl Gguf {
         self.list(key, "a list of non-negative integers", Value::as_u64)
     }
 
+    /// A list of numbers, if the key is there.
+    pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        self.list(key, "a list of numbers", Value::as_f64)
+    }
+
     /// The rows of a tensor of exactly this shape; a tensor of one dimension is one row.
     pub(super) fn rows(&self, name: &str, shape: &[usize]) -> Result<Rows<'_>> {
         let Some(info) = self.header.tensors.get(name) else {

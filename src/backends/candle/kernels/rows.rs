@@ -61,6 +61,32 @@ pub(in super::super) fn rms_norm(
     out
 }
 
+/// [`rms_norm`] of each head in rows of `width`: first so many heads by the one gain, then so many by the other; what comes
+/// behind them stays.
+pub(in super::super) fn head_norms(
+    x: &[f32],
+    width: usize,
+    gains: [(usize, &[f32]); 2],
+    eps: f32,
+) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    each_row(x, width, &mut out, width, |mut x, mut y| {
+        for (heads, gain) in gains {
+            let (normed, rest) = x.split_at(heads * gain.len());
+            let (to, behind) = y.split_at_mut(normed.len());
+            for (x, y) in normed
+                .chunks_exact(gain.len())
+                .zip(to.chunks_exact_mut(gain.len()))
+            {
+                norm_row(x, Some(gain), eps, y);
+            }
+            (x, y) = (rest, behind);
+        }
+        y.copy_from_slice(x);
+    });
+    out
+}
+
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
@@ -182,5 +208,24 @@ mod tests {
             normed[..width],
             "a row alone"
         );
+    }
+
+    #[test]
+    fn heads_are_normed_by_their_own_gain_and_the_last_ones_stay() {
+        // Enough rows for several threads; 3 heads of q, 1 of k, 1 of v.
+        let (d, width, rows) = (6, 30, 3000);
+        let x: Vec<f32> = (0..rows * width).map(|n| (n as f32 * 0.7).sin()).collect();
+        let q: Vec<f32> = (0..d).map(|n| 1.0 + n as f32).collect();
+        let k: Vec<f32> = (0..d).map(|n| -0.5 * n as f32).collect();
+        let normed = head_norms(&x, width, [(3, &q), (1, &k)], 1e-6);
+        for (head, (x, y)) in x.chunks_exact(d).zip(normed.chunks_exact(d)).enumerate() {
+            let gain = match head % 5 {
+                0..3 => Some(&q),
+                3 => Some(&k),
+                _ => None,
+            };
+            let right = gain.map_or(x.to_vec(), |gain| rms_norm(x, d, Some(gain), 1e-6));
+            assert_eq!(y, right, "head {head}");
+        }
     }
 }

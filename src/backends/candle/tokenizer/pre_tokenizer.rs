@@ -16,8 +16,13 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 /// `meta-llama/Llama-3.2-1B-Instruct`, `tokenizer.json`.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// `mistralai/Mistral-Nemo-Instruct-2407`, `tokenizer.json`. llama.cpp takes every letter but `A-Z` and `a-z` for both a capital
+/// and a small one, and so cuts some words in other places, such as `ПриветМир`.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// The names that [`pre_tokenizer`] knows.
-pub(super) const KNOWN: &str = "gpt-2, smollm, qwen2, llama-bpe";
+pub(super) const KNOWN: &str =
+    "gpt-2, smollm, qwen2, deepseek-r1-qwen, llama-bpe, llama3, llama-v3, tekken";
 
 /// Cuts a text into the words that merges stay inside of; `None` for an unknown name.
 ///
@@ -28,8 +33,9 @@ pub(super) fn pre_tokenizer(name: &str) -> Option<tokenizers::Result<PreTokenize
     match name {
         "gpt-2" => Some(Ok(gpt2.into())),
         "smollm" => Some(Ok(sequence(Digits::new(true).into(), gpt2))),
-        "qwen2" => Some(by_regex(QWEN2)),
-        "llama-bpe" => Some(by_regex(LLAMA3)),
+        "qwen2" | "deepseek-r1-qwen" => Some(by_regex(QWEN2)),
+        "llama-bpe" | "llama3" | "llama-v3" => Some(by_regex(LLAMA3)),
+        "tekken" => Some(by_regex(TEKKEN)),
         _ => None,
     }
 }
