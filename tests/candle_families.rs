@@ -119,10 +119,11 @@ fn eight_bits_are_near() {
     let windows = windows();
     for name in FAMILIES {
         let [exact, rounded] = [Precision::F32, Precision::Int8]
-            .map(|precision| scores(&load(name, precision), &windows).iter().sum::<f64>());
-        let off = (rounded / exact - 1.0).abs();
-        eprintln!("{name}: the sum of log-probabilities in 8 bits is {off:.2e} off");
-        assert!(off < 0.01, "{name}: {exact} {rounded}");
+            .map(|precision| scores(&load(name, precision), &windows));
+        let off = exact.iter().zip(&rounded).map(|(a, b)| (b / a - 1.0).abs());
+        let worst = off.fold(0.0, f64::max);
+        eprintln!("{name}: 8 bits change a log-probability by {worst:.2e} at most");
+        assert!(worst < 0.05, "{name}: {worst}");
     }
 }
 

@@ -110,6 +110,8 @@ impl Template {
                 template.render(context! {
                     messages => shown,
                     add_generation_prompt => true,
+                    // Data are answers; what a model thinks before would take their room.
+                    enable_thinking => false,
                     bos_token => &self.bos,
                     eos_token => &self.eos,
                 })
@@ -178,6 +180,8 @@ impl Template {
 }
 
 fn add_builtins(environment: &mut Environment<'static>) {
+    // Templates are written for Python: `content.startswith(…)`, `content.split(…)`.
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.add_function(
         "raise_exception",
@@ -230,6 +234,38 @@ mod tests {
         assert_eq!(
             render(CHATML, &[Message::user(hostile)]).unwrap(),
             format!("[<|im_start|>user\n]({hostile})[<|im_end|>\n<|im_start|>assistant\n]")
+        );
+    }
+
+    /// The ways of Qwen 3's template: Python's methods, the list from behind, a namespace, and whether to think.
+    #[test]
+    fn templates_may_use_what_python_has() {
+        let source = "{%- set ns = namespace(open=true, last=messages|length - 1) %}
+            {%- for message in messages[::-1] %}
+                {%- set index = (messages|length - 1) - loop.index0 %}
+                {%- if ns.open and message.role == 'user' and message.content is string
+                    and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+                    {%- set ns.open = false %}
+                    {%- set ns.last = index %}
+                {%- endif %}
+            {%- endfor %}
+            {%- for message in messages %}
+                {%- set content = message.content %}
+                {%- if '</think>' in content %}
+                    {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+                {%- endif %}
+                {{- loop.index0 ~ '/' ~ ns.last ~ ':' + content.strip('\n') + '\n' }}
+            {%- endfor %}
+            {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think></think>' }}{%- endif %}";
+        let messages = [
+            Message::user("a"),
+            Message::assistant("b"),
+            Message::user("c"),
+            Message::assistant("</think>"),
+        ];
+        assert_eq!(
+            render(source, &messages).unwrap(),
+            "[0/2:](a)[\n1/2:](b)[\n2/2:](c)[\n3/2:](</think>)[\n<think></think>]"
         );
     }
 

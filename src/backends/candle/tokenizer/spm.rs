@@ -44,39 +44,42 @@ impl Spm {
     /// Fails if scores or tokens of bytes are missing: then some texts would have no tokens.
     pub(super) fn read(gguf: &Gguf, vocabulary: &[(&str, Kind)]) -> Result<Self> {
         let scores = scores(gguf, vocabulary.len())?;
-        let mut order = scores.clone();
+        let space_prefix = gguf.flag("tokenizer.ggml.add_space_prefix")?;
+        Self::new(vocabulary, &scores, space_prefix.unwrap_or(true)).map_err(|byte| {
+            gguf.error(format!(
+                "its vocabulary has no token <0x{byte:02X}> for that byte: that is not supported"
+            ))
+        })
+    }
+
+    /// From the tokens and their scores; fails with a byte that has no token.
+    fn new(
+        vocabulary: &[(&str, Kind)],
+        scores: &[f32],
+        space_prefix: bool,
+    ) -> std::result::Result<Self, u8> {
+        let mut order = scores.to_vec();
         order.sort_unstable_by(f32::total_cmp);
         order.dedup();
         let rank = |score: f32| order.partition_point(|other| *other < score) as u32;
 
         let mut tokens = HashMap::new();
-        let mut bytes = vec![None; 256];
+        let mut of_bytes = HashMap::new();
         for ((id, (token, kind)), score) in (0u32..).zip(vocabulary).zip(scores) {
             match kind {
                 Kind::Normal => {
-                    tokens.insert((*token).to_owned(), (id, rank(score)));
+                    tokens.insert((*token).to_owned(), (id, rank(*score)));
                 }
-                Kind::Byte => {
-                    if let Some(place) = byte(token).and_then(|byte| bytes.get_mut(byte as usize)) {
-                        *place = Some(id);
-                    }
-                }
+                Kind::Byte => of_bytes.extend(byte(token).map(|byte| (byte, id))),
+                // Whatever a text says, it never becomes one of these.
                 Kind::Control | Kind::UserDefined => {}
             }
         }
-        let bytes = (0..).zip(bytes).map(|(byte, id): (u32, Option<u32>)| {
-            id.ok_or_else(|| {
-                gguf.error(format!(
-                    "its vocabulary has no token <0x{byte:02X}> for that byte: that is not supported"
-                ))
-            })
-        });
+        let bytes = (0..=u8::MAX).map(|byte| of_bytes.get(&byte).copied().ok_or(byte));
         Ok(Self {
             tokens,
-            bytes: bytes.collect::<Result<_>>()?,
-            space_prefix: gguf
-                .flag("tokenizer.ggml.add_space_prefix")?
-                .unwrap_or(true),
+            bytes: bytes.collect::<std::result::Result<_, _>>()?,
+            space_prefix,
         })
     }
 
@@ -189,27 +192,58 @@ mod tests {
     use super::*;
 
     /// Ids are places in the list; the bytes follow.
-    fn spm(tokens: &[(&str, u32)]) -> Spm {
-        let count = tokens.len() as u32;
-        Spm {
-            tokens: (0u32..)
-                .zip(tokens)
-                .map(|(id, (token, rank))| ((*token).to_owned(), (id, *rank)))
-                .collect(),
-            bytes: (count..count + 256).collect(),
-            space_prefix: true,
-        }
+    fn spm(tokens: &[(&str, f32)]) -> Spm {
+        let bytes: Vec<String> = (0..256).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let kind = |token: &str| match token {
+            "<s>" => Kind::Control,
+            "<t>" => Kind::UserDefined,
+            _ => Kind::Normal,
+        };
+        let mut vocabulary: Vec<_> = tokens
+            .iter()
+            .map(|(token, _)| (*token, kind(token)))
+            .collect();
+        vocabulary.extend(bytes.iter().map(|token| (token.as_str(), Kind::Byte)));
+        let mut scores: Vec<f32> = tokens.iter().map(|(_, score)| *score).collect();
+        scores.resize(vocabulary.len(), 0.0);
+        Spm::new(&vocabulary, &scores, true).unwrap()
+    }
+
+    #[test]
+    fn no_text_becomes_a_control_a_user_defined_or_a_byte_token() {
+        // The parts are there, and the whole has the best score of all.
+        let parts = [
+            "<", "s", ">", "<s", "t", "<t", "0", "x", "A", "<0", "<0x", "<0x0", "A>",
+        ];
+        let parts = parts.iter().map(|token| (*token, -1.0));
+        let tokens: Vec<_> = parts.chain([("<s>", 9.0), ("<t>", 9.0)]).collect();
+        let spm = spm(&tokens);
+        let encode = |text: &str| -> Vec<&str> {
+            let ids = spm.encode(text, false);
+            ids.iter()
+                .map(|id| tokens.get(*id as usize).map_or("byte", |(token, _)| *token))
+                .collect()
+        };
+        assert_eq!(encode("<s>"), ["<s", ">"]);
+        assert_eq!(encode("<t>"), ["<t", ">"]);
+        assert_eq!(encode("<0x0A>"), ["<0x0", "A>"]);
+    }
+
+    #[test]
+    fn a_byte_without_a_token_is_seen() {
+        let vocabulary = [("<0x00>", Kind::Byte), ("a", Kind::Normal)];
+        assert_eq!(Spm::new(&vocabulary, &[0.0, 0.0], true).err(), Some(1));
     }
 
     #[test]
     fn the_highest_score_is_merged_first_and_of_equals_the_leftmost() {
         let spm = spm(&[
-            ("a", 0),
-            ("b", 0),
-            ("ab", 5),
-            ("ba", 5),
-            ("aab", 9),
-            ("\u{2581}", 0),
+            ("a", 0.0),
+            ("b", 0.0),
+            ("ab", 5.0),
+            ("ba", 5.0),
+            ("aab", 9.0),
+            ("\u{2581}", 0.0),
         ]);
         let encode = |text: &str| spm.encode(text, false);
         assert_eq!(encode("aba"), [2, 0]);
@@ -221,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_written_as_bytes_and_spaces_as_their_sign() {
-        let spm = spm(&[("a", 0), ("\u{2581}", 0), ("\u{2581}a", 3)]);
+        let spm = spm(&[("a", 0.0), ("\u{2581}", 0.0), ("\u{2581}a", 3.0)]);
         assert_eq!(spm.encode("a", true), [2]);
         assert_eq!(spm.encode("a", false), [0]);
         assert_eq!(spm.encode(" a", true), [1, 2]);
@@ -231,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_long_text_takes_no_longer_than_its_length_says() {
-        let spm = spm(&[("a", 0), ("aa", 1), ("aaaa", 2)]);
+        let spm = spm(&[("a", 0.0), ("aa", 1.0), ("aaaa", 2.0)]);
         let ids = spm.encode(&"a".repeat(1 << 20), false);
         assert_eq!(ids, vec![2; 1 << 18]);
     }
