@@ -85,7 +85,7 @@ fn streams(path: &Path, counts: &str) {
 }
 
 fn labels(path: &Path) {
-    let (model, mut words) = (wide(path), Words(3));
+    let (model, mut words) = (builder(path).load().unwrap(), Words(3));
     let best = best(|| {
         let shared = words.text(&model, 300);
         let requests: Vec<ScoreRequest> = (0..400)
