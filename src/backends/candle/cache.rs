@@ -54,6 +54,11 @@ impl KvCache {
         })
     }
 
+    /// Whether what it holds can be shared with other sequences.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.store, Store::Blocks(_))
+    }
+
     /// Tokens that it holds.
     pub(super) fn len(&self) -> usize {
         self.len

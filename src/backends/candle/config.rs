@@ -81,6 +81,10 @@ const MAX_SIZE: usize = 1 << 24;
 /// There is a table of angles of so many values for each position.
 const MAX_HEAD_DIM: usize = 1024;
 
+/// How many times wider a layer may be inside than the residual stream. Published models stay below 10; a small file that
+/// lies would take memory out of proportion at the first request.
+const MAX_WIDENING: usize = 64;
+
 impl Config {
     /// Reads the configuration.
     ///
@@ -137,6 +141,7 @@ impl Config {
     }
 
     fn check(&self, fields: &Fields<'_>) -> Result<()> {
+        let widest = (self.num_attention_heads * self.head_dim).max(self.intermediate_size);
         let reason = if self.vocab_size == 0 {
             "it has no vocabulary (tokenizer.ggml.tokens)".to_owned()
         } else if !self
@@ -162,6 +167,11 @@ impl Config {
             format!("rope.scaling.factor is {}", self.rope_factor)
         } else if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
             format!("layer_norm_rms_epsilon is {}", self.rms_norm_eps)
+        } else if widest > MAX_WIDENING * self.hidden_size {
+            format!(
+                "layers of {widest} values inside do not go with a residual stream of {}",
+                self.hidden_size
+            )
         } else {
             for key in ["rope.dimension_count", "attention.value_length"] {
                 let size = fields.optional_size(key)?.unwrap_or(self.head_dim);
@@ -236,6 +246,17 @@ impl Fields<'_> {
     }
 
     fn refuse_unsupported(&self) -> Result<()> {
+        let factor = self.key("rope.scaling.attn_factor");
+        if self
+            .gguf
+            .float(&factor)?
+            .is_some_and(|factor| factor != 1.0)
+            || self.gguf.flag(&self.key("attention.causal"))? == Some(false)
+        {
+            return Err(self.gguf.error(format!(
+                "{factor} is not 1 or attention is not causal: that is not supported"
+            )));
+        }
         for key in UNSUPPORTED.map(|key| self.key(key)) {
             let is_off = match self.gguf.value(&key) {
                 None => true,

@@ -75,7 +75,7 @@ pub(super) struct Logprob {
     pub(super) top: Vec<(u32, f64)>,
 }
 
-/// A job in the queue. Its place is free as soon as the worker takes it.
+/// A job in the queue. Its place is free as soon as the worker has room for it.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) job: Job,

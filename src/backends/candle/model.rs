@@ -187,8 +187,8 @@ impl CandleModel {
         Ok(())
     }
 
-    /// What the text of a completion is held to.
-    fn rule(&self, request: &ChatRequest) -> Result<Option<Rule>> {
+    /// What the text of a completion is held to, which may begin with the tokenizer's own space.
+    fn rule(&self, request: &ChatRequest, with_space: bool) -> Result<Option<Rule>> {
         let tokenizer = &self.0.tokenizer;
         match &request.constraint {
             None => Ok(None),
@@ -196,7 +196,14 @@ impl CandleModel {
                 let make = || Spelling::new(tokenizer.text_tokens());
                 let spelling = self.0.spelling.get_or_init(make);
                 let ends = tokenizer.ends().collect();
-                Choices::new(choices, &request.stop, request.max_tokens, spelling, ends)
+                // An empty choice stays one, to be refused.
+                let space = |choice: &String| match choice.as_str() {
+                    "" => String::new(),
+                    choice if with_space => format!(" {choice}"),
+                    choice => choice.to_owned(),
+                };
+                let choices: Vec<String> = choices.iter().map(space).collect();
+                Choices::new(&choices, &request.stop, request.max_tokens, spelling, ends)
                     .map(|choices| Some(Rule::Choices(choices)))
             }
             Some(Constraint::JsonSchema(schema)) => self.schema(schema, request),
@@ -260,8 +267,8 @@ impl ChatModel for CandleModel {
                 "an empty string would end every answer",
             ));
         }
-        let rule = self.rule(request)?;
         let (prompt, with_space) = self.prompt(&request.prompt)?;
+        let rule = self.rule(request, with_space)?;
         self.check(&prompt, request.max_tokens)?;
         let prompt_tokens = prompt.len() as u64;
         let written = self

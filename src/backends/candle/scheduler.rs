@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    rc::Rc,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -121,7 +122,12 @@ impl Scheduler {
     /// Whether the keys and values of so many tokens fit beside those of all that runs. One sequence always may run.
     fn has_room(&self, tokens: usize) -> bool {
         let running = self.active.iter().map(Sequence::most_tokens);
-        let blocks = running.chain([tokens]).map(|n| n.div_ceil(BLOCK));
+        // Continuations of one prompt wait side by side and hold it together.
+        let mut prompts: Vec<_> = self.forks.iter().map(|fork| &fork.prompt).collect();
+        prompts.dedup_by(|a, b| Rc::ptr_eq(a, b));
+        let waiting = prompts.into_iter().map(|prompt| prompt.len());
+        let tokens = running.chain(waiting).chain([tokens]);
+        let blocks = tokens.map(|n| n.div_ceil(BLOCK));
         self.active.is_empty() || blocks.sum::<usize>() <= self.most_blocks
     }
 

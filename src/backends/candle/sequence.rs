@@ -146,7 +146,7 @@ impl Sequence {
         let (place, count) = self.place;
         let start = count * BLOCK;
         let end = (start + BLOCK).min(self.prompt.len().saturating_sub(1));
-        (self.cache.len() == start && start < end)
+        (self.cache.is_shared() && self.cache.len() == start && start < end)
             .then(|| self.prompt.get(start..end))
             .flatten()
             .map(|tokens| (place, tokens))

@@ -147,11 +147,14 @@ fn attend_tile(
         // 4. Sums of the values: (n G, D)
         results.fill(0.0);
         for (at, block) in blocks.iter().enumerate() {
+            // No further than the last token: what another sequence left behind it may be no number.
+            let seen = (first + tokens - at * BLOCK).min(BLOCK);
+            let values = block.values(shape, (layer, kv_head), &mut side);
             Accumulate {
                 a: &scores,
                 a_stride: len,
                 a_first: at * BLOCK,
-                m: block.values(shape, (layer, kv_head), &mut side),
+                m: values.get(..seen * d).unwrap_or_default(),
                 width: d,
                 out: &mut results,
                 out_stride: d,

@@ -206,7 +206,11 @@ fn sizes() {
     );
     assert_eq!(
         size("feed_forward_length", 1 << 24),
-        "the tensor blk.0.ffn_gate.weight has the shape [64, 32] where [16777216, 32] is expected"
+        "layers of 16777216 values inside do not go with a residual stream of 32"
+    );
+    assert_eq!(
+        size("feed_forward_length", 2048),
+        "the tensor blk.0.ffn_gate.weight has the shape [64, 32] where [2048, 32] is expected"
     );
     assert_eq!(
         size("attention.head_count", 3),

@@ -89,7 +89,18 @@ impl Tokenizer {
             .unwrap_or_default();
         let kinds = types.iter().map(Kind::of);
         let kinds = kinds.chain(std::iter::repeat(Kind::Normal));
-        let vocabulary: Vec<(&str, Kind)> = tokens.into_iter().zip(kinds).collect();
+        let mut vocabulary: Vec<(&str, Kind)> = tokens.into_iter().zip(kinds).collect();
+        // What ends a turn or begins a text is a control token, whatever else the file calls it: no text may hold it.
+        let mut ends = BTreeSet::new();
+        for key in END_KEYS {
+            ends.extend(id(gguf, key, vocabulary.len())?);
+        }
+        let bos = id(gguf, "bos_token_id", vocabulary.len())?;
+        for (id, (token, kind)) in (0u32..).zip(&mut vocabulary) {
+            if ends.contains(&id) || bos == Some(id) || END_OF_TURN.contains(token) {
+                *kind = Kind::Control;
+            }
+        }
 
         let (encoder, bytes, adds_bos): (_, fn(&str, Kind) -> Vec<u8>, _) = match gguf
             .text("tokenizer.ggml.model")?
@@ -112,7 +123,6 @@ impl Tokenizer {
             }
         };
         let mut added = Vec::new();
-        let mut ends = BTreeSet::new();
         for (id, (token, kind)) in (0u32..).zip(&vocabulary) {
             if *kind == Kind::Control && END_OF_TURN.contains(token) {
                 ends.insert(id);
@@ -124,9 +134,6 @@ impl Tokenizer {
         let special = added.iter().map(|(_, id)| *id).collect();
         added.retain(|(token, _)| !token.is_empty());
         added.sort_by_key(|(token, _)| std::cmp::Reverse(token.len()));
-        for key in END_KEYS {
-            ends.extend(id(gguf, key, vocabulary.len())?);
-        }
         Ok(Self {
             model: gguf.name().to_owned(),
             encoder,
@@ -137,7 +144,7 @@ impl Tokenizer {
                 .collect(),
             special,
             ends,
-            bos: id(gguf, "bos_token_id", vocabulary.len())?,
+            bos,
             prepends_bos: gguf
                 .flag("tokenizer.ggml.add_bos_token")?
                 .unwrap_or(adds_bos),

@@ -121,7 +121,7 @@ impl Spm {
         }
 
         let mut ids = Vec::new();
-        for part in parts {
+        for part in parts.iter().filter(|part| part.start < part.end) {
             let part = text.get(part.start..part.end).unwrap_or_default();
             match self.tokens.get(part) {
                 Some((id, _)) => ids.push(*id),
