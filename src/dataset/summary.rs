@@ -44,7 +44,7 @@ impl Summary {
     /// Sets what the run was made with, as the caller describes it. By default `null`.
     #[must_use]
     pub fn with_manifest(mut self, manifest: serde_json::Value) -> Self {
-        self.manifest = manifest;
+        self.manifest = sorted(manifest);
         self
     }
 
@@ -180,4 +180,17 @@ fn count(counts: &Counts, stage: Stage, key: &str) -> u64 {
         .and_then(|reasons| reasons.get(key))
         .copied()
         .unwrap_or(0)
+}
+
+/// The same value with all names in order. Other crates may turn on `preserve_order` of serde_json, and the same manifest has to
+/// give the same bytes either way.
+fn sorted(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => {
+            let map: BTreeMap<_, _> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            map.into_iter().collect()
+        }
+        serde_json::Value::Array(list) => list.into_iter().map(sorted).collect(),
+        other => other,
+    }
 }

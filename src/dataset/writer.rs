@@ -169,8 +169,9 @@ impl RunWriter {
 
     fn resume(dir: &Path, manifest: serde_json::Value) -> Result<Self> {
         let old = read_summary(dir)?;
+        let new = Summary::new().with_manifest(manifest);
         let mut differ = Vec::new();
-        differences(&manifest, old.manifest(), "", &mut differ);
+        differences(new.manifest(), old.manifest(), "", &mut differ);
         if !differ.is_empty() {
             let reason = format!(
                 "{} holds a run with other settings ({}); choose another folder or overwrite it",
@@ -181,7 +182,7 @@ impl RunWriter {
         }
         let progress = Appender::open(dir.join(PROGRESS))?;
         progress.lock()?;
-        let mut writer = Self::open(dir, progress, Summary::new().with_manifest(manifest))?;
+        let mut writer = Self::open(dir, progress, new)?;
         // A complete run has no progress file: all its lines count.
         let kept = if old.is_complete() {
             None
