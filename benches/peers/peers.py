@@ -22,37 +22,11 @@ import numpy as np
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.append(os.path.join(ROOT, "tests", "oracle"))
 
-from llama_c import INT, LOG, PTR, Batch, Params, function, silent  # noqa: E402
+from convert import convert  # noqa: E402
+from llama_c import INT, LOG, PTR, Batch, Params, function, silent, tokenize  # noqa: E402
 
 THREADS = os.cpu_count()
 ROUNDS = 3
-
-
-def converted(path, form, folder):
-    """A copy of the file whose matrices have another form."""
-    from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
-    from gguf.quants import dequantize, quantize
-
-    kind = GGMLQuantizationType[form]
-    out = os.path.join(folder, form + ".gguf")
-    reader = GGUFReader(path)
-    writer = GGUFWriter(out, reader.fields["general.architecture"].contents())
-    for key, field in reader.fields.items():
-        if key.startswith("GGUF.") or key == "general.architecture":
-            continue
-        element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-        writer.add_key_value(key, field.contents(), field.types[0], element)
-    for tensor in reader.tensors:
-        values = dequantize(tensor.data, tensor.tensor_type).reshape(tuple(reversed(tensor.shape.tolist())))
-        if values.ndim == 2:
-            writer.add_tensor(tensor.name, quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(tensor.name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return out
 
 
 class Peer:
@@ -167,15 +141,6 @@ class Peer:
         yield "perplexity", float(np.exp(-logprob / tokens))
 
 
-def tokenize(vocab, text):
-    to_ids = function("tokenize", INT, PTR, c.c_char_p, INT, c.POINTER(INT), INT, c.c_bool, c.c_bool)
-    data = text.encode()
-    ids = (INT * (len(data) + 8))()
-    n = to_ids(vocab, data, len(data), ids, len(ids), False, False)
-    assert n >= 0
-    return list(ids[:n])
-
-
 def windows(text):
     window = ""
     for line in text.splitlines(keepends=True):
@@ -243,7 +208,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         names = {"ours": None}
         for form in arguments.forms:
-            names[form] = path if form == "file" else converted(path, form, folder)
+            names[form] = path
+            if form != "file":
+                names[form] = os.path.join(folder, form + ".gguf")
+                convert(path, names[form], form)
         once = ("context", "memory", "perplexity")
         cases = [case for case in arguments.cases for _ in range(1 if case in once else arguments.turns)]
         for case, (name, file) in itertools.product(cases, names.items()):

@@ -99,7 +99,10 @@ pub(crate) static F32_COPY: LazyLock<PathBuf> = LazyLock::new(|| {
     let copy = scratch(&format!("{}-f32.gguf", name.display()));
     if !copy.exists() {
         let part = copy.with_extension("part");
-        python("to_f32.py", [&model, &part]);
+        python(
+            "convert.py",
+            [model.as_os_str(), part.as_os_str(), "F32".as_ref()],
+        );
         fs::rename(part, &copy).expect("the target folder can be written");
     }
     copy

@@ -35,3 +35,13 @@ def function(name, result, *arguments):
 PTR, INT = c.c_void_p, c.c_int32
 LOG = c.CFUNCTYPE(None, c.c_int, c.c_char_p, PTR)
 silent = LOG(lambda level, text, data: None)
+
+
+def tokenize(vocab, text, special=False):
+    """Ids of a text, without added tokens; control strings are text, or with `special` what they say."""
+    to_ids = function("tokenize", INT, PTR, c.c_char_p, INT, c.POINTER(INT), INT, c.c_bool, c.c_bool)
+    data = text.encode()
+    ids = (INT * (len(data) + 8))()
+    n = to_ids(vocab, data, len(data), ids, len(ids), False, special)
+    assert n >= 0
+    return list(ids[:n])

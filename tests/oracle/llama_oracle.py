@@ -14,7 +14,7 @@ import json
 import sys
 
 import numpy as np
-from llama_c import INT, LOG, PTR, Batch, Params, function, silent
+from llama_c import INT, LOG, PTR, Batch, Params, function, silent, tokenize
 
 CONTEXT = 4096
 
@@ -42,17 +42,6 @@ class Model:
         self.decode = function("decode", INT, PTR, Batch)
         self.logits_ith = function("get_logits_ith", c.POINTER(c.c_float), PTR, INT)
         self.batch = function("batch_init", Batch, INT, INT, INT)(CONTEXT, 0, 1)
-        self.to_ids = function(
-            "tokenize", INT, PTR, c.c_char_p, INT, c.POINTER(INT), INT, c.c_bool, c.c_bool
-        )
-
-    def tokenize(self, text, special):
-        data = text.encode()
-        room = len(data) + 8
-        ids = (INT * room)()
-        n = self.to_ids(self.vocab, data, len(data), ids, room, False, special)
-        assert n >= 0
-        return list(ids[:n])
 
     def run(self, ids, start):
         """Logits of all tokens, (n, vocab)."""
@@ -96,9 +85,9 @@ def main():
         request = json.loads(line)
         match request.pop("op"):
             case "tokenize":
-                answer = [model.tokenize(text, False) for text in request["texts"]]
+                answer = [tokenize(model.vocab, text, False) for text in request["texts"]]
             case "tokenize_special":
-                answer = [model.tokenize(text, True) for text in request["texts"]]
+                answer = [tokenize(model.vocab, text, True) for text in request["texts"]]
             case "logprob":
                 answer = model.logprob(**request)
             case "greedy":

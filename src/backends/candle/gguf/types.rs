@@ -6,6 +6,8 @@
 
 use multiversion::multiversion;
 
+use crate::backends::candle::kernels::half_to_f32;
+
 /// A type of tensor that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum TensorType {
@@ -326,33 +328,7 @@ fn q6_k(block: &[u8; 210], y: &mut [f32; 256]) {
     }
 }
 
-/// A 16-bit floating-point number. Without branches, so that loops over it become vectors: the exponent and the fraction go to
-/// their places in 32 bits, and a multiplication by 2^112 moves the bias, subnormal numbers included.
 #[inline(always)]
 fn half(bytes: [u8; 2]) -> f32 {
-    const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let value = f32::from_bits((bits & 0x7fff) << 13) * REBIAS;
-    // From 2^16 on it is infinity or none at all.
-    let special = if value >= 65_536.0 { 0x7f80_0000 } else { 0 };
-    f32::from_bits(value.to_bits() | special | (bits & 0x8000) << 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use half::f16;
-
-    use super::*;
-
-    #[test]
-    fn every_number_of_16_bits_is_itself() {
-        for bits in 0..=u16::MAX {
-            let (ours, right) = (half(bits.to_le_bytes()), f16::from_bits(bits).to_f32());
-            if right.is_nan() {
-                assert!(ours.is_nan(), "{bits:#06x}");
-            } else {
-                assert_eq!(ours.to_bits(), right.to_bits(), "{bits:#06x}");
-            }
-        }
-    }
+    half_to_f32(u16::from_le_bytes(bytes))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use half::{f16, slice::HalfFloatSliceExt};
 use multiversion::multiversion;
 
-use super::rows::Pairs;
+use super::{half_to_f32, rows::Pairs};
 
 /// Tokens of one block.
 pub(in super::super) const BLOCK: usize = 32;
@@ -180,19 +180,14 @@ impl Block {
     }
 }
 
-/// The same numbers in F32; they are finite.
-///
-/// The exponent is moved to its place and set right by a product, which is exact (as in Fabian Giesen's `half_to_float`).
+/// The same numbers in F32.
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
 ))]
 fn widen(halves: &[f16], out: &mut [f32]) {
-    // 2^(127 - 15): what the exponents of the two forms differ by.
-    const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
     for (out, half) in out.iter_mut().zip(halves) {
-        let high = i32::from(half.to_bits()) << 16;
-        *out = f32::from_bits(((high >> 3) & 0x8fff_ffff_u32 as i32) as u32) * BIAS;
+        *out = half_to_f32(half.to_bits());
     }
 }
 

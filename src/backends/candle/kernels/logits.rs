@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn log_sum_ysays_what_is_no_number() {
+    fn log_sum_exp_says_what_is_no_number() {
         assert!(log_sum_exp(&[0.0, f32::NAN]).is_nan());
         assert!(log_sum_exp(&[f32::NEG_INFINITY; 20]).is_nan());
         assert_eq!(log_sum_exp(&[3.0, f32::NEG_INFINITY]), 3.0);
