@@ -41,7 +41,7 @@ const UNSUPPORTED: [&str; 12] = [
 ];
 
 /// Linear layers that an adapter may change: the name in the adapter and in GGUF.
-const TARGETS: [(&str, &str); 7] = [
+pub(super) const TARGETS: [(&str, &str); 7] = [
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
     ("self_attn.v_proj", "attn_v"),
@@ -138,14 +138,14 @@ fn add(factor: f32, a: &[f32], to: &mut [f32]) {
 type Outcome<T> = std::result::Result<T, String>;
 
 /// One of the two matrices of an update.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
     A,
     B,
 }
 
 /// A layer, and a row of [`TARGETS`].
-type Place = (usize, usize);
+pub(crate) type Place = (usize, usize);
 
 /// The name that PEFT gives to a matrix.
 fn name((layer, target): Place, side: Side) -> String {

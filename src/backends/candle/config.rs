@@ -1,6 +1,9 @@
 //! What a model file says about its architecture.
 
-use super::{gguf::Gguf, kernels::rows::Pairs};
+use super::{
+    gguf::Gguf,
+    kernels::{blocks::Shape, rows::Pairs},
+};
 use crate::error::Result;
 
 /// The sizes and constants of a model, named as in Hugging Face's `config.json`.
@@ -86,6 +89,16 @@ const MAX_HEAD_DIM: usize = 1024;
 const MAX_WIDENING: usize = 64;
 
 impl Config {
+    /// The sizes that attention needs to know.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            pairs: self.pairs,
+        }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -1,23 +1,14 @@
-//! The model: a decoder of the Llama family on candle tensors.
+//! The model for inference: the architecture on candle tensors.
 //!
-//! ```text
-//!   tokens ─▶ embedding ─▶ ┌ norm ─▶ q k v ─▶ rotate ─▶ attention ─▶ o ─▶ + ┐ x layers ─▶ norm ─▶ head ─▶ logits
-//!                          └ norm ─▶ silu(gate) · up ─▶ down ─────────────▶ + ┘
-//! ```
-//!
-//! Some models norm each head of q and k before the rotation.
-//!
-//! One pass takes a *ragged batch*: the new tokens of several sequences, one after the other and without padding. All
-//! layers but attention work on rows, so they see one matrix `(T, hidden)`; attention runs for each sequence over its own
-//! cache. Letters in shapes: `T` new tokens of all sequences, `n` new tokens of one, `L` all its tokens, `H` query heads,
-//! `K` key and value heads, `G = H / K`, `D` head dimension.
+//! One pass takes a *ragged batch*: the new tokens of several sequences, each with its own cache. Letters in shapes as in
+//! [`architecture`](super::architecture).
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::{
+    architecture::{Operations, Weights},
     cache::KvCache,
-    config::Config,
     kernels::{
         attention::{self, Angles},
         blocks::{Blocks, Gauge, Shape},
@@ -38,31 +29,12 @@ pub(super) struct Chunk<'a> {
     pub(super) wanted: usize,
 }
 
-/// The weights of a model.
+/// A model that can be run.
 #[derive(Debug)]
 pub(super) struct Graph {
-    pub(super) config: Config,
+    pub(super) weights: Weights<Linear>,
     pub(super) device: Device,
-    /// `(vocab, hidden)`
-    pub(super) embedding: Tensor,
-    pub(super) layers: Vec<Layer>,
-    pub(super) norm: RmsNorm,
-    pub(super) head: Linear,
     pub(super) attention: Attention,
-}
-
-/// The weights of one layer.
-#[derive(Debug)]
-pub(super) struct Layer {
-    pub(super) attention_norm: RmsNorm,
-    /// `hidden` to `(H + 2K) D`: q, k and v in one product.
-    pub(super) qkv: Linear,
-    pub(super) head_norms: Option<HeadNorms>,
-    pub(super) output: Linear,
-    pub(super) feed_forward_norm: RmsNorm,
-    /// `hidden` to `2 * intermediate`: gate and up in one product.
-    pub(super) gate_up: Linear,
-    pub(super) down: Linear,
 }
 
 /// How the new tokens look at what came before them, and with what the other operations are done.
@@ -84,7 +56,7 @@ impl Graph {
     pub(super) fn new_cache(&self) -> Result<KvCache> {
         match self.attention {
             Attention::Kernels { .. } => Ok(KvCache::of_blocks()),
-            Attention::Tensors(_) => KvCache::of_tensors(&self.config, &self.device),
+            Attention::Tensors(_) => KvCache::of_tensors(&self.weights.config, &self.device),
         }
     }
 
@@ -108,63 +80,26 @@ impl Graph {
     ///
     /// `None` if no chunk wants any.
     pub(super) fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
-        let kernels = matches!(self.attention, Attention::Kernels { .. });
-        let tokens: Vec<u32> = chunks
-            .iter()
-            .flat_map(|chunk| chunk.tokens)
-            .copied()
-            .collect();
-        let total = tokens.len();
-        let heads = (
-            self.config.num_attention_heads,
-            self.config.num_key_value_heads,
-        );
-
-        // 1. Embedding: (T, hidden)
-        let mut x = self
-            .embedding
-            .index_select(&Tensor::from_vec(tokens, total, &self.device)?, 0)?
-            .to_dtype(DType::F32)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            // 2. Attention, added to the residual stream: (T, hidden)
-            let h = layer.attention_norm.forward(&x, kernels)?;
-            let mut qkv = layer.qkv.forward(&h)?;
-            if let Some(norms) = &layer.head_norms {
-                qkv = norms.forward(&qkv, heads, kernels)?;
-            }
-            let h = self.attend(index, &qkv, chunks)?;
-            x = add(&x, &layer.output.forward(&h)?, kernels)?;
-            // 3. Feed-forward, added likewise: (T, hidden)
-            let h = layer.feed_forward_norm.forward(&x, kernels)?;
-            let gate_up = layer.gate_up.forward(&h)?;
-            let h = swiglu(&gate_up, self.config.intermediate_size, kernels)?;
-            x = add(&x, &layer.down.forward(&h)?, kernels)?;
-        }
+        let hidden = self.weights.forward(&mut Pass {
+            graph: self,
+            chunks,
+        })?;
         for chunk in chunks.iter_mut() {
             chunk.cache.advance(chunk.tokens.len());
         }
+        hidden.map(|x| self.weights.head.forward(&x)).transpose()
+    }
 
-        // 4. Output head, for the wanted rows alone: (wanted, vocab)
-        let mut rows = Vec::new();
-        let mut end = 0u32;
-        for chunk in chunks.iter() {
-            end += chunk.tokens.len() as u32;
-            rows.extend(end - chunk.wanted.min(chunk.tokens.len()) as u32..end);
-        }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let count = rows.len();
-        let x = x.index_select(&Tensor::from_vec(rows, count, &self.device)?, 0)?;
-        let x = self.norm.forward(&x, kernels)?;
-        self.head.forward(&x).map(Some)
+    /// Whether our kernels do what candle has operations of its own for.
+    fn kernels(&self) -> bool {
+        matches!(self.attention, Attention::Kernels { .. })
     }
 
     /// `(T, (H + 2K) D)` to `(T, H D)`, every sequence by itself.
     fn attend(&self, layer: usize, qkv: &Tensor, chunks: &mut [Chunk<'_>]) -> Result<Tensor> {
         let (shape, blocks, angles) = match &self.attention {
             Attention::Tensors(attention) => {
-                return attention.forward(&self.config, layer, qkv, chunks);
+                return attention.forward(&self.weights.config, layer, qkv, chunks);
             }
             Attention::Kernels {
                 shape,
@@ -199,10 +134,74 @@ impl Graph {
     }
 }
 
+/// One pass over the new tokens of all chunks.
+struct Pass<'a, 'c> {
+    graph: &'a Graph,
+    chunks: &'a mut [Chunk<'c>],
+}
+
+impl<'w> Operations<'w> for Pass<'_, '_> {
+    type Linear = Linear;
+    type Value = Tensor;
+
+    fn embed(&mut self, embedding: &Tensor) -> Result<Tensor> {
+        let tokens = self.chunks.iter().flat_map(|chunk| chunk.tokens);
+        let tokens: Vec<u32> = tokens.copied().collect();
+        let count = tokens.len();
+        embedding
+            .index_select(&Tensor::from_vec(tokens, count, &self.graph.device)?, 0)?
+            .to_dtype(DType::F32)
+    }
+
+    fn norm(&mut self, norm: &RmsNorm, x: &Tensor) -> Result<Tensor> {
+        norm.forward(x, self.graph.kernels())
+    }
+
+    fn linear(&mut self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
+        linear.forward(x)
+    }
+
+    fn head_norms(&mut self, norms: &HeadNorms, qkv: &Tensor) -> Result<Tensor> {
+        let config = &self.graph.weights.config;
+        let heads = (config.num_attention_heads, config.num_key_value_heads);
+        norms.forward(qkv, heads, self.graph.kernels())
+    }
+
+    fn attend(&mut self, layer: usize, qkv: &Tensor) -> Result<Tensor> {
+        self.graph.attend(layer, qkv, self.chunks)
+    }
+
+    fn swiglu(&mut self, gate_up: &Tensor) -> Result<Tensor> {
+        let width = self.graph.weights.config.intermediate_size;
+        swiglu(gate_up, width, self.graph.kernels())
+    }
+
+    fn add(&mut self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        add(x, y, self.graph.kernels())
+    }
+
+    fn wanted(&mut self, x: &Tensor) -> Result<Option<Tensor>> {
+        let mut rows = Vec::new();
+        let mut end = 0u32;
+        for chunk in self.chunks.iter() {
+            end += chunk.tokens.len() as u32;
+            rows.extend(end - chunk.wanted.min(chunk.tokens.len()) as u32..end);
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let count = rows.len();
+        let rows = Tensor::from_vec(rows, count, &self.graph.device)?;
+        x.index_select(&rows, 0).map(Some)
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::backends::candle::{
+        architecture::Layer,
+        config::Config,
         kernels::{blocks::Form, rows::Pairs},
         portable::angles,
     };
@@ -288,8 +287,7 @@ pub(super) mod tests {
         } else {
             Attention::Tensors(TensorAttention::new(cos, sin, 16, &Device::Cpu).unwrap())
         };
-        Graph {
-            device: Device::Cpu,
+        let weights = Weights {
             norm: RmsNorm {
                 gain: None,
                 eps: 1e-5,
@@ -297,8 +295,12 @@ pub(super) mod tests {
             head: Linear::new(&embedding, None).unwrap(),
             embedding,
             layers,
-            attention,
             config,
+        };
+        Graph {
+            weights,
+            device: Device::Cpu,
+            attention,
         }
     }
 

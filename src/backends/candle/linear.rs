@@ -9,6 +9,7 @@ use rten_tensor::NdTensorView;
 use super::{
     kernels::int8::Int8Matrix,
     ops::{by_kernel, with_values},
+    weights::Product,
 };
 
 /// `x W^T + b` for `(rows, in)` inputs.
@@ -39,14 +40,6 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// A layer in 8 bits.
-    pub(super) fn int8(matrix: Int8Matrix) -> Self {
-        Self {
-            weight: Weight::Int8(matrix),
-            bias: None,
-        }
-    }
-
     /// The matrix of a layer in 8 bits.
     #[cfg(test)]
     pub(super) fn as_int8(&self) -> Option<&Int8Matrix> {
@@ -67,6 +60,19 @@ impl Linear {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
         }
+    }
+}
+
+impl Product for Linear {
+    fn exact(_: &str, weight: &Tensor, bias: Option<Tensor>, _: &[usize]) -> Result<Self> {
+        Self::new(weight, bias)
+    }
+
+    fn int8(matrix: Int8Matrix) -> Result<Self> {
+        Ok(Self {
+            weight: Weight::Int8(matrix),
+            bias: None,
+        })
     }
 }
 

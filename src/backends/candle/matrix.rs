@@ -30,6 +30,11 @@ impl<'a> Matrix<'a> {
         self.width
     }
 
+    /// Rows of each tensor.
+    pub(super) fn parts(&self) -> Vec<usize> {
+        self.parts.iter().map(|part| part.outputs).collect()
+    }
+
     /// Rows.
     pub(super) fn outputs(&self) -> usize {
         self.parts.iter().map(|part| part.outputs).sum()

@@ -10,6 +10,7 @@
 //! sequences there are as one ragged batch a step, and each sequence's result does not depend on the others.
 
 mod adapter;
+mod architecture;
 mod builder;
 mod cache;
 mod choices;
@@ -38,6 +39,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+#[cfg(feature = "train")]
+pub(crate) mod training;
 mod weights;
 mod worker;
 mod writer;

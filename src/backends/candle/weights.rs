@@ -8,11 +8,12 @@ use rayon::{ThreadPool, prelude::*};
 
 use super::{
     adapter::Adapter,
+    architecture::{Layer, Weights},
     config::Config,
     gguf::{Gguf, Rows},
-    graph::{Attention, Graph, Layer},
+    graph::{Attention, Graph},
     kernels::{
-        blocks::{Blocks, Form, Shape},
+        blocks::{Blocks, Form},
         hadamard::{self, Orthogonal},
         int8::{self, Int8Matrix},
     },
@@ -36,12 +37,27 @@ pub(super) struct Plan {
     pub(super) adapter: Option<Adapter>,
 }
 
-/// Reads all weights, with the threads of `pool`.
+/// A linear layer that is made of what is read.
+pub(super) trait Product: Sized {
+    /// From weights `(out, in)` and biases `(out)`. The weights are parts one under the other, with so many outputs each; `name` is what
+    /// the file calls them together.
+    fn exact(
+        name: &str,
+        weight: &Tensor,
+        bias: Option<Tensor>,
+        parts: &[usize],
+    ) -> candle_core::Result<Self>;
+
+    /// From weights in 8 bits.
+    fn int8(matrix: Int8Matrix) -> candle_core::Result<Self>;
+}
+
+/// Reads all weights of a model that is to be run, with the threads of `pool`.
 ///
 /// `progress` hears, on the caller's thread, how many layers are read, and how many there are.
 ///
 /// # Errors
-/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out.
+/// As [`read_weights`].
 pub(super) fn read(
     gguf: &Gguf,
     config: Config,
@@ -49,6 +65,44 @@ pub(super) fn read(
     pool: &ThreadPool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Graph> {
+    let (weights, angles) = read_weights::<Linear>(gguf, config, plan, pool, progress)?;
+    let (cos, sin) = angles;
+    let config = &weights.config;
+    let attention = if plan.kernels {
+        let shape = config.shape();
+        let form = match plan.precision {
+            Precision::Int8 => Form::F16,
+            Precision::F32 => Form::F32,
+        };
+        Attention::Kernels {
+            blocks: Blocks::new(&shape, config.num_hidden_layers, form),
+            shape,
+            cos,
+            sin,
+        }
+    } else {
+        let attention = TensorAttention::new(cos, sin, config.head_dim, &plan.device);
+        let failed = |error| gguf.error(format!("its attention cannot be prepared: {error}"));
+        Attention::Tensors(attention.map_err(failed)?)
+    };
+    Ok(Graph {
+        weights,
+        device: plan.device.clone(),
+        attention,
+    })
+}
+
+/// Reads all weights, and makes the cosines and sines of the plan's positions, each `(positions, D / 2)`.
+///
+/// # Errors
+/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out.
+pub(super) fn read_weights<L: Product + Send>(
+    gguf: &Gguf,
+    config: Config,
+    plan: &Plan,
+    pool: &ThreadPool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(Weights<L>, (Vec<f32>, Vec<f32>))> {
     let count = config.num_hidden_layers;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let mut reader = Reader {
@@ -82,37 +136,15 @@ pub(super) fn read(
     let divisors = reader.rope_divisors()?;
     reader.check_nothing_is_left()?;
     progress(count, count);
-    let (cos, sin) = angles(&config, divisors.as_deref(), plan.positions);
-    let attention = if plan.kernels {
-        let shape = Shape {
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            pairs: config.pairs,
-        };
-        let form = match plan.precision {
-            Precision::Int8 => Form::F16,
-            Precision::F32 => Form::F32,
-        };
-        Attention::Kernels {
-            blocks: Blocks::new(&shape, count, form),
-            shape,
-            cos,
-            sin,
-        }
-    } else {
-        let attention = TensorAttention::new(cos, sin, config.head_dim, &plan.device);
-        Attention::Tensors(attention.map_err(|error| reader.failed("attention", &error))?)
-    };
-    Ok(Graph {
-        device: plan.device.clone(),
+    let angles = angles(&config, divisors.as_deref(), plan.positions);
+    let weights = Weights {
         embedding,
         layers,
         norm,
         head,
-        attention,
         config,
-    })
+    };
+    Ok((weights, angles))
 }
 
 struct Reader<'a> {
@@ -126,7 +158,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn layer(&mut self, index: usize) -> Result<Layer> {
+    fn layer<L: Product>(&mut self, index: usize) -> Result<Layer<L>> {
         let config = self.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
@@ -190,13 +222,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A layer whose inputs are the normed residual stream: the gain of the norm and the rotation go into its weights.
-    fn reads_stream(
+    fn reads_stream<L: Product>(
         &self,
         name: &str,
         weight: &Matrix<'_>,
         bias: Option<Vec<f32>>,
         gain: &[f32],
-    ) -> Result<Linear> {
+    ) -> Result<L> {
         let Some(rotation) = &self.rotation else {
             return self.exact(name, weight, bias);
         };
@@ -214,7 +246,7 @@ impl<'a> Reader<'a> {
 
     /// A layer whose outputs are added to the residual stream: they are rotated, and its inputs, which no other weights can
     /// take a rotation from, are transformed as they come.
-    fn writes_stream(&mut self, name: &str, inputs: usize) -> Result<Linear> {
+    fn writes_stream<L: Product>(&mut self, name: &str, inputs: usize) -> Result<L> {
         let hidden = self.config.hidden_size;
         let weight = self.matrix(&[(name.to_owned(), hidden)], inputs)?;
         let Some(rotation) = &self.rotation else {
@@ -249,33 +281,38 @@ impl<'a> Reader<'a> {
     }
 
     /// A layer in the numbers of the file, widened to F32.
-    fn exact(&self, name: &str, weight: &Matrix<'_>, bias: Option<Vec<f32>>) -> Result<Linear> {
-        let weight = self.tensor(name, weight)?;
+    fn exact<L: Product>(
+        &self,
+        name: &str,
+        weight: &Matrix<'_>,
+        bias: Option<Vec<f32>>,
+    ) -> Result<L> {
+        let tensor = self.tensor(name, weight)?;
         let bias = bias.map(|bias| {
             let count = bias.len();
             Tensor::from_vec(bias, count, self.device)
         });
         bias.transpose()
-            .and_then(|bias| Linear::new(&weight, bias))
+            .and_then(|bias| L::exact(name, &tensor, bias, &weight.parts()))
             .map_err(|error| self.failed(name, &error))
     }
 
     /// A layer `(outputs, inputs)` in 8 bits. `fill` writes rows of weights, from a first one on.
-    fn int8(
+    fn int8<L: Product>(
         &self,
         name: &str,
         (outputs, inputs): (usize, usize),
         bias: Option<Vec<f32>>,
         hadamard: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Result<Linear> {
+    ) -> Result<L> {
         if inputs > int8::MAX_INPUTS {
             return Err(self.gguf.error(format!(
                 "{name} has {inputs} inputs, more than 8-bit products can sum; load it with Precision::F32"
             )));
         }
         match Int8Matrix::new((outputs, inputs), bias, hadamard, fill) {
-            Some(matrix) => Ok(Linear::int8(matrix)),
+            Some(matrix) => L::int8(matrix).map_err(|error| self.failed(name, &error)),
             None => Err(self.not_a_number(name)),
         }
     }

@@ -29,7 +29,7 @@ pub(in super::super) struct Angles<'a> {
 
 impl<'a> Angles<'a> {
     #[inline(always)]
-    fn at(&self, position: usize, head_dim: usize) -> (&'a [f32], &'a [f32]) {
+    pub(super) fn at(&self, position: usize, head_dim: usize) -> (&'a [f32], &'a [f32]) {
         let half = head_dim / 2;
         let part = |table: &'a [f32]| {
             table
@@ -179,7 +179,7 @@ fn attend_tile(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
 ))]
-fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
+pub(super) fn exponentials(scores: &mut [f32], seen: usize) -> f32 {
     for score in scores.iter_mut().skip(seen) {
         *score = f32::NEG_INFINITY;
     }

@@ -7,10 +7,16 @@
 
 mod accumulate;
 pub(super) mod attention;
+#[cfg(feature = "train")]
+pub(super) mod backward;
 pub(super) mod blocks;
+#[cfg(feature = "train")]
+pub(super) mod causal;
 pub(super) mod hadamard;
 pub(super) mod int8;
 pub(super) mod logits;
+#[cfg(feature = "train")]
+pub(super) mod product;
 pub(super) mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;

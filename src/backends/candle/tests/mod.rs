@@ -2,7 +2,7 @@
 
 mod adapters;
 mod hostile;
-mod tiny;
+pub(super) mod tiny;
 
 use super::{
     CandleModel, Device, Precision,
@@ -37,10 +37,10 @@ fn weights_are_the_same_bytes_however_many_threads_prepare_them() {
     };
     let graphs = [1, 3].map(read);
     let [one, three] = graphs.each_ref().map(|graph| {
-        let layers = graph.layers.iter();
+        let layers = graph.weights.layers.iter();
         layers
             .flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down])
-            .chain([&graph.head])
+            .chain([&graph.weights.head])
             .map(|linear| linear.as_int8().unwrap())
             .collect::<Vec<_>>()
     });

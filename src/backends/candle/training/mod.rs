@@ -1,0 +1,243 @@
+//! A model that is trained: the architecture in F32 with branches of low rank, and the gradient of log-probabilities in them.
+//!
+//! ```text
+//!   sequences ─▶ tape: forward ─▶ wanted rows ─▶ head: log-probabilities ─▶ objective: what each weighs ─▶ tape: backward ─▶ gradient
+//! ```
+//!
+//! The frozen weights get no gradient. Sequences are packed without padding and do not see each other; the head looks only at the
+//! positions whose next token is scored.
+
+mod head;
+mod parameters;
+mod projection;
+mod tape;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use rayon::ThreadPool;
+
+pub(crate) use parameters::{Layout, Matrix};
+
+use self::{
+    projection::Projection,
+    tape::{Input, Tape},
+};
+use super::{
+    Device, Precision,
+    architecture::Weights,
+    config::Config,
+    gguf::Gguf,
+    kernels::{attention::Angles, blocks::Shape},
+    tokenizer::Tokenizer,
+    weights::{self, Plan},
+    worker::Worker,
+};
+use crate::error::{Error, Result};
+
+/// Which projections are trained, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Branches {
+    /// Places in the table of targets.
+    pub(crate) targets: Vec<usize>,
+    pub(crate) rank: usize,
+    /// What `B A` is multiplied with.
+    pub(crate) scale: f32,
+    pub(crate) dropout: f32,
+}
+
+/// A sequence whose last tokens are scored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sequence<'a> {
+    pub(crate) tokens: &'a [u32],
+    /// So many of them, fewer than there are.
+    pub(crate) scored: usize,
+}
+
+/// A model with branches that can be trained. It runs on a CPU.
+pub(crate) struct Trainable {
+    name: String,
+    hash: String,
+    weights: Weights<Projection>,
+    shape: Shape,
+    angles: (Vec<f32>, Vec<f32>),
+    tokenizer: Tokenizer,
+    layout: Layout,
+    pool: ThreadPool,
+}
+
+impl Trainable {
+    /// Reads a GGUF file.
+    ///
+    /// `positions` bounds the sequences; it must not be 0.
+    ///
+    /// # Errors
+    /// As [`CandleModelBuilder::load`](super::CandleModelBuilder::load).
+    pub(crate) fn load(
+        path: &Path,
+        branches: &Branches,
+        positions: usize,
+        threads: Option<usize>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        let config = Config::read(&gguf)?;
+        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let positions = positions.min(config.max_position_embeddings).min(window);
+        let pool = Worker::threads(gguf.name(), threads)?;
+        let plan = Plan {
+            device: Device::Cpu.open()?,
+            precision: Precision::F32,
+            kernels: true,
+            positions,
+            adapter: None,
+        };
+        let tokenizer = pool.install(|| Tokenizer::read(&gguf))?;
+        let read = weights::read_weights(&gguf, config, &plan, &pool, progress);
+        let (mut weights, angles) = read?;
+        let Branches {
+            targets,
+            rank,
+            scale,
+            dropout,
+        } = branches;
+        let layout = Layout::attach(&mut weights, targets, *rank, *scale, *dropout);
+        Ok(Self {
+            name: gguf.name().to_owned(),
+            hash: gguf.sha256(),
+            shape: weights.config.shape(),
+            weights,
+            angles,
+            tokenizer,
+            layout,
+            pool,
+        })
+    }
+
+    /// The file's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file's hash, as `sha256:<hex>`.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.weights.config
+    }
+
+    /// Where the parameters lie.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Tokens of the longest sequence.
+    pub(crate) fn positions(&self) -> usize {
+        self.angles.0.len() / (self.shape.head_dim / 2).max(1)
+    }
+
+    /// Parameters to begin with, which change nothing yet.
+    pub(crate) fn initial(&self, seed: u64) -> Vec<f32> {
+        self.layout.initial(seed)
+    }
+
+    /// Log-probabilities of the scored tokens of all sequences, one sequence after the other.
+    pub(crate) fn logprobs(
+        &self,
+        sequences: &[Sequence<'_>],
+        parameters: &[f32],
+    ) -> Result<Vec<f64>> {
+        self.pool.install(|| {
+            let mut tape = Tape::new(self.input(sequences, parameters, None), false);
+            let Some(rows) = self.weights.forward(&mut tape).map_err(|e| self.failed(&e))? else {
+                return Ok(Vec::new());
+            };
+            head::logprobs(&self.weights.head, &rows.data, &scored(sequences), false)
+                .map(|logprobs| logprobs.values)
+                .map_err(|error| self.failed(&error))
+        })
+    }
+
+    /// The same, and adds the gradient of a loss in the parameters to `gradient`. `loss` is told the log-probabilities and gives its
+    /// own gradient in each of them.
+    pub(crate) fn gradient(
+        &self,
+        sequences: &[Sequence<'_>],
+        parameters: &[f32],
+        dropout: Option<u64>,
+        gradient: &mut [f32],
+        loss: impl FnOnce(&[f64]) -> Vec<f64> + Send,
+    ) -> Result<Vec<f64>> {
+        self.pool.install(|| {
+            let mut tape = Tape::new(self.input(sequences, parameters, dropout), true);
+            let Some(rows) = self.weights.forward(&mut tape).map_err(|e| self.failed(&e))? else {
+                return Ok(Vec::new());
+            };
+            let mut logprobs =
+                head::logprobs(&self.weights.head, &rows.data, &scored(sequences), true)
+                    .map_err(|error| self.failed(&error))?;
+            let weights = loss(&logprobs.values);
+            let hidden = self.weights.config.hidden_size;
+            for (row, weight) in logprobs.gradient.chunks_exact_mut(hidden).zip(weights) {
+                row.iter_mut().for_each(|value| *value *= weight as f32);
+            }
+            tape.backward(&rows, logprobs.gradient, gradient)
+                .map_err(|error| self.failed(&error))?;
+            Ok(logprobs.values)
+        })
+    }
+
+    fn input<'a>(
+        &'a self,
+        sequences: &[Sequence<'_>],
+        parameters: &'a [f32],
+        dropout: Option<u64>,
+    ) -> Input<'a> {
+        // The last token is scored, but nothing comes after it.
+        let inputs = sequences.iter().map(|sequence| {
+            let (_, inputs) = sequence.tokens.split_last().unwrap_or((&0, &[]));
+            inputs
+        });
+        Input {
+            shape: &self.shape,
+            angles: Angles {
+                cos: &self.angles.0,
+                sin: &self.angles.1,
+            },
+            parameters,
+            lengths: inputs.clone().map(<[u32]>::len).collect(),
+            tokens: inputs.flatten().copied().collect(),
+            wanted: sequences.iter().map(|sequence| sequence.scored).collect(),
+            dropout,
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::model(self.name.as_str(), format!("it cannot be trained: {error}"))
+    }
+}
+
+/// The scored tokens of all sequences.
+fn scored(sequences: &[Sequence<'_>]) -> Vec<u32> {
+    let scored = sequences.iter().flat_map(|sequence| {
+        let first = sequence.tokens.len().saturating_sub(sequence.scored);
+        sequence.tokens.iter().skip(first)
+    });
+    scored.copied().collect()
+}
+
+impl std::fmt::Debug for Trainable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainable")
+            .field("name", &self.name)
+            .field("parameters", &self.layout.len)
+            .finish_non_exhaustive()
+    }
+}
