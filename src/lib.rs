@@ -117,6 +117,7 @@
 //! | `candle` | the reference backend on local hardware | no |
 //! | `hub` | fetching and checking of model files; part of `candle` | no |
 //! | `llguidance` | completions that satisfy a JSON schema, with `candle` | no |
+//! | `train` | tuning of local models, with `candle` | no |
 //! | `cuda`, `metal` | a device for `candle` | no |
 //! | `testkit` | laws and doubles for tests | no |
 //! | `full` | `candle`, `llguidance` and `testkit` | no |
@@ -142,6 +143,9 @@ mod pipeline;
 mod record;
 mod stage;
 mod text;
+#[cfg(feature = "train")]
+#[cfg_attr(docsrs, doc(cfg(feature = "train")))]
+pub mod train;
 
 pub mod backends;
 pub mod dataset;

@@ -49,6 +49,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dataset", &["error", "record", "outcome", "text"]),
     ("hub", &["error"]),
     ("backends", &["error", "record", "model", "hub", "text"]),
+    (
+        "train",
+        &["error", "record", "model", "prompt", "dataset", "backends"],
+    ),
 ];
 
 /// May name everything: it tests everything.

@@ -37,7 +37,7 @@ mod scoring;
 mod sequence;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokenizer;
 #[cfg(feature = "train")]
 pub(crate) mod training;
@@ -45,6 +45,8 @@ mod weights;
 mod worker;
 mod writer;
 
+#[cfg(feature = "train")]
+pub use adapter::Numbers;
 pub use builder::CandleModelBuilder;
 pub use device::Device;
 pub use model::CandleModel;

@@ -145,18 +145,7 @@ impl CandleModel {
     /// # Errors
     /// Fails if the chat template does, or if the model has none and the prompt is a chat.
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        let tokenizer = &self.0.tokenizer;
-        let ids = match prompt {
-            Prompt::Raw(text) => tokenizer.encode(text)?,
-            Prompt::Chat(messages) => {
-                let template =
-                    self.0.template.as_ref().ok_or_else(|| {
-                        self.error("it has no chat template; give it a Prompt::Raw")
-                    })?;
-                tokenizer.encode_pieces(&template.render(messages)?)?
-            }
-        };
-        Ok(tokenizer.with_bos(ids))
+        self.0.tokenizer.prompt(prompt, self.0.template.as_ref())
     }
 
     /// The tokens of a prompt, and whether an answer begins with the tokenizer's own space.
@@ -244,10 +233,6 @@ impl CandleModel {
         let top = of.top.into_iter();
         let top = top.map(|(token, logprob)| TopLogprob::new(tokenizer.bytes(token), logprob));
         TokenLogprob::new(tokenizer.bytes(of.token), of.logprob).with_top(top.collect())
-    }
-
-    fn error(&self, reason: &str) -> Error {
-        Error::model(self.0.id.name.as_str(), reason)
     }
 }
 

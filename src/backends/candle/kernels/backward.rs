@@ -80,8 +80,11 @@ fn norm_row(x: &[f32], dy: &[f32], gain: Option<&[f32]>, eps: f32, dx: &mut [f32
             lanes
         };
         let (x, dy, gain) = (part(x), part(dy), gain.map_or(ones, part));
-        for (((square, dot), x), (dy, gain)) in
-            squares.iter_mut().zip(&mut dots).zip(x).zip(dy.into_iter().zip(gain))
+        for (((square, dot), x), (dy, gain)) in squares
+            .iter_mut()
+            .zip(&mut dots)
+            .zip(x)
+            .zip(dy.into_iter().zip(gain))
         {
             *square = x.mul_add(x, *square);
             *dot = (dy * gain).mul_add(x, *dot);
@@ -121,8 +124,7 @@ pub(in super::super) fn swiglu(gate_up: &[f32], dy: &[f32], width: usize, out: &
 fn swiglu_row(gate_up: &[f32], dy: &[f32], out: &mut [f32]) {
     let (gate, up) = gate_up.split_at(dy.len());
     let (d_gate, d_up) = out.split_at_mut(dy.len());
-    for ((((d_gate, d_up), gate), up), dy) in
-        d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(dy)
+    for ((((d_gate, d_up), gate), up), dy) in d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(dy)
     {
         let sigmoid = 1.0 / (1.0 + exp(-gate));
         *d_up = dy * gate * sigmoid;
@@ -193,7 +195,11 @@ pub(in super::super) mod tests {
             // It adds.
             let once = dx.clone();
             rms_norm(&x, &dy, width, gain, 1e-5, &mut dx);
-            assert!(once.iter().zip(&dx).all(|(a, b)| (2.0 * a - b).abs() < 1e-5));
+            assert!(
+                once.iter()
+                    .zip(&dx)
+                    .all(|(a, b)| (2.0 * a - b).abs() < 1e-5)
+            );
         }
         let gains = [(3, &gain[..6]), (2, &gain[6..12])];
         let mut dx = vec![0.0; x.len()];

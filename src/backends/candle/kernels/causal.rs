@@ -100,7 +100,9 @@ impl Packed<'_> {
         let parts = self.gather(qkv, first, n, head);
         let pick = |values: &[f32]| -> Vec<f32> {
             let rows = values.chunks_exact(self.shape.heads * d).skip(first);
-            let rows = rows.take(n).filter_map(|row| row.chunks_exact(group * d).nth(head));
+            let rows = rows
+                .take(n)
+                .filter_map(|row| row.chunks_exact(group * d).nth(head));
             rows.flatten().copied().collect()
         };
         let (out, d_out) = (pick(out), pick(d_out));
@@ -110,7 +112,10 @@ impl Packed<'_> {
             values: vec![0.0; parts.values.len()],
         };
         let size = TILE * group * d;
-        let tiles = parts.queries.chunks(size).zip(gradient.queries.chunks_mut(size));
+        let tiles = parts
+            .queries
+            .chunks(size)
+            .zip(gradient.queries.chunks_mut(size));
         let outs = out.chunks(size).zip(d_out.chunks(size));
         for (tile, ((queries, d_queries), (out, d_out))) in tiles.zip(outs).enumerate() {
             let (scores, seen) = self.probabilities(&parts, tile)?;
@@ -132,9 +137,17 @@ impl Packed<'_> {
             let d_out_rows = View::rows(d_out, d);
             product(d_values, Write::Add, 1.0, probabilities.t(), d_out_rows)?;
             let mut d_scores = vec![0.0; scores.len()];
-            product(&mut d_scores, Write::Over, 1.0, d_out_rows, View::rows(values, d).t())?;
+            product(
+                &mut d_scores,
+                Write::Over,
+                1.0,
+                d_out_rows,
+                View::rows(values, d).t(),
+            )?;
             // dS = P (dP - sum(dO O))
-            let rows = d_scores.chunks_exact_mut(seen).zip(scores.chunks_exact(seen));
+            let rows = d_scores
+                .chunks_exact_mut(seen)
+                .zip(scores.chunks_exact(seen));
             let outs = out.chunks_exact(d).zip(d_out.chunks_exact(d));
             for ((d_scores, scores), (out, d_out)) in rows.zip(outs) {
                 let dot: f32 = out.iter().zip(d_out).map(|(o, d)| o * d).sum();
@@ -145,7 +158,13 @@ impl Packed<'_> {
             // dQ = dS K; dK += dS^T Q
             let d_scores = View::rows(&d_scores, seen);
             product(d_queries, Write::Over, 1.0, d_scores, View::rows(keys, d))?;
-            product(d_keys, Write::Add, 1.0, d_scores.t(), View::rows(queries, d))?;
+            product(
+                d_keys,
+                Write::Add,
+                1.0,
+                d_scores.t(),
+                View::rows(queries, d),
+            )?;
         }
         let scale = 1.0 / (d as f32).sqrt();
         self.turn_back(&mut gradient.queries, group, scale);
@@ -162,7 +181,13 @@ impl Packed<'_> {
         let seen = (first + queries.len() / (group * d)).next_multiple_of(LANES);
         let keys = parts.keys.get(..seen * d).ok_or(Mismatch)?;
         let mut scores = vec![0.0; queries.len() / d * seen];
-        product(&mut scores, Write::Over, 1.0, View::rows(queries, d), View::rows(keys, d).t())?;
+        product(
+            &mut scores,
+            Write::Over,
+            1.0,
+            View::rows(queries, d),
+            View::rows(keys, d).t(),
+        )?;
         for (row, scores) in scores.chunks_exact_mut(seen).enumerate() {
             let inverse = 1.0 / exponentials(scores, first + row / group + 1);
             scores.iter_mut().for_each(|score| *score *= inverse);
@@ -195,7 +220,10 @@ impl Packed<'_> {
         };
         let scale = 1.0 / (d as f32).sqrt();
         let rows = qkv.chunks_exact(self.shape.qkv()).skip(first).take(n);
-        let sides = parts.keys.chunks_exact_mut(d).zip(parts.values.chunks_exact_mut(d));
+        let sides = parts
+            .keys
+            .chunks_exact_mut(d)
+            .zip(parts.values.chunks_exact_mut(d));
         let to = parts.queries.chunks_exact_mut(group * d).zip(sides);
         for (position, (row, (queries, (key, value)))) in rows.zip(to).enumerate() {
             let angles = self.angles.at(position, d);
@@ -221,7 +249,9 @@ impl Packed<'_> {
         let mut back = vec![0.0; d / 2];
         for (position, heads) in gradient.chunks_exact_mut(heads * d).enumerate() {
             let (cos, sin) = self.angles.at(position, d);
-            back.iter_mut().zip(sin).for_each(|(back, sin)| *back = -sin);
+            back.iter_mut()
+                .zip(sin)
+                .for_each(|(back, sin)| *back = -sin);
             if sin.is_empty() {
                 return;
             }
@@ -268,7 +298,10 @@ mod tests {
     #[test]
     fn it_is_the_attention_of_inference_for_each_sequence() {
         let (cos, sin) = tables();
-        let angles = Angles { cos: &cos, sin: &sin };
+        let angles = Angles {
+            cos: &cos,
+            sin: &sin,
+        };
         for pairs in [Pairs::Neighbours, Pairs::Halves] {
             let shape = shape(pairs);
             let packed = Packed {
@@ -301,7 +334,10 @@ mod tests {
             let packed = Packed {
                 shape: &shape,
                 lengths: &LENGTHS,
-                angles: Angles { cos: &cos, sin: &sin },
+                angles: Angles {
+                    cos: &cos,
+                    sin: &sin,
+                },
             };
             let qkv = values(104 * shape.qkv(), 1);
             let d_out = values(104 * 48, 2);

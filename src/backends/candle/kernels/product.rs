@@ -41,7 +41,10 @@ impl<'a> View<'a> {
     /// So many of its columns.
     pub(in super::super) fn columns(self, first: usize, count: usize) -> Self {
         Self {
-            values: self.values.get(first * self.strides[1]..).unwrap_or_default(),
+            values: self
+                .values
+                .get(first * self.strides[1]..)
+                .unwrap_or_default(),
             shape: [self.shape[0], count],
             strides: self.strides,
         }
@@ -200,7 +203,11 @@ mod tests {
         // Columns 3..13 of a, and rows of b turned round: 10 x 30 of them.
         let left = View::rows(&a, 20).columns(3, 10);
         let right = View::rows(&b, 11).columns(1, 10).t();
-        let expected = plain([9, 10, 30], |r, c| a[r * 20 + 3 + c], |r, c| b[c * 11 + 1 + r]);
+        let expected = plain(
+            [9, 10, 30],
+            |r, c| a[r * 20 + 3 + c],
+            |r, c| b[c * 11 + 1 + r],
+        );
         let mut out = vec![0.5; 9 * 30];
         product(&mut out, Write::Over, 1.0, left, right).unwrap();
         close(&out, &expected);
@@ -210,13 +217,31 @@ mod tests {
         let bias = values(30, 3);
         product(&mut out, Write::Biased(&bias), 1.0, left, &packed).unwrap();
         let biased = expected.iter().enumerate();
-        close(&out, &biased.map(|(at, x)| x + f64::from(bias[at % 30])).collect::<Vec<_>>());
+        close(
+            &out,
+            &biased
+                .map(|(at, x)| x + f64::from(bias[at % 30]))
+                .collect::<Vec<_>>(),
+        );
         // Turned round on the left side.
         let mut out = vec![0.0; 10 * 4];
         let right = View::rows(&b, 11).columns(0, 4);
         let rows = View::rows(&b[..99], 11).columns(1, 10).t();
-        product(&mut out, Write::Over, 1.0, rows, View { shape: [9, 4], ..right }).unwrap();
-        close(&out, &plain([10, 9, 4], |r, c| b[c * 11 + 1 + r], |r, c| b[r * 11 + c]));
+        product(
+            &mut out,
+            Write::Over,
+            1.0,
+            rows,
+            View {
+                shape: [9, 4],
+                ..right
+            },
+        )
+        .unwrap();
+        close(
+            &out,
+            &plain([10, 9, 4], |r, c| b[c * 11 + 1 + r], |r, c| b[r * 11 + c]),
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod adapters;
 mod hostile;
-pub(super) mod tiny;
+pub(crate) mod tiny;
 
 use super::{
     CandleModel, Device, Precision,

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 /// A GGUF file before it is written: valid as it is made, and open to damage.
 #[derive(Clone)]
-pub(in super::super) struct Tiny {
+pub(crate) struct Tiny {
     pub(super) version: u32,
     /// Key, type and bytes of each value.
     pub(super) metadata: Vec<(String, u32, Vec<u8>)>,
@@ -45,12 +45,12 @@ pub(super) fn list(kind: u32, values: &[Vec<u8>]) -> Vec<u8> {
 
 impl Tiny {
     /// A Llama of two layers with the letters as its vocabulary.
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::sized(32, 64)
     }
 
     /// The same with other widths of the residual stream and inside the feed-forward block.
-    pub(in super::super) fn sized(hidden: usize, inner: usize) -> Self {
+    pub(crate) fn sized(hidden: usize, inner: usize) -> Self {
         let mut tokens: Vec<String> = ('a'..='z').map(String::from).collect();
         tokens.extend(["Ġ", "he", "the", "in", "ing", "ab"].map(str::to_owned));
         tokens.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
@@ -110,13 +110,13 @@ impl Tiny {
     }
 
     /// Sets a metadata value.
-    pub(in super::super) fn set(&mut self, key: &str, kind: u32, value: Vec<u8>) {
+    pub(crate) fn set(&mut self, key: &str, kind: u32, value: Vec<u8>) {
         self.metadata.retain(|(other, ..)| other != key);
         self.metadata.push((key.to_owned(), kind, value));
     }
 
     /// Sets a size of the architecture.
-    pub(in super::super) fn set_size(&mut self, key: &str, value: u32) {
+    pub(crate) fn set_size(&mut self, key: &str, value: u32) {
         self.set(&format!("llama.{key}"), 4, value.to_le_bytes().to_vec());
     }
 
@@ -159,7 +159,7 @@ impl Tiny {
     }
 
     /// The header, and all of the file.
-    pub(in super::super) fn bytes(&self) -> (usize, Vec<u8>) {
+    pub(crate) fn bytes(&self) -> (usize, Vec<u8>) {
         let tensors = self.counts.0.unwrap_or(self.tensors.len() as u64);
         let entries = self.counts.1.unwrap_or(self.metadata.len() as u64);
         let mut file = b"GGUF".to_vec();
@@ -190,13 +190,13 @@ impl Tiny {
 }
 
 /// A file in a folder that goes with it.
-pub(in super::super) struct Written {
-    pub(in super::super) path: PathBuf,
+pub(crate) struct Written {
+    pub(crate) path: PathBuf,
     _folder: TempDir,
 }
 
 /// Writes a file `tiny.gguf`.
-pub(in super::super) fn write(bytes: &[u8]) -> Written {
+pub(crate) fn write(bytes: &[u8]) -> Written {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     std::fs::write(&path, bytes).unwrap();

@@ -7,8 +7,14 @@ mod spm;
 use std::{collections::BTreeSet, fmt};
 
 use self::{bpe::Bpe, spm::Spm};
-use super::{gguf::Gguf, template::Piece};
-use crate::error::{Error, Result};
+use super::{
+    gguf::Gguf,
+    template::{Piece, Template},
+};
+use crate::{
+    error::{Error, Result},
+    model::Prompt,
+};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,9 @@ pub struct Tokenizer {
     /// Control and user-defined tokens.
     special: BTreeSet<u32>,
     ends: BTreeSet<u32>,
+    /// The end that the file names first.
+    #[cfg_attr(not(feature = "train"), allow(dead_code))]
+    eos: Option<u32>,
     bos: Option<u32>,
     prepends_bos: bool,
 }
@@ -92,8 +101,11 @@ impl Tokenizer {
         let mut vocabulary: Vec<(&str, Kind)> = tokens.into_iter().zip(kinds).collect();
         // What ends a turn or begins a text is a control token, whatever else the file calls it: no text may hold it.
         let mut ends = BTreeSet::new();
+        let mut eos = None;
         for key in END_KEYS {
-            ends.extend(id(gguf, key, vocabulary.len())?);
+            let end = id(gguf, key, vocabulary.len())?;
+            ends.extend(end);
+            eos = eos.or(end);
         }
         let bos = id(gguf, "bos_token_id", vocabulary.len())?;
         for (id, (token, kind)) in (0u32..).zip(&mut vocabulary) {
@@ -143,6 +155,7 @@ impl Tokenizer {
                 .map(|(token, kind)| bytes(token, *kind))
                 .collect(),
             special,
+            eos: eos.or(ends.first().copied()),
             ends,
             bos,
             prepends_bos: gguf
@@ -236,6 +249,19 @@ impl Tokenizer {
         ids
     }
 
+    /// The tokens of a prompt: template and contents, the former alone with control tokens.
+    pub(super) fn prompt(&self, prompt: &Prompt, template: Option<&Template>) -> Result<Vec<u32>> {
+        let ids = match prompt {
+            Prompt::Raw(text) => self.encode(text)?,
+            Prompt::Chat(messages) => {
+                let reason = "it has no chat template; give it a Prompt::Raw";
+                let template = template.ok_or_else(|| Error::model(self.model(), reason))?;
+                self.encode_pieces(&template.render(messages)?)?
+            }
+        };
+        Ok(self.with_bos(ids))
+    }
+
     /// The text of tokens, without control tokens and the space that [`encode`](Self::encode) puts in front; bytes that are no
     /// characters come out as U+FFFD.
     #[must_use]
@@ -263,6 +289,12 @@ impl Tokenizer {
     pub(super) fn text_tokens(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let tokens = (0u32..).zip(self.bytes.iter().map(Vec::as_slice));
         tokens.filter(|(id, _)| !self.is_special(*id))
+    }
+
+    /// The token that a model writes at the end of its turn; `None` if the file names none.
+    #[cfg(feature = "train")]
+    pub(super) fn eos(&self) -> Option<u32> {
+        self.eos
     }
 
     /// The tokens that end the model's turn.

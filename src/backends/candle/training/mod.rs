@@ -18,23 +18,29 @@ use std::path::Path;
 
 use rayon::ThreadPool;
 
-pub(crate) use parameters::{Layout, Matrix};
+pub(crate) use super::adapter::put;
 
 use self::{
+    parameters::Layout,
     projection::Projection,
     tape::{Input, Tape},
 };
 use super::{
     Device, Precision,
+    adapter::{self, Adapter, Numbers, Written},
     architecture::Weights,
     config::Config,
     gguf::Gguf,
     kernels::{attention::Angles, blocks::Shape},
+    template::Template,
     tokenizer::Tokenizer,
     weights::{self, Plan},
     worker::Worker,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::Prompt,
+};
 
 /// Which projections are trained, and how.
 #[derive(Clone, Debug)]
@@ -63,6 +69,7 @@ pub(crate) struct Trainable {
     shape: Shape,
     angles: (Vec<f32>, Vec<f32>),
     tokenizer: Tokenizer,
+    template: Option<Template>,
     layout: Layout,
     pool: ThreadPool,
 }
@@ -94,6 +101,7 @@ impl Trainable {
             adapter: None,
         };
         let tokenizer = pool.install(|| Tokenizer::read(&gguf))?;
+        let template = Template::read(&gguf, &tokenizer)?;
         let read = weights::read_weights(&gguf, config, &plan, &pool, progress);
         let (mut weights, angles) = read?;
         let Branches {
@@ -110,6 +118,7 @@ impl Trainable {
             weights,
             angles,
             tokenizer,
+            template,
             layout,
             pool,
         })
@@ -129,13 +138,81 @@ impl Trainable {
         &self.tokenizer
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.weights.config
+    /// The tokens of a prompt.
+    pub(crate) fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        self.tokenizer.prompt(prompt, self.template.as_ref())
     }
 
-    /// Where the parameters lie.
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
+    /// The tokens of an answer to a chat prompt, with the end of the turn.
+    pub(crate) fn answer_tokens(&self, prompt: &[u32], answer: &str) -> Result<Vec<u32>> {
+        let with_space = self.tokenizer.answers_with_space(prompt);
+        let mut ids = self.tokenizer.encode_part(answer, with_space)?;
+        ids.push(self.end()?);
+        Ok(ids)
+    }
+
+    /// The token that ends a turn.
+    ///
+    /// # Errors
+    /// Fails if the file names none.
+    pub(crate) fn end(&self) -> Result<u32> {
+        let reason =
+            "its tokenizer names no token that ends a turn; such a model cannot be trained";
+        let error = || Error::model(self.name.as_str(), reason);
+        self.tokenizer.eos().ok_or_else(error)
+    }
+
+    /// Rank, alpha, whether it is rank-stabilised, and the targets of an adapter of the model of a file.
+    pub(crate) fn settings(path: &Path, adapter: &Path) -> Result<(usize, f64, bool, Vec<usize>)> {
+        let config = Config::read(&Gguf::open(path)?)?;
+        let adapter = Adapter::read(adapter, &config)?;
+        let (rank, alpha, rank_stabilised) = adapter.scale();
+        Ok((rank, alpha, rank_stabilised, adapter.targets()))
+    }
+
+    /// The parameters of an adapter with the rank and the targets of this one. Matrices that it leaves out are zero.
+    ///
+    /// # Errors
+    /// As [`with_adapter`](super::CandleModelBuilder::with_adapter).
+    pub(crate) fn read_adapter(&self, folder: &Path) -> Result<Vec<f32>> {
+        let adapter = Adapter::read(folder, &self.weights.config)?;
+        let mut parameters = vec![0.0; self.layout.len];
+        for matrix in &self.layout.matrices {
+            let to = parameters.get_mut(matrix.range.clone());
+            if let (Some(to), Some(from)) = (to, adapter.matrix(matrix.place, matrix.side)) {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Writes parameters as an adapter, made with so much alpha and dropout, perhaps rank-stabilised.
+    pub(crate) fn write(
+        &self,
+        parameters: &[f32],
+        folder: &Path,
+        (alpha, dropout, rank_stabilised): (f64, f32, bool),
+        (base, numbers): (&str, Numbers),
+    ) -> Result<()> {
+        let matrices = self.layout.matrices.iter().map(|matrix| {
+            let values = parameters.get(matrix.range.clone()).unwrap_or_default();
+            (matrix.place, matrix.side, matrix.shape, values)
+        });
+        let mut targets: Vec<usize> = self.layout.matrices.iter().map(|m| m.place.1).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let about = Written {
+            base,
+            rank: self.layout.rank(),
+            alpha,
+            dropout,
+            rank_stabilised,
+            targets: &targets,
+            numbers,
+            pairs: self.shape.pairs,
+            head_dim: self.shape.head_dim,
+        };
+        adapter::write(folder, &about, matrices)
     }
 
     /// Tokens of the longest sequence.
@@ -156,7 +233,11 @@ impl Trainable {
     ) -> Result<Vec<f64>> {
         self.pool.install(|| {
             let mut tape = Tape::new(self.input(sequences, parameters, None), false);
-            let Some(rows) = self.weights.forward(&mut tape).map_err(|e| self.failed(&e))? else {
+            let Some(rows) = self
+                .weights
+                .forward(&mut tape)
+                .map_err(|e| self.failed(&e))?
+            else {
                 return Ok(Vec::new());
             };
             head::logprobs(&self.weights.head, &rows.data, &scored(sequences), false)
@@ -177,7 +258,11 @@ impl Trainable {
     ) -> Result<Vec<f64>> {
         self.pool.install(|| {
             let mut tape = Tape::new(self.input(sequences, parameters, dropout), true);
-            let Some(rows) = self.weights.forward(&mut tape).map_err(|e| self.failed(&e))? else {
+            let Some(rows) = self
+                .weights
+                .forward(&mut tape)
+                .map_err(|e| self.failed(&e))?
+            else {
                 return Ok(Vec::new());
             };
             let mut logprobs =

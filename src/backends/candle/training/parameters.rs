@@ -16,23 +16,29 @@ use super::projection::{LowRank, Part, Projection};
 
 /// A matrix that is trained.
 #[derive(Clone, Debug)]
-pub(crate) struct Matrix {
-    pub(crate) place: Place,
-    pub(crate) side: Side,
+pub(super) struct Matrix {
+    pub(super) place: Place,
+    pub(super) side: Side,
     /// Rows and columns.
-    pub(crate) shape: [usize; 2],
+    pub(super) shape: [usize; 2],
     /// Where it lies among the parameters.
-    pub(crate) range: Range<usize>,
+    pub(super) range: Range<usize>,
 }
 
 /// All matrices of an adapter, in the order of the layers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Layout {
-    pub(crate) matrices: Vec<Matrix>,
-    pub(crate) len: usize,
+pub(super) struct Layout {
+    pub(super) matrices: Vec<Matrix>,
+    pub(super) len: usize,
 }
 
 impl Layout {
+    /// The rank of its matrices.
+    pub(super) fn rank(&self) -> usize {
+        let first = self.matrices.iter().find(|matrix| matrix.side == Side::A);
+        first.map_or(0, |matrix| matrix.shape[0])
+    }
+
     /// Gives the chosen projections of a model branches of low rank, and says where their parameters lie.
     pub(super) fn attach(
         weights: &mut Weights<Projection>,

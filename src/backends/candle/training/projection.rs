@@ -111,7 +111,13 @@ impl Projection {
         let outputs = self.outputs();
         let mut y = vec![0.0; x.len() / self.inputs * outputs];
         let write = self.bias.as_deref().map_or(Write::Over, Write::Biased);
-        product(&mut y, write, 1.0, View::rows(x, self.inputs), &self.forward)?;
+        product(
+            &mut y,
+            write,
+            1.0,
+            View::rows(x, self.inputs),
+            &self.forward,
+        )?;
         let Some(branch) = &self.low_rank else {
             return Ok((y, None));
         };
@@ -167,7 +173,13 @@ impl Projection {
             let db = d_parameters.get_mut(part.b.clone()).ok_or(Mismatch)?;
             product(db, Write::Add, 1.0, dy.t(), narrow)?;
             let b = parameters.get(part.b.clone()).ok_or(Mismatch)?;
-            product(&mut part_narrow, Write::Over, branch.scale, dy, View::rows(b, rank))?;
+            product(
+                &mut part_narrow,
+                Write::Over,
+                branch.scale,
+                dy,
+                View::rows(b, rank),
+            )?;
             let places = d_narrow.chunks_exact_mut(width);
             for (to, from) in places.zip(part_narrow.chunks_exact(rank)) {
                 if let Some(to) = to.get_mut(at * rank..(at + 1) * rank) {
@@ -197,12 +209,24 @@ impl Projection {
 
     /// `x W^T` alone, for the head.
     pub(super) fn plain(&self, x: &[f32], to: &mut [f32]) -> Outcome {
-        product(to, Write::Over, 1.0, View::rows(x, self.inputs), &self.forward)
+        product(
+            to,
+            Write::Over,
+            1.0,
+            View::rows(x, self.inputs),
+            &self.forward,
+        )
     }
 
     /// `dy W`, for the head.
     pub(super) fn plain_backward(&self, dy: &[f32], to: &mut [f32]) -> Outcome {
-        product(to, Write::Over, 1.0, View::rows(dy, self.outputs()), &self.backward)
+        product(
+            to,
+            Write::Over,
+            1.0,
+            View::rows(dy, self.outputs()),
+            &self.backward,
+        )
     }
 }
 
@@ -231,7 +255,13 @@ fn mask(len: usize, dropout: f32, seed: u64) -> Vec<f32> {
     let keep = 1.0 / (1.0 - dropout);
     (0..len as u64)
         .into_par_iter()
-        .map(|at| if mix(seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32 < bound { 0.0 } else { keep })
+        .map(|at| {
+            if mix(seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32 < bound {
+                0.0
+            } else {
+                keep
+            }
+        })
         .collect()
 }
 

@@ -6,14 +6,7 @@ use candle_core::{Error, Result, Tensor};
 
 use crate::backends::candle::{
     architecture::Operations,
-    kernels::{
-        attention::Angles,
-        backward,
-        blocks::Shape,
-        causal::Packed,
-        product::Write,
-        rows,
-    },
+    kernels::{attention::Angles, backward, blocks::Shape, causal::Packed, product::Write, rows},
     ops::{HeadNorms, RmsNorm, with_values},
 };
 
@@ -180,7 +173,11 @@ impl<'w> Operations<'w> for Tape<'w> {
         let tokens = &self.input.tokens;
         let rows = with_values(embedding, |values| {
             let row = |token: &u32| values.chunks_exact(width).nth(*token as usize);
-            tokens.iter().map(row).collect::<Option<Vec<_>>>().map(|rows| rows.concat())
+            tokens
+                .iter()
+                .map(row)
+                .collect::<Option<Vec<_>>>()
+                .map(|rows| rows.concat())
         })?;
         match rows {
             Some(rows) => Ok(Self::constant(rows, width)),
@@ -193,13 +190,15 @@ impl<'w> Operations<'w> for Tape<'w> {
         let gain = norm.gain.as_ref().map(Tensor::to_vec1::<f32>).transpose()?;
         let y = rows::rms_norm(&x.data, width, gain.as_deref(), eps);
         let source = x.clone();
-        Ok(self.value(y, width, x.number.is_some(), move |dy, gradients| {
-            if let Some(number) = source.number {
-                let dx = gradients.of(number, source.data.len());
-                backward::rms_norm(&source.data, dy, width, gain.as_deref(), eps, dx);
-            }
-            Ok(())
-        }))
+        Ok(
+            self.value(y, width, x.number.is_some(), move |dy, gradients| {
+                if let Some(number) = source.number {
+                    let dx = gradients.of(number, source.data.len());
+                    backward::rms_norm(&source.data, dy, width, gain.as_deref(), eps, dx);
+                }
+                Ok(())
+            }),
+        )
     }
 
     fn linear(&mut self, linear: &'w Projection, x: &Value) -> Result<Value> {
@@ -211,13 +210,15 @@ impl<'w> Operations<'w> for Tape<'w> {
             .map_err(Error::wrap)?;
         let depends = x.number.is_some() || linear.low_rank.is_some();
         let x = x.clone();
-        Ok(self.value(y, linear.outputs(), depends, move |dy, gradients| {
-            let Gradients { values, parameters } = gradients;
-            let dx = x.number.map(|number| place(values, number, x.data.len()));
-            linear
-                .backward(&x.data, dy, kept, (input.parameters, parameters), dx)
-                .map_err(Error::wrap)
-        }))
+        Ok(
+            self.value(y, linear.outputs(), depends, move |dy, gradients| {
+                let Gradients { values, parameters } = gradients;
+                let dx = x.number.map(|number| place(values, number, x.data.len()));
+                linear
+                    .backward(&x.data, dy, kept, (input.parameters, parameters), dx)
+                    .map_err(Error::wrap)
+            }),
+        )
     }
 
     fn head_norms(&mut self, norms: &'w HeadNorms, qkv: &Value) -> Result<Value> {
@@ -229,32 +230,41 @@ impl<'w> Operations<'w> for Tape<'w> {
             rows::head_norms(&qkv.data, width, [(heads[0], q), (heads[1], k)], eps)
         };
         let source = qkv.clone();
-        Ok(self.value(y, width, qkv.number.is_some(), move |dy, gradients| {
-            if let Some(number) = source.number {
-                let [q, k] = &gains;
-                let gains = [(heads[0], q.as_slice()), (heads[1], k.as_slice())];
-                let dx = gradients.of(number, source.data.len());
-                backward::head_norms(&source.data, dy, width, gains, eps, dx);
-            }
-            Ok(())
-        }))
+        Ok(
+            self.value(y, width, qkv.number.is_some(), move |dy, gradients| {
+                if let Some(number) = source.number {
+                    let [q, k] = &gains;
+                    let gains = [(heads[0], q.as_slice()), (heads[1], k.as_slice())];
+                    let dx = gradients.of(number, source.data.len());
+                    backward::head_norms(&source.data, dy, width, gains, eps, dx);
+                }
+                Ok(())
+            }),
+        )
     }
 
     fn attend(&mut self, _: usize, qkv: &Value) -> Result<Value> {
         let input = Arc::clone(&self.input);
-        let out = Self::packed(&input).forward(&qkv.data).map_err(Error::wrap)?;
+        let out = Self::packed(&input)
+            .forward(&qkv.data)
+            .map_err(Error::wrap)?;
         let width = input.shape.heads * input.shape.head_dim;
         let out = Arc::new(out);
         let (source, result) = (qkv.clone(), Arc::clone(&out));
-        let mut value = self.value(Vec::new(), width, qkv.number.is_some(), move |dy, gradients| {
-            if let Some(number) = source.number {
-                let gradient = Self::packed(&input)
-                    .backward(&source.data, &result, dy)
-                    .map_err(Error::wrap)?;
-                gradients.share(number, &Arc::new(gradient));
-            }
-            Ok(())
-        });
+        let mut value = self.value(
+            Vec::new(),
+            width,
+            qkv.number.is_some(),
+            move |dy, gradients| {
+                if let Some(number) = source.number {
+                    let gradient = Self::packed(&input)
+                        .backward(&source.data, &result, dy)
+                        .map_err(Error::wrap)?;
+                    gradients.share(number, &Arc::new(gradient));
+                }
+                Ok(())
+            },
+        );
         value.data = out;
         Ok(value)
     }
@@ -263,14 +273,16 @@ impl<'w> Operations<'w> for Tape<'w> {
         let width = gate_up.width / 2;
         let y = rows::swiglu(&gate_up.data, width);
         let source = gate_up.clone();
-        Ok(self.value(y, width, gate_up.number.is_some(), move |dy, gradients| {
-            if let Some(number) = source.number {
-                // It has no other use, so that there is nothing to add to.
-                let to = gradients.of(number, source.data.len());
-                backward::swiglu(&source.data, dy, width, to);
-            }
-            Ok(())
-        }))
+        Ok(
+            self.value(y, width, gate_up.number.is_some(), move |dy, gradients| {
+                if let Some(number) = source.number {
+                    // It has no other use, so that there is nothing to add to.
+                    let to = gradients.of(number, source.data.len());
+                    backward::swiglu(&source.data, dy, width, to);
+                }
+                Ok(())
+            }),
+        )
     }
 
     fn add(&mut self, x: &Value, y: &Value) -> Result<Value> {

@@ -21,8 +21,14 @@ fn branches(targets: &[usize], dropout: f32) -> Branches {
 fn load(targets: &[usize], dropout: f32, threads: usize) -> Trainable {
     let (_, bytes) = Tiny::new().bytes();
     let file = write(&bytes);
-    Trainable::load(&file.path, &branches(targets, dropout), 64, Some(threads), &mut |_, _| {})
-        .unwrap()
+    Trainable::load(
+        &file.path,
+        &branches(targets, dropout),
+        64,
+        Some(threads),
+        &mut |_, _| {},
+    )
+    .unwrap()
 }
 
 fn tokens(len: usize, step: u32) -> Vec<u32> {
@@ -31,7 +37,10 @@ fn tokens(len: usize, step: u32) -> Vec<u32> {
 
 /// Parameters none of which is zero.
 fn random(model: &Trainable) -> Vec<f32> {
-    values(model.layout().len, 5).iter().map(|x| x * 0.3).collect()
+    values(model.layout.len, 5)
+        .iter()
+        .map(|x| x * 0.3)
+        .collect()
 }
 
 #[test]
@@ -40,8 +49,14 @@ fn the_gradient_of_every_matrix_is_its_slope() {
         let model = load(targets, dropout, 2);
         let (a, b) = (tokens(40, 7), tokens(9, 5));
         let sequences = [
-            Sequence { tokens: &a, scored: 30 },
-            Sequence { tokens: &b, scored: 8 },
+            Sequence {
+                tokens: &a,
+                scored: 30,
+            },
+            Sequence {
+                tokens: &b,
+                scored: 8,
+            },
         ];
         let weights: Vec<f64> = values(38, 9).iter().map(|x| f64::from(*x)).collect();
         let seed = (dropout > 0.0).then_some(11);
@@ -58,11 +73,15 @@ fn the_gradient_of_every_matrix_is_its_slope() {
         };
         let parameters = random(&model);
         let (_, gradient) = run(&parameters);
-        assert_eq!(model.layout().matrices.len(), targets.len() * 2 * 2);
-        for matrix in &model.layout().matrices {
+        assert_eq!(model.layout.matrices.len(), targets.len() * 2 * 2);
+        for matrix in &model.layout.matrices {
             // Along the gradient of the matrix itself, so that the slope is its length.
             let part = &gradient[matrix.range.clone()];
-            let length = part.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            let length = part
+                .iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>()
+                .sqrt();
             assert!(length > 1e-4, "{matrix:?} has no gradient");
             let moved = |step: f64| {
                 let mut moved = parameters.clone();
@@ -128,11 +147,16 @@ fn gradients_are_the_same_bits_at_any_number_of_threads() {
     let bits = |threads| {
         let model = load(&ALL, 0.1, threads);
         let a = tokens(64, 7);
-        let sequence = Sequence { tokens: &a, scored: 60 };
-        let mut gradient = vec![0.0; model.layout().len];
+        let sequence = Sequence {
+            tokens: &a,
+            scored: 60,
+        };
+        let mut gradient = vec![0.0; model.layout.len];
         let parameters = random(&model);
         model
-            .gradient(&[sequence], &parameters, Some(3), &mut gradient, |x| vec![1.0; x.len()])
+            .gradient(&[sequence], &parameters, Some(3), &mut gradient, |x| {
+                vec![1.0; x.len()]
+            })
             .unwrap();
         gradient.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
@@ -150,19 +174,46 @@ fn speed() {
     println!("load {:?}", t.elapsed());
     let parameters = model.initial(1);
     let mut gradient = vec![0.0; parameters.len()];
-    for (n, len, scored) in [(1, 257, 256), (4, 129, 128), (2, 257, 256), (4, 257, 256), (4, 129, 13), (8, 160, 16)] {
-        let tokens: Vec<Vec<u32>> = (0..n).map(|s| (0..len as u32).map(|i| (i * 7919 + s * 31) % 49000).collect()).collect();
-        let sequences: Vec<_> = tokens.iter().map(|tokens| Sequence { tokens, scored }).collect();
+    for (n, len, scored) in [
+        (1, 257, 256),
+        (4, 129, 128),
+        (2, 257, 256),
+        (4, 257, 256),
+        (4, 129, 13),
+        (8, 160, 16),
+    ] {
+        let tokens: Vec<Vec<u32>> = (0..n)
+            .map(|s| {
+                (0..len as u32)
+                    .map(|i| (i * 7919 + s * 31) % 49000)
+                    .collect()
+            })
+            .collect();
+        let sequences: Vec<_> = tokens
+            .iter()
+            .map(|tokens| Sequence { tokens, scored })
+            .collect();
         let mut best = f64::MAX;
         for _ in 0..4 {
             let t = std::time::Instant::now();
-            model.gradient(&sequences, &parameters, None, &mut gradient, |x| vec![-1.0; x.len()]).unwrap();
+            model
+                .gradient(&sequences, &parameters, None, &mut gradient, |x| {
+                    vec![-1.0; x.len()]
+                })
+                .unwrap();
             best = best.min(t.elapsed().as_secs_f64());
         }
         let t = std::time::Instant::now();
         model.logprobs(&sequences, &parameters).unwrap();
-        println!("{n} x {len} ({scored}): {best:.3} s, {:.0} tok/s; forward {:?}", (n as usize * len) as f64 / best, t.elapsed());
+        println!(
+            "{n} x {len} ({scored}): {best:.3} s, {:.0} tok/s; forward {:?}",
+            (n as usize * len) as f64 / best,
+            t.elapsed()
+        );
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().find(|l| l.starts_with("VmHWM")).unwrap());
+    println!(
+        "{}",
+        status.lines().find(|l| l.starts_with("VmHWM")).unwrap()
+    );
 }

@@ -3,6 +3,9 @@
 //! `W + (alpha / r) B A` (LoRA, arXiv 2106.09685, section 4.1), or `alpha / sqrt r` if the adapter is rank-stabilised
 //! (arXiv 2312.03732).
 
+#[cfg(feature = "train")]
+mod write;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -20,6 +23,11 @@ use super::{
     kernels::rows::Pairs,
 };
 use crate::error::{Error, Result};
+
+#[cfg(feature = "train")]
+pub use write::Numbers;
+#[cfg(feature = "train")]
+pub(crate) use write::{Written, put, write};
 
 const SETTINGS: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -54,6 +62,9 @@ pub(super) const TARGETS: [(&str, &str); 7] = [
 /// What an adapter adds to the weights of a model.
 pub(super) struct Adapter {
     hash: String,
+    /// Rank, alpha, and whether it is rank-stabilised.
+    #[cfg_attr(not(feature = "train"), allow(dead_code))]
+    scale: (usize, f64, bool),
     /// By the name of the weights in GGUF.
     updates: BTreeMap<String, Update>,
 }
@@ -62,8 +73,10 @@ pub(super) struct Adapter {
 pub(super) struct Update {
     /// `(rank, inputs)`
     a: Vec<f32>,
-    /// `(outputs, rank)`, times the factor, with rows in the order of the model file.
+    /// `(outputs, rank)`, with rows in the order of the model file.
     b: Vec<f32>,
+    /// What `B A` is multiplied with.
+    factor: f32,
     rank: usize,
     inputs: usize,
 }
@@ -100,15 +113,53 @@ impl Adapter {
             fs::read(&path).map_err(|source| Error::io(path, source))
         };
         let (settings, weights) = (read(SETTINGS)?, read(WEIGHTS)?);
-        let updates = updates(&settings, &weights, config)
-            .map_err(|reason| Error::model(file_name(folder), reason))?;
+        let refused = |reason| Error::model(file_name(folder), reason);
+        let parsed = Settings::parse(&settings).map_err(refused)?;
+        let updates = updates(&parsed, &weights, config).map_err(refused)?;
         let hash = sha256([settings.as_slice(), weights.as_slice()]);
-        Ok(Self { hash, updates })
+        let scale = (parsed.r, parsed.lora_alpha, parsed.use_rslora == Some(true));
+        Ok(Self {
+            hash,
+            scale,
+            updates,
+        })
     }
 
     /// The hash of both files, settings first, as `sha256:<hex>`.
     pub(super) fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// A matrix of it, with rows in the order of the model file.
+    #[cfg(feature = "train")]
+    pub(super) fn matrix(&self, (layer, target): Place, side: Side) -> Option<&[f32]> {
+        let name = TARGETS.get(target)?.1;
+        let update = self.updates.get(&format!("blk.{layer}.{name}"))?;
+        Some(if side == Side::A {
+            &update.a
+        } else {
+            &update.b
+        })
+    }
+
+    /// Rank, alpha, and whether it is rank-stabilised.
+    #[cfg(feature = "train")]
+    pub(super) fn scale(&self) -> (usize, f64, bool) {
+        self.scale
+    }
+
+    /// The targets that it changes.
+    #[cfg(feature = "train")]
+    pub(super) fn targets(&self) -> Vec<usize> {
+        let changes = |target: &(&str, &str)| {
+            let ending = format!(".{}", target.1);
+            self.updates.keys().any(|name| name.ends_with(&ending))
+        };
+        let targets = TARGETS.iter().enumerate();
+        targets
+            .filter(|(_, target)| changes(target))
+            .map(|(at, _)| at)
+            .collect()
     }
 
     /// What is to be added to the weights of this name in GGUF, without `.weight`.
@@ -122,8 +173,8 @@ impl Update {
     pub(super) fn add(&self, row: usize, column: usize, to: &mut [f32]) {
         let factors = self.b.chunks_exact(self.rank).nth(row);
         let factors = factors.unwrap_or_default();
-        for (factor, a) in factors.iter().zip(self.a.chunks_exact(self.inputs)) {
-            add(*factor, a.get(column..).unwrap_or_default(), to);
+        for (b, a) in factors.iter().zip(self.a.chunks_exact(self.inputs)) {
+            add(b * self.factor, a.get(column..).unwrap_or_default(), to);
         }
     }
 }
@@ -169,11 +220,11 @@ fn place(tensor: &str) -> Option<(Place, Side)> {
         .map(|side| (place, side))
 }
 
-fn updates(settings: &[u8], weights: &[u8], config: &Config) -> Outcome<BTreeMap<String, Update>> {
-    let settings: Settings = serde_json::from_slice(settings).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("its {SETTINGS} cannot be understood at line {line}, column {column}")
-    })?;
+fn updates(
+    settings: &Settings,
+    weights: &[u8],
+    config: &Config,
+) -> Outcome<BTreeMap<String, Update>> {
     let factor = settings.factor()?;
     let tensors = SafeTensors::deserialize(weights)
         .map_err(|_| format!("its {WEIGHTS} is damaged or cut off"))?;
@@ -220,17 +271,29 @@ fn updates(settings: &[u8], weights: &[u8], config: &Config) -> Outcome<BTreeMap
         let [a, b] = views;
         let a = values(&name(place, Side::A), a, [rank, inputs])?;
         let mut b = values(&name(place, Side::B), b, [outputs, rank])?;
-        b.iter_mut().for_each(|b| *b *= factor);
         if config.pairs == Pairs::Neighbours && matches!(target, "attn_q" | "attn_k") {
             b = permuted(&b, rank, config.head_dim);
         }
-        let update = Update { a, b, rank, inputs };
+        let update = Update {
+            a,
+            b,
+            factor,
+            rank,
+            inputs,
+        };
         updates.insert(format!("blk.{layer}.{target}"), update);
     }
     Ok(updates)
 }
 
 impl Settings {
+    fn parse(json: &[u8]) -> Outcome<Self> {
+        serde_json::from_slice(json).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            format!("its {SETTINGS} cannot be understood at line {line}, column {column}")
+        })
+    }
+
     /// What `B A` is multiplied with, if the adapter is one that can be merged.
     fn factor(&self) -> Outcome<f32> {
         if self.peft_type != "LORA" {

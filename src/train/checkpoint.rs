@@ -1,0 +1,203 @@
+//! What a run goes on from.
+
+use std::{fs, path::Path};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::adam::Adam;
+use crate::{
+    backends::candle::training::put,
+    error::{Error, Result},
+};
+
+/// Name of the file in the folder of a run.
+pub(super) const FILE: &str = "checkpoint.safetensors";
+const KEY: &str = "safer-instruct";
+const TENSORS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
+
+/// Where a run is, beside the numbers that it trains.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Place {
+    /// Steps that are done.
+    pub(super) step: usize,
+    /// Tokens that they have seen.
+    pub(super) tokens: u64,
+    /// A running mean of the loss, and its lowest value.
+    pub(super) smooth_loss: Option<f64>,
+    pub(super) lowest_loss: Option<f64>,
+    /// The best evaluation: its step and held-out loss.
+    pub(super) best: Option<(usize, f64)>,
+    /// The first and the last loss on what is held out.
+    pub(super) held_out_first: Option<f64>,
+    pub(super) held_out_last: Option<f64>,
+    /// Evaluations since the best.
+    pub(super) waited: usize,
+    /// Whether it came to its end early.
+    pub(super) ended: bool,
+}
+
+/// All of a run.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) place: Place,
+    pub(super) parameters: Vec<f32>,
+    pub(super) adam: Adam,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Note {
+    fingerprint: Value,
+    place: Place,
+}
+
+impl State {
+    /// Writes it, as a whole or not at all.
+    pub(super) fn save(&self, folder: &Path, fingerprint: &Value) -> Result<()> {
+        let other = |error: safetensors::SafeTensorError| Error::Other(Box::new(error));
+        let note = Note {
+            fingerprint: fingerprint.clone(),
+            place: self.place.clone(),
+        };
+        let note = serde_json::to_string(&note).map_err(|error| Error::Other(Box::new(error)))?;
+        let parts = [&self.parameters, &self.adam.first, &self.adam.second];
+        let bytes = parts
+            .map(|part| -> Vec<u8> { part.iter().flat_map(|value| value.to_le_bytes()).collect() });
+        let views = TENSORS.iter().zip(&bytes).map(|(name, bytes)| {
+            TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map(|view| (*name, view))
+        });
+        let views = views
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(other)?;
+        let metadata = [(KEY.to_owned(), note)].into();
+        let file = safetensors::serialize(views, Some(metadata)).map_err(other)?;
+        put(&folder.join(FILE), &file)
+    }
+
+    /// Reads it, if there is one.
+    ///
+    /// # Errors
+    /// Refuses a file that is damaged or of another run, and says what differs.
+    pub(super) fn load(folder: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(path, error)),
+        };
+        let damaged = || {
+            let reason =
+                "the checkpoint is damaged; begin anew in another folder, or overwrite this one";
+            Error::input(&path, None, reason)
+        };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
+        let note = metadata.metadata().as_ref().and_then(|note| note.get(KEY));
+        let note = note.and_then(|note| serde_json::from_str::<Note>(note).ok());
+        let note = note.ok_or_else(damaged)?;
+        if let Some(difference) = difference(&note.fingerprint, fingerprint) {
+            let reason = format!(
+                "this folder holds another run: {difference}; take another folder, or overwrite this one"
+            );
+            return Err(Error::input(&path, None, reason));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
+        let read = |name: &str| -> Option<Vec<f32>> {
+            let view = tensors.tensor(name).ok()?;
+            let (values, _) = view.data().as_chunks::<4>();
+            let fits = view.dtype() == Dtype::F32 && values.len() == len;
+            fits.then(|| {
+                values
+                    .iter()
+                    .map(|value| f32::from_le_bytes(*value))
+                    .collect()
+            })
+        };
+        let parts = TENSORS.map(read);
+        let [Some(parameters), Some(first), Some(second)] = parts else {
+            return Err(damaged());
+        };
+        Ok(Some(Self {
+            place: note.place,
+            parameters,
+            adam: Adam { first, second },
+        }))
+    }
+}
+
+/// What differs between two fingerprints, in words.
+fn difference(was: &Value, is: &Value) -> Option<String> {
+    if was == is {
+        return None;
+    }
+    let (Value::Object(was), Value::Object(is)) = (was, is) else {
+        return Some(format!("{was} was {is}"));
+    };
+    let keys = was
+        .keys()
+        .chain(is.keys().filter(|key| !was.contains_key(*key)));
+    let words = keys.filter_map(|key| match (was.get(key), is.get(key)) {
+        (Some(was), Some(is)) if was == is => None,
+        (Some(was @ Value::Object(_)), Some(is @ Value::Object(_))) => difference(was, is),
+        (was, is) => {
+            let shown =
+                |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+            Some(format!("its {key} was {} and is {}", shown(was), shown(is)))
+        }
+    });
+    Some(words.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State {
+            place: Place {
+                step: 7,
+                best: Some((5, 1.0 / 3.0)),
+                ..Place::default()
+            },
+            parameters: vec![0.1, -2.5],
+            adam: Adam {
+                first: vec![1e-9, 3.0],
+                second: vec![0.0, 1.0],
+            },
+        };
+        let run = json!({"model": "a", "settings": {"batch": 8, "seed": 1}});
+        assert!(State::load(folder.path(), &run, 2).unwrap().is_none());
+        state.save(folder.path(), &run).unwrap();
+        let read = State::load(folder.path(), &run, 2).unwrap().unwrap();
+        assert_eq!(read.place, state.place);
+        assert_eq!(read.parameters, state.parameters);
+        assert_eq!(
+            (read.adam.first, read.adam.second),
+            (state.adam.first, state.adam.second)
+        );
+
+        let other = json!({"model": "a", "settings": {"batch": 4, "seed": 1}});
+        let error = State::load(folder.path(), &other, 2)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("its batch was 8 and is 4; take another folder"),
+            "{error}"
+        );
+        assert!(
+            State::load(folder.path(), &run, 3).is_err(),
+            "of another size"
+        );
+        let path = folder.path().join(FILE);
+        let bytes = fs::read(&path).unwrap();
+        for len in [0, 5, bytes.len() / 2, bytes.len() - 1] {
+            fs::write(&path, &bytes[..len]).unwrap();
+            let error = State::load(folder.path(), &run, 2).unwrap_err().to_string();
+            assert!(error.contains("the checkpoint is damaged"), "{error}");
+        }
+    }
+}

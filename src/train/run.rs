@@ -1,0 +1,438 @@
+//! One run: its steps, evaluations and checkpoints.
+
+use std::{fs, ops::ControlFlow, path::Path};
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Trainer,
+    adam::{Adam, norm},
+    checkpoint::{self, Place, State},
+    example::{Example, hash, hash_of},
+    objective::{Loss, Objective, Rewards, Score},
+    policy::{Policy, sequences, sums},
+    progress::{Evaluation, Event, Metrics, Report, Step},
+};
+use crate::{
+    dataset::Existing,
+    error::{Error, Result},
+};
+
+/// How much the running mean of the loss keeps of itself.
+const SMOOTHING: f64 = 0.9;
+/// The running mean runs away when it is so many times its lowest value, and so much above it.
+const RUNAWAY: (f64, f64) = (2.0, 2.0);
+
+pub(super) struct Run<'a, O> {
+    trainer: &'a Trainer<O>,
+    policy: &'a Policy,
+    examples: &'a [Example],
+    held_out: &'a [Example],
+    folder: &'a Path,
+    fingerprint: Value,
+    /// Of every sequence, those of `examples` first; empty if they are not needed.
+    references: Vec<f64>,
+    state: State,
+    metrics: Metrics,
+    steps: usize,
+}
+
+impl<'a, O: Objective> Run<'a, O> {
+    /// Begins a run, or goes on with the one in the folder.
+    pub(super) fn open(
+        trainer: &'a Trainer<O>,
+        policy: &'a Policy,
+        examples: &'a [Example],
+        held_out: &'a [Example],
+        folder: &'a Path,
+        existing: Existing,
+    ) -> Result<Self> {
+        let fingerprint = json!({
+            "model": policy.model.hash(),
+            "objective": trainer.objective.name(),
+            "adapter": {
+                "rank": policy.lora.rank,
+                "alpha": policy.lora.alpha,
+                "dropout": policy.lora.dropout,
+                "targets": format!("{:?}", policy.lora.targets),
+                "rank_stabilised": policy.lora.rank_stabilised,
+                "begin": hash_of(&policy.initial),
+            },
+            "settings": trainer.settings.fingerprint(examples.len()),
+            "examples": hash(examples),
+            "held_out": hash(held_out),
+        });
+        let path = folder.join(checkpoint::FILE);
+        let len = policy.initial.len();
+        let found = match existing {
+            Existing::Refuse if path.exists() => {
+                let reason = "this folder holds a run already; resume it, overwrite it, or take another folder";
+                return Err(Error::input(&path, None, reason));
+            }
+            Existing::Overwrite => {
+                if path.exists() {
+                    fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+                }
+                None
+            }
+            _ => State::load(folder, &fingerprint, len)?,
+        };
+        // Before its first step a run has nothing to go on from.
+        let found = found.filter(|state| state.place.step > 0);
+        let state = found.unwrap_or_else(|| State {
+            place: Place::default(),
+            parameters: policy.initial.clone(),
+            adam: Adam::new(len),
+        });
+        let metrics = Metrics::open(folder, state.place.step)?;
+        let mut run = Self {
+            trainer,
+            policy,
+            examples,
+            held_out,
+            folder,
+            fingerprint,
+            references: Vec::new(),
+            state,
+            metrics,
+            steps: trainer.settings.total_steps(examples.len()),
+        };
+        if trainer.objective.needs_reference() {
+            run.references = run.references()?;
+        }
+        Ok(run)
+    }
+
+    /// Makes the steps that are left.
+    pub(super) fn finish(mut self) -> Result<Report> {
+        let mut stopped = false;
+        if self.state.place.step == 0 && !self.held_out.is_empty() {
+            stopped = self.evaluate()?.is_break();
+            self.save()?;
+        }
+        while !stopped && !self.state.place.ended && self.state.place.step < self.steps {
+            let event = self.step()?;
+            stopped = self.tell(&Event::Step(event))?.is_break();
+            let (step, settings) = (self.state.place.step, &self.trainer.settings);
+            let last = step == self.steps;
+            let due = settings.evaluate_every > 0 && step.is_multiple_of(settings.evaluate_every);
+            if !self.held_out.is_empty() && (last || due) {
+                stopped |= self.evaluate()?.is_break();
+            }
+            if last
+                || stopped
+                || self.state.place.ended
+                || step.is_multiple_of(self.trainer.settings.checkpoint_every)
+            {
+                self.save()?;
+            }
+        }
+        let place = &self.state.place;
+        let best_step = if self.held_out.is_empty() {
+            self.write()?;
+            place.step
+        } else {
+            place.best.map_or(0, |best| best.0)
+        };
+        Ok(Report {
+            steps: place.step,
+            tokens: place.tokens,
+            loss: place.smooth_loss,
+            held_out_before: place.held_out_first,
+            held_out_best: place.best.map(|best| best.1),
+            best_step,
+            stopped: stopped && place.step < self.steps,
+        })
+    }
+
+    fn step(&mut self) -> Result<Step> {
+        let settings = &self.trainer.settings;
+        let begin = (self.trainer.clock)();
+        let at = self.state.place.step;
+        let batch = self.batch(at);
+        let weight = self.weight(&batch);
+        let dropout = (self.policy.lora.dropout > 0.0)
+            .then(|| settings.seed ^ (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut gradient = vec![0.0; self.state.parameters.len()];
+        let mut losses = Vec::new();
+        for (number, part) in self.micro_batches(&batch).into_iter().enumerate() {
+            let examples: Vec<&Example> = part
+                .iter()
+                .filter_map(|at| self.examples.get(*at))
+                .collect();
+            let sequences = sequences(&examples);
+            let seed = dropout.map(|seed| seed.wrapping_add((number as u64) << 32));
+            let (objective, references) = (&self.trainer.objective, self.of(part, 0));
+            let part_losses = &mut losses;
+            self.policy.model.gradient(
+                &sequences,
+                &self.state.parameters,
+                seed,
+                &mut gradient,
+                |logprobs| {
+                    let sums = sums(&sequences, logprobs);
+                    let scores = scores(&examples, &sums, &references);
+                    let found: Vec<Loss> =
+                        scores.iter().map(|scores| objective.loss(scores)).collect();
+                    let slopes = found.iter().flat_map(|loss| &loss.slopes);
+                    let spread = slopes.zip(&sequences).flat_map(|(slope, sequence)| {
+                        std::iter::repeat_n(slope / weight, sequence.scored)
+                    });
+                    let spread = spread.collect();
+                    part_losses.extend(found);
+                    spread
+                },
+            )?;
+        }
+        let loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
+        let gradient_norm = norm(&gradient);
+        self.check_loss(loss, gradient_norm)?;
+        let learning_rate =
+            settings.learning_rate * settings.schedule.factor(at, settings.warm_up, self.steps);
+        // As `torch.nn.utils.clip_grad_norm_`.
+        let clip = (settings.max_gradient_norm / (gradient_norm + 1e-6)).min(1.0);
+        let State {
+            parameters,
+            adam,
+            place,
+        } = &mut self.state;
+        adam.step(
+            parameters,
+            &gradient,
+            clip,
+            learning_rate,
+            at as u64 + 1,
+            settings.rates,
+        );
+        let tokens: usize = batch
+            .iter()
+            .filter_map(|at| self.examples.get(*at))
+            .map(Example::tokens)
+            .sum();
+        place.step += 1;
+        place.tokens += tokens as u64;
+        let (reward_margin, reward_accuracy) = margin(&losses);
+        Ok(Step {
+            step: place.step,
+            steps: self.steps,
+            loss,
+            gradient_norm,
+            learning_rate,
+            tokens,
+            seconds: (self.trainer.clock)().saturating_sub(begin).as_secs_f64(),
+            reward_margin,
+            reward_accuracy,
+        })
+    }
+
+    /// Refuses a loss that is no number or runs away, before it changes anything.
+    fn check_loss(&mut self, loss: f64, gradient_norm: f64) -> Result<()> {
+        let place = &mut self.state.place;
+        let smooth = place
+            .smooth_loss
+            .map_or(loss, |smooth| SMOOTHING * smooth + (1.0 - SMOOTHING) * loss);
+        let lowest = place
+            .lowest_loss
+            .map_or(smooth, |lowest| lowest.min(smooth));
+        let (times, above) = RUNAWAY;
+        let runs_away = smooth > times * lowest && smooth > lowest + above;
+        if loss.is_finite() && gradient_norm.is_finite() && !runs_away {
+            (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+            return Ok(());
+        }
+        let step = place.step + 1;
+        let reason = format!(
+            "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
+             {gradient_norm:.3}; lower the learning rate. The last checkpoint and the adapter of the best evaluation are kept"
+        );
+        Err(Error::model(self.policy.model.name(), reason))
+    }
+
+    /// Looks at what is held out, and writes the adapter if it is the best so far.
+    fn evaluate(&mut self) -> Result<ControlFlow<()>> {
+        let all: Vec<usize> = (0..self.held_out.len()).collect();
+        let first = self.examples.len();
+        let mut losses = Vec::new();
+        for part in parts(&all, self.held_out, self.trainer.settings.micro_batch) {
+            let examples: Vec<&Example> = part
+                .iter()
+                .filter_map(|at| self.held_out.get(*at))
+                .collect();
+            let sums = self.policy.logprobs(&examples, &self.state.parameters)?;
+            let scores = scores(&examples, &sums, &self.of(part, first));
+            losses.extend(
+                scores
+                    .iter()
+                    .map(|scores| self.trainer.objective.loss(scores)),
+            );
+        }
+        let weight: f64 = losses.iter().map(|loss| loss.weight).sum();
+        let held_out_loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
+        let place = &mut self.state.place;
+        let best = place.best.is_none_or(|best| held_out_loss < best.1);
+        place.held_out_first.get_or_insert(held_out_loss);
+        place.held_out_last = Some(held_out_loss);
+        if best {
+            place.best = Some((place.step, held_out_loss));
+            place.waited = 0;
+        } else {
+            place.waited += 1;
+            place.ended = self
+                .trainer
+                .settings
+                .patience
+                .is_some_and(|most| place.waited >= most);
+        }
+        let step = place.step;
+        if best {
+            self.write()?;
+        }
+        let (held_out_reward_margin, held_out_reward_accuracy) = margin(&losses);
+        self.tell(&Event::Evaluation(Evaluation {
+            step,
+            held_out_loss,
+            best,
+            held_out_reward_margin,
+            held_out_reward_accuracy,
+        }))
+    }
+
+    fn tell(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        self.metrics.write(event)?;
+        Ok((self.trainer.observer)(event))
+    }
+
+    fn save(&self) -> Result<()> {
+        self.state.save(self.folder, &self.fingerprint)
+    }
+
+    fn write(&self) -> Result<()> {
+        self.policy
+            .write(&self.state.parameters, self.folder, self.trainer.numbers)
+    }
+
+    /// Log-probabilities of all sequences by the parameters that the run began with.
+    fn references(&self) -> Result<Vec<f64>> {
+        let mut references = Vec::new();
+        for examples in [self.examples, self.held_out] {
+            let all: Vec<usize> = (0..examples.len()).collect();
+            for part in parts(&all, examples, self.trainer.settings.micro_batch) {
+                let examples: Vec<&Example> =
+                    part.iter().filter_map(|at| examples.get(*at)).collect();
+                references.extend(self.policy.logprobs(&examples, &self.policy.initial)?);
+            }
+        }
+        Ok(references)
+    }
+
+    /// The references of some examples, of which `first` others come before.
+    fn of(&self, part: &[usize], first: usize) -> Vec<f64> {
+        let each = self.trainer.objective.sequences();
+        let places = part.iter().flat_map(|at| {
+            let start = (first + at) * each;
+            start..start + each
+        });
+        places
+            .map(|at| self.references.get(at).copied().unwrap_or_default())
+            .collect()
+    }
+
+    /// The examples of a step, counted from 0.
+    fn batch(&self, step: usize) -> Vec<usize> {
+        let (settings, count) = (&self.trainer.settings, self.examples.len());
+        let each = count.div_ceil(settings.batch);
+        let (epoch, at) = (step / each, step % each);
+        let mut order: Vec<usize> = (0..count).collect();
+        if settings.shuffle {
+            shuffle(
+                &mut order,
+                settings.seed ^ (epoch as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03),
+            );
+        }
+        order
+            .into_iter()
+            .skip(at * settings.batch)
+            .take(settings.batch)
+            .collect()
+    }
+
+    fn weight(&self, batch: &[usize]) -> f64 {
+        let tokens = batch.iter().filter_map(|at| self.examples.get(*at));
+        let weights = tokens.map(|example| {
+            let score = |scored: usize| Score {
+                logprob: 0.0,
+                reference: 0.0,
+                tokens: scored,
+            };
+            let scores: Vec<Score> = example.sequences.iter().map(|t| score(t.scored)).collect();
+            self.trainer.objective.loss(&scores).weight
+        });
+        weights.sum()
+    }
+
+    fn micro_batches<'b>(&self, batch: &'b [usize]) -> Vec<&'b [usize]> {
+        parts(batch, self.examples, self.trainer.settings.micro_batch)
+    }
+}
+
+/// Parts of some examples that have at most so many tokens, or one example.
+fn parts<'b>(places: &'b [usize], examples: &[Example], most: usize) -> Vec<&'b [usize]> {
+    let mut parts = Vec::new();
+    let mut rest = places;
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fits = rest.iter().take_while(|at| {
+            tokens += examples.get(**at).map_or(0, Example::tokens);
+            tokens <= most
+        });
+        let count = fits.count().max(1);
+        let (part, others) = rest.split_at(count.min(rest.len()));
+        parts.push(part);
+        rest = others;
+    }
+    parts
+}
+
+/// The scores of each example.
+fn scores(examples: &[&Example], sums: &[f64], references: &[f64]) -> Vec<Vec<Score>> {
+    let mut values = sums.iter().zip(references);
+    let of = |example: &&Example| {
+        let sequences = example.sequences.iter().zip(&mut values);
+        let scores = sequences.map(|(tokens, (logprob, reference))| Score {
+            logprob: *logprob,
+            reference: *reference,
+            tokens: tokens.scored,
+        });
+        scores.collect()
+    };
+    examples.iter().map(of).collect()
+}
+
+/// Mean margin of the rewards and the share of pairs whose margin is above 0.
+fn margin(losses: &[Loss]) -> (Option<f64>, Option<f64>) {
+    let rewards: Vec<Rewards> = losses.iter().filter_map(|loss| loss.rewards).collect();
+    if rewards.is_empty() {
+        return (None, None);
+    }
+    let margins = || {
+        rewards
+            .iter()
+            .map(|rewards| rewards.chosen - rewards.rejected)
+    };
+    let count = rewards.len() as f64;
+    let right = margins().filter(|margin| *margin > 0.0).count() as f64;
+    (Some(margins().sum::<f64>() / count), Some(right / count))
+}
+
+/// An order that the seed chooses (Fisher and Yates).
+fn shuffle(order: &mut [usize], seed: u64) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for at in (1..order.len()).rev() {
+        let other = random.next_u64() % (at as u64 + 1);
+        order.swap(at, other as usize);
+    }
+}

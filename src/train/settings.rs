@@ -1,0 +1,114 @@
+//! How a run is made.
+
+use serde_json::{Value, json};
+
+use super::{adam::Rates, schedule::Schedule};
+use crate::error::{Error, Result};
+
+/// What a run is made with; see the setters of [`Trainer`](super::Trainer).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) learning_rate: f64,
+    pub(super) schedule: Schedule,
+    pub(super) warm_up: usize,
+    pub(super) batch: usize,
+    pub(super) micro_batch: usize,
+    pub(super) epochs: usize,
+    pub(super) steps: Option<usize>,
+    pub(super) shuffle: bool,
+    pub(super) rates: Rates,
+    pub(super) max_gradient_norm: f64,
+    pub(super) seed: u64,
+    pub(super) evaluate_every: usize,
+    pub(super) patience: Option<usize>,
+    pub(super) checkpoint_every: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            learning_rate: 5e-4,
+            schedule: Schedule::Cosine,
+            warm_up: 10,
+            batch: 8,
+            micro_batch: 1_024,
+            epochs: 1,
+            steps: None,
+            shuffle: true,
+            rates: Rates {
+                betas: (0.9, 0.999),
+                epsilon: 1e-8,
+                weight_decay: 0.0,
+            },
+            max_gradient_norm: 1.0,
+            seed: 0,
+            evaluate_every: 50,
+            patience: None,
+            checkpoint_every: 25,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn check(&self) -> Result<()> {
+        let rate = self.learning_rate;
+        if !(rate > 0.0 && rate.is_finite()) {
+            return Err(Error::config(
+                "learning_rate",
+                format!("{rate} cannot be; it is above 0"),
+            ));
+        }
+        for (field, value) in [
+            ("batch", self.batch),
+            ("micro_batch", self.micro_batch),
+            ("epochs", self.epochs),
+            ("steps", self.steps.unwrap_or(1)),
+            ("checkpoint_every", self.checkpoint_every),
+        ] {
+            if value == 0 {
+                return Err(Error::config(field, "0 cannot be; set at least 1"));
+            }
+        }
+        let norm = self.max_gradient_norm;
+        if norm.is_nan() || norm <= 0.0 {
+            return Err(Error::config(
+                "max_gradient_norm",
+                format!("{norm} cannot be; it is above 0"),
+            ));
+        }
+        let decay = self.rates.weight_decay;
+        if !(0.0..1.0).contains(&decay) {
+            return Err(Error::config(
+                "weight_decay",
+                format!("{decay} cannot be; it is at least 0 and below 1"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Steps of a run over so many examples.
+    pub(super) fn total_steps(&self, examples: usize) -> usize {
+        let all = self.epochs * examples.div_ceil(self.batch);
+        self.steps.unwrap_or(all)
+    }
+
+    /// What the result depends on. So a run may go on with other checkpoints.
+    pub(super) fn fingerprint(&self, examples: usize) -> Value {
+        json!({
+            "learning_rate": self.learning_rate,
+            "schedule": format!("{:?}", self.schedule),
+            "warm_up": self.warm_up,
+            "batch": self.batch,
+            "micro_batch": self.micro_batch,
+            "steps": self.total_steps(examples),
+            "shuffle": self.shuffle,
+            "betas": self.rates.betas,
+            "epsilon": self.rates.epsilon,
+            "weight_decay": self.rates.weight_decay,
+            "max_gradient_norm": self.max_gradient_norm,
+            "seed": self.seed,
+            "evaluate_every": self.evaluate_every,
+            "patience": self.patience,
+        })
+    }
+}

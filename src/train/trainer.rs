@@ -1,0 +1,249 @@
+//! Runs of training.
+
+use std::{
+    fmt, fs,
+    ops::ControlFlow,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{
+    example::Example,
+    objective::Objective,
+    policy::Policy,
+    progress::{Event, Report},
+    run::Run,
+    schedule::Schedule,
+    settings::Settings,
+};
+use crate::{
+    backends::candle::Numbers,
+    dataset::Existing,
+    error::{Error, Result},
+};
+
+/// Trains the adapter of a [`Policy`] towards an [`Objective`].
+///
+/// A run has a folder of its own:
+///
+/// | file | what |
+/// |---|---|
+/// | `adapter_model.safetensors`, `adapter_config.json` | the adapter: the best by held-out loss, or the last if nothing is held out; PEFT, vLLM and [`CandleModel`](crate::backends::candle::CandleModel) load the folder |
+/// | `metrics.jsonl` | every step and every evaluation |
+/// | `checkpoint.safetensors` | what the run goes on from |
+///
+/// The same model, examples and settings give the same adapter, byte for byte on one machine, at any number of threads, however often the
+/// run was interrupted.
+pub struct Trainer<O> {
+    pub(super) objective: O,
+    pub(super) settings: Settings,
+    existing: Existing,
+    pub(super) numbers: Numbers,
+    pub(super) observer: Box<dyn Fn(&Event) -> ControlFlow<()> + Send + Sync>,
+    pub(super) clock: Box<dyn Fn() -> Duration + Send + Sync>,
+}
+
+impl<O: Objective> Trainer<O> {
+    /// One epoch in batches of 8 examples, learning rate 5e-4 with 10 steps of warm-up and half a cosine, gradients clipped at 1.
+    pub fn new(objective: O) -> Self {
+        let begin = Instant::now();
+        Self {
+            objective,
+            settings: Settings::default(),
+            existing: Existing::Refuse,
+            numbers: Numbers::default(),
+            observer: Box::new(|_| ControlFlow::Continue(())),
+            clock: Box::new(move || begin.elapsed()),
+        }
+    }
+
+    /// Sets the highest learning rate. By default 5e-4, which suits low-rank adapters.
+    #[must_use]
+    pub fn with_learning_rate(mut self, learning_rate: f64) -> Self {
+        self.settings.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets how the learning rate falls. By default [`Schedule::Cosine`].
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.settings.schedule = schedule;
+        self
+    }
+
+    /// Sets in how many steps the learning rate rises. By default 10.
+    #[must_use]
+    pub fn with_warm_up(mut self, steps: usize) -> Self {
+        self.settings.warm_up = steps;
+        self
+    }
+
+    /// Sets the examples of a step. By default 8.
+    #[must_use]
+    pub fn with_batch(mut self, examples: usize) -> Self {
+        self.settings.batch = examples;
+        self
+    }
+
+    /// Sets how many tokens run together; a batch of more is split, and its gradient added up. It bounds memory: about 1.2 kB for each
+    /// token, layer and 576 values of width. By default 1,024. An example is never split.
+    #[must_use]
+    pub fn with_micro_batch(mut self, tokens: usize) -> Self {
+        self.settings.micro_batch = tokens;
+        self
+    }
+
+    /// Sets how often every example is seen. By default once.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        self.settings.epochs = epochs;
+        self
+    }
+
+    /// Sets the number of steps; examples come again if they are too few. By default what the epochs need.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.settings.steps = Some(steps);
+        self
+    }
+
+    /// Sets whether each epoch has an order of its own, chosen by the seed. By default true.
+    #[must_use]
+    pub fn with_shuffle(mut self, shuffle: bool) -> Self {
+        self.settings.shuffle = shuffle;
+        self
+    }
+
+    /// Sets how much of each parameter decays at a learning rate of 1 (arXiv 1711.05101). By default 0.
+    #[must_use]
+    pub fn with_weight_decay(mut self, weight_decay: f64) -> Self {
+        self.settings.rates.weight_decay = weight_decay;
+        self
+    }
+
+    /// Sets the length that a longer gradient is cut to. By default 1.
+    #[must_use]
+    pub fn with_max_gradient_norm(mut self, norm: f64) -> Self {
+        self.settings.max_gradient_norm = norm;
+        self
+    }
+
+    /// Sets the seed of the order of examples and of dropout. By default 0.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// Sets how many steps lie between two looks at what is held out; there is one more before the first step and after the last. By
+    /// default 50; 0 leaves only these two.
+    #[must_use]
+    pub fn with_evaluation(mut self, every: usize) -> Self {
+        self.settings.evaluate_every = every;
+        self
+    }
+
+    /// Ends the run when so many evaluations in a row were no better than the best before. By default it goes to its end.
+    #[must_use]
+    pub fn with_patience(mut self, evaluations: usize) -> Self {
+        self.settings.patience = Some(evaluations);
+        self
+    }
+
+    /// Sets how many steps lie between two checkpoints: what a kill can lose. By default 25.
+    #[must_use]
+    pub fn with_checkpoints(mut self, every: usize) -> Self {
+        self.settings.checkpoint_every = every;
+        self
+    }
+
+    /// Sets what to do if the folder holds a run already. By default it is refused.
+    #[must_use]
+    pub fn with_existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Sets in what numbers the adapter is written. By default [`Numbers::F32`].
+    #[must_use]
+    pub fn with_numbers(mut self, numbers: Numbers) -> Self {
+        self.numbers = numbers;
+        self
+    }
+
+    /// Sets what hears of every event; it stops the run, after a checkpoint, with [`ControlFlow::Break`]. By default nobody does.
+    #[must_use]
+    pub fn with_observer(
+        mut self,
+        observer: impl Fn(&Event) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Sets the clock that steps are timed with: it gives the time since any fixed moment. By default the system's monotonic one. It
+    /// has no part in the result.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Trains on the examples, into the folder, and blocks until it is done. What is held out is never trained on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run;
+    /// [`Error::Io`] if a file cannot be written; [`Error::Model`] if the loss runs away: then the last checkpoint and the best
+    /// adapter before it are still there.
+    pub fn run(
+        &self,
+        policy: &Policy,
+        examples: &[Example],
+        held_out: &[Example],
+        folder: &Path,
+    ) -> Result<Report> {
+        self.settings.check()?;
+        if examples.is_empty() {
+            return Err(Error::config("examples", "there is nothing to train on"));
+        }
+        for (at, example) in examples.iter().chain(held_out).enumerate() {
+            self.check(policy, at, example)?;
+        }
+        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
+    }
+
+    fn check(&self, policy: &Policy, at: usize, example: &Example) -> Result<()> {
+        let reason = if example.sequences.len() != self.objective.sequences() {
+            format!(
+                "it has {} completions, and {} needs {}",
+                example.sequences.len(),
+                self.objective.name(),
+                self.objective.sequences()
+            )
+        } else if !example.is_whole() {
+            "its prompt or a completion is empty".to_owned()
+        } else if example.longest() > policy.model.positions() {
+            format!(
+                "it has {} tokens, more than the context of {}",
+                example.longest(),
+                policy.model.positions()
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::config(
+            "examples",
+            format!("example {at} cannot be trained on: {reason}"),
+        ))
+    }
+}
+
+impl<O: Objective> fmt::Debug for Trainer<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trainer")
+            .field("objective", &self.objective.name())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
