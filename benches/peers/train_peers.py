@@ -1,0 +1,436 @@
+"""The LoRA trainer's counterpart in torch, PEFT and TRL: what it is checked against, and what it is measured beside.
+
+    python3 -m venv target/train-peers && target/train-peers/bin/pip install -r benches/peers/train_requirements.txt
+    target/train-peers/bin/python benches/peers/train_peers.py golden MODEL.gguf tests/golden/training
+
+MODEL.gguf is SmolLM2-135M-Instruct, or another Llama in GGUF whose embeddings are tied; its weights are widened to F32
+and all that is computed is F32, on the CPU.
+
+`golden` writes the files that the tests compare with. `logits` prints what a folder with a PEFT adapter makes of given
+tokens. `speed` tunes on pairs of token ids, `steps` times steps of whole batches.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from gguf import GGUFReader
+from gguf.quants import dequantize
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from train_texts import ANSWERS, HELD_OUT, PAIRS, TEXT
+from transformers import (
+    DataCollatorForSeq2Seq,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    get_cosine_schedule_with_warmup,
+)
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+PACKAGES = ["torch", "transformers", "peft", "trl", "gguf", "numpy"]
+MODULES = {
+    "q_proj": ("self_attn", "attn_q"),
+    "k_proj": ("self_attn", "attn_k"),
+    "v_proj": ("self_attn", "attn_v"),
+    "o_proj": ("self_attn", "attn_output"),
+    "gate_proj": ("mlp", "ffn_gate"),
+    "up_proj": ("mlp", "ffn_up"),
+    "down_proj": ("mlp", "ffn_down"),
+}
+IGNORED = -100
+PEAK = 5e-4
+# The token <|im_end|>, which also pads.
+END = 2
+
+
+class Source:
+    """A GGUF file."""
+
+    def __init__(self, path):
+        self.path = path
+        self.reader = GGUFReader(path)
+        self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
+
+    def field(self, key):
+        return self.reader.fields[key].contents()
+
+    def matrix(self, name, heads=None):
+        tensor = self.tensors[name]
+        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        values = values.reshape(tuple(reversed(tensor.shape.tolist())))
+        if heads:
+            # Undoes LlamaModel.permute of llama.cpp's convert_hf_to_gguf.py, which pairs the two halves of each head.
+            rows = values.shape[0] // heads
+            values = values.reshape(heads, rows // 2, 2, -1).swapaxes(1, 2).reshape(values.shape)
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    def model(self, attention):
+        llama = {key: self.field("llama." + key) for key in ("embedding_length", "block_count", "feed_forward_length")}
+        heads, kv_heads = self.field("llama.attention.head_count"), self.field("llama.attention.head_count_kv")
+        config = LlamaConfig(
+            vocab_size=self.tensors["token_embd.weight"].shape.tolist()[1],
+            hidden_size=llama["embedding_length"],
+            num_hidden_layers=llama["block_count"],
+            intermediate_size=llama["feed_forward_length"],
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            max_position_embeddings=self.field("llama.context_length"),
+            rms_norm_eps=self.field("llama.attention.layer_norm_rms_epsilon"),
+            rope_parameters={"rope_type": "default", "rope_theta": self.field("llama.rope.freq_base")},
+            tie_word_embeddings=True,
+            attn_implementation=attention,
+            bos_token_id=1,
+            eos_token_id=END,
+            pad_token_id=END,
+        )
+        weights = {
+            "model.embed_tokens.weight": self.matrix("token_embd.weight"),
+            "model.norm.weight": self.matrix("output_norm.weight"),
+        }
+        for layer in range(config.num_hidden_layers):
+            ours, theirs = f"model.layers.{layer}", f"blk.{layer}"
+            weights[f"{ours}.input_layernorm.weight"] = self.matrix(f"{theirs}.attn_norm.weight")
+            weights[f"{ours}.post_attention_layernorm.weight"] = self.matrix(f"{theirs}.ffn_norm.weight")
+            for module, (part, name) in MODULES.items():
+                permuted = {"q_proj": heads, "k_proj": kv_heads}.get(module)
+                weights[f"{ours}.{part}.{module}.weight"] = self.matrix(f"{theirs}.{name}.weight", permuted)
+        model = LlamaForCausalLM(config).to(torch.float32)
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        assert missing == ["lm_head.weight"] and not unexpected, (missing, unexpected)
+        model.tie_weights()
+        assert model.lm_head.weight is model.model.embed_tokens.weight
+        return model
+
+    def tokenizer(self):
+        vocabulary = {token: i for i, token in enumerate(self.field("tokenizer.ggml.tokens"))}
+        merges = [tuple(merge.split(" ")) for merge in self.field("tokenizer.ggml.merges")]
+        tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+        # As the file's `tokenizer.ggml.pre`, smollm: single digits, then the words of GPT-2.
+        digits = pre_tokenizers.Split(Regex(r"\p{N}"), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        tokenizer.decoder = decoders.ByteLevel()
+        end = self.field("tokenizer.ggml.tokens")[END]
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end)
+
+
+def lora(rank, alpha):
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", target_modules=list(MODULES), task_type="CAUSAL_LM"
+    )
+
+
+def lcg(seed, count):
+    """Numbers in [-1, 1) that every language makes alike: a generator of 32 bits, of which the upper 24 are exact in F32."""
+    state, values = seed, np.empty(count, np.float32)
+    for i in range(count):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        values[i] = np.float32(state >> 8) / np.float32(1 << 23) - np.float32(1)
+    return values
+
+
+ADAPTER = (
+    "LoRA of rank 4 and alpha 8 (factor 2), no dropout, on q, k, v, o, gate, up, down of every layer. The numbers are "
+    "those of a generator of 32 bits: state = seed; for each number state = state * 1664525 + 1013904223 mod 2^32, "
+    "v = (state >> 8) / 2^23 - 1 in F32. seed = layer * 7 + index of the module in the order above + 1. lora_A is "
+    "(rank, inputs), row after row: v * (1 / sqrt(inputs)), each operation in F32. "
+)
+ZEROS = ADAPTER + "lora_B is zeros."
+FILLED = ADAPTER + "lora_B is (outputs, rank), row after row, of seed + 1000: v * 0.02 in F32."
+
+
+def fill(model, with_b):
+    """Sets the adapter of a PEFT model as ADAPTER says."""
+    for name, value in lora_tensors(model).items():
+        layer, module = int(name.split(".layers.")[1].split(".")[0]), name.split(".")[-3]
+        seed = layer * 7 + list(MODULES).index(module) + 1
+        if "lora_A" in name:
+            one = np.float32(1)
+            values = lcg(seed, value.numel()) * (one / np.sqrt(np.float32(value.shape[1])))
+        else:
+            values = lcg(seed + 1000, value.numel()) * np.float32(0.02 if with_b else 0)
+        value.data.copy_(torch.from_numpy(values.reshape(tuple(value.shape))))
+
+
+def lora_tensors(model):
+    """Parameters of the adapter under the names that PEFT saves them by."""
+    return {name.replace(".default", ""): value for name, value in model.named_parameters() if ".default" in name}
+
+
+def fields(value):
+    """A float as the shortest text that names it among F32."""
+    value = value.item() if isinstance(value, torch.Tensor) else value
+    return float(f"{value:.9g}")
+
+
+def some(value):
+    """First, middle and last entry, by flat index."""
+    flat = value.detach().reshape(-1)
+    return [fields(flat[i]) for i in (0, flat.numel() // 2, flat.numel() - 1)]
+
+
+def checksum(value):
+    wide = value.detach().double()
+    return {"sum": wide.sum().item(), "squares": (wide * wide).sum().item(), "entries": some(value)}
+
+
+def write(folder, name, value):
+    """One line for each element of each list and map: short, and changes can be read."""
+
+    def block(part):
+        if isinstance(part, list) and part and isinstance(part[0], (dict, list)):
+            return "[\n" + ",\n".join("  " + json.dumps(element) for element in part) + "\n ]"
+        if isinstance(part, dict) and any(isinstance(element, (dict, list)) for element in part.values()):
+            return "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in part.items()) + "\n }"
+        return json.dumps(part)
+
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+        file.write("{\n" + ",\n".join(f" {json.dumps(k)}: {block(v)}" for k, v in value.items()) + "\n}\n")
+
+
+def head(path, adapter):
+    return {
+        "made_by": "benches/peers/train_peers.py",
+        "versions": {name: version(name) for name in PACKAGES},
+        "model": os.path.basename(path) + ", widened to F32",
+        "adapter": adapter,
+    }
+
+
+def encoded(tokenizer, prompt, *answers):
+    """Prompt and answers are tokenised apart; an answer closes with the end of a turn."""
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, *answers)]
+    return [ids[0], *(answer + [END] for answer in ids[1:])]
+
+
+def padded(examples):
+    """A batch, padded on the right, whose labels are the completions."""
+    width = max(len(e["prompt"]) + len(e["completion"]) for e in examples)
+    batch = {"input_ids": [], "attention_mask": [], "labels": []}
+    for e in examples:
+        used, rest = len(e["prompt"]) + len(e["completion"]), width - len(e["prompt"]) - len(e["completion"])
+        batch["input_ids"].append(e["prompt"] + e["completion"] + [END] * rest)
+        batch["attention_mask"].append([1] * used + [0] * rest)
+        batch["labels"].append([IGNORED] * len(e["prompt"]) + e["completion"] + [IGNORED] * rest)
+    return {key: torch.tensor(value) for key, value in batch.items()}
+
+
+def completion_loss(model, batch):
+    """Cross-entropy, the mean over all tokens of the batch that have a label."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].reshape(-1, logits.shape[-1]), batch["labels"][:, 1:].reshape(-1), ignore_index=IGNORED
+    )
+
+
+class Tuning:
+    """AdamW without weight decay, gradients clipped to a norm of 1, warm-up from 0, then a cosine to 0."""
+
+    def __init__(self, model, warm_up, steps, peak=PEAK):
+        self.settings = {"peak": peak, "warm_up": warm_up, "steps": steps, "betas": [0.9, 0.999], "epsilon": 1e-8}
+        self.settings |= {"weight_decay": 0, "max_gradient_norm": 1.0}
+        self.trained = [value for value in model.parameters() if value.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=peak, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, warm_up, steps)
+
+    def step(self):
+        """Gives the norm before clipping, and the rate."""
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        rate = self.schedule.get_last_lr()[0]
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return {"gradient_norm": fields(norm), "learning_rate": rate}
+
+
+def chosen_tensors(model):
+    layers = model.config.num_hidden_layers
+    kept = [f".layers.{layer}." for layer in (0, layers // 2 - 1, layers - 1)]
+    return {name: checksum(value) for name, value in lora_tensors(model).items() if any(k in name for k in kept)}
+
+
+def sft(source, path, folder):
+    tokenizer = source.tokenizer()
+    keys = ("prompt", "completion")
+    examples = [dict(zip(keys, encoded(tokenizer, *texts))) for texts in ANSWERS]
+    held_out = [dict(zip(keys, encoded(tokenizer, *texts))) for texts in HELD_OUT]
+    steps, size = 20, 4
+    batches = [[examples[(size * k + i) % len(examples)] for i in range(size)] for k in range(steps)]
+
+    model = get_peft_model(source.model("eager"), lora(4, 8))
+    fill(model, with_b=False)
+    model.train()
+    tuning, records = Tuning(model, 5, steps), []
+    held_out_before = completion_loss(model, padded(held_out)).item()
+    for batch in batches:
+        loss = completion_loss(model, padded(batch))
+        loss.backward()
+        records.append({"loss": fields(loss), **tuning.step()})
+    with torch.no_grad():
+        held_out_after = completion_loss(model, padded(held_out)).item()
+    compare_with_trl(source, [example for batch in batches for example in batch], records, size)
+    about = (
+        "Batch k holds the examples (4 k + i) mod 12 for i in 0..4. The loss is the mean over all completion tokens of the "
+        "batch, prompts have none. `steps` has what each step saw before its update; the first has a rate of 0. "
+        "held_out_loss is the mean over all completion tokens of both examples, before and after. `tensors` are the "
+        "adapter's after the last step: sum and sum of squares in F64, entries first, middle (count / 2) and last."
+    )
+    record = {
+        **head(path, ZEROS),
+        "about": about,
+        "tuning": tuning.settings,
+        "examples": examples,
+        "held_out": held_out,
+        "steps": records,
+        "held_out_loss": [fields(held_out_before), fields(held_out_after)],
+        "tensors": chosen_tensors(model),
+    }
+    write(folder, "sft.json", record)
+
+
+def quiet(folder, **settings):
+    """What the trainers of TRL need not to change what is computed, nor to write."""
+    return dict(
+        output_dir=folder, report_to="none", save_strategy="no", disable_tqdm=True, use_cpu=True, bf16=False,
+        gradient_checkpointing=False, max_length=None, **settings,
+    )  # fmt: skip
+
+
+def compare_with_trl(source, examples, records, size):
+    """TRL's SFTTrainer, given the same batches, must see the same losses, norms and rates."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = [
+        {"input_ids": e["prompt"] + e["completion"], "labels": [IGNORED] * len(e["prompt"]) + e["completion"]}
+        for e in examples
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(
+            **quiet(folder, per_device_train_batch_size=size, max_steps=len(records), learning_rate=PEAK),
+            warmup_steps=5, lr_scheduler_type="cosine", max_grad_norm=1.0, optim="adamw_torch", weight_decay=0.0,
+            train_sampling_strategy="sequential", logging_steps=1,
+        )  # fmt: skip
+        trainer = SFTTrainer(
+            source.model("eager"), args=settings, train_dataset=Dataset.from_list(rows), peft_config=lora(4, 8),
+            processing_class=source.tokenizer(),
+        )  # fmt: skip
+        fill(trainer.model, with_b=False)
+        trainer.train()
+        theirs = [line for line in trainer.state.log_history if "grad_norm" in line]
+    assert len(theirs) == len(records)
+    for ours, line in zip(records, theirs):
+        for key, other in (("loss", "loss"), ("gradient_norm", "grad_norm"), ("learning_rate", "learning_rate")):
+            assert math.isclose(ours[key], line[other], rel_tol=1e-4, abs_tol=1e-9), (key, ours, line)
+    worst = max(abs(ours["loss"] / line["loss"] - 1) for ours, line in zip(records, theirs))
+    print(f"SFTTrainer's losses differ by {worst:.1e} at most, relatively", flush=True)
+
+
+def gradients(source, path, folder):
+    tokenizer = source.tokenizer()
+    examples = [dict(zip(("prompt", "completion"), encoded(tokenizer, *texts))) for texts in ANSWERS[:2]]
+    model = get_peft_model(source.model("eager"), lora(4, 8))
+    fill(model, with_b=True)
+    loss = completion_loss(model, padded(examples))
+    loss.backward()
+    found = {name: value.grad for name, value in lora_tensors(model).items()}
+    total = math.sqrt(sum((grad.double() ** 2).sum().item() for grad in found.values()))
+    about = (
+        "The gradient of the mean loss over all completion tokens of both examples. For each tensor: the L2 norm, then the "
+        "first, the middle (flat index count / 2) and the last entry."
+    )
+    record = {
+        **head(path, FILLED),
+        "about": about,
+        "examples": examples,
+        "loss": fields(loss),
+        "gradient_norm": total,
+        "gradients": {name: [fields(grad.double().norm()), *some(grad)] for name, grad in found.items()},
+    }
+    write(folder, "gradient.json", record)
+
+
+def positions(model, ids):
+    """At each position but the last: the eight highest logits, and the log probability of the token that follows."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0]
+    found = []
+    for i, target in enumerate(ids[1:]):
+        values, tokens = logits[i].topk(8)
+        log_probability = torch.log_softmax(logits[i].double(), 0)[target]
+        found.append(
+            {"target": target, "log_probability": fields(log_probability), "ids": tokens.tolist(),
+             "logits": [fields(value) for value in values]}
+        )  # fmt: skip
+    return found
+
+
+def logits(source, path, folder):
+    model = get_peft_model(source.model("eager"), lora(4, 8)).eval()
+    fill(model, with_b=True)
+    ids = source.tokenizer()(TEXT, add_special_tokens=False)["input_ids"]
+    about = (
+        "At each position of the ids but the last: the token that follows, its log probability, and the eight highest "
+        "logits with their tokens. `without` is the model without the adapter."
+    )
+    with model.disable_adapter():
+        without = positions(model, ids)
+    record = {
+        **head(path, FILLED), "about": about, "ids": ids, "positions": positions(model, ids), "without": without
+    }  # fmt: skip
+    write(folder, "logits.json", record)
+
+
+def check_model(source):
+    """The weights must be those that transformers itself reads from the file, and plain English must cost little."""
+    folder, name = os.path.split(os.path.abspath(source.path))
+    theirs = LlamaForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32).state_dict()
+    model = source.model("eager")
+    ours = model.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    with open(os.path.join(ROOT, "LICENSE-APACHE"), encoding="utf-8") as file:
+        ids = source.tokenizer()(file.read(3000), add_special_tokens=False)["input_ids"]
+    for attention in ("eager", "sdpa"):
+        model.set_attn_implementation(attention)
+        found = positions(model, ids)
+        loss = -sum(position["log_probability"] for position in found) / len(found)
+        print(f"the licence, {attention}: {loss:.6f} nats a token over {len(found)} tokens", flush=True)
+        assert loss < 3.5, "the model was read wrongly"
+
+
+def golden(arguments):
+    source = Source(arguments.model)
+    check_model(source)
+    parts = {"sft": sft, "gradient": gradients, "logits": logits}
+    for name in arguments.only or parts:
+        begin = time.perf_counter()
+        parts[name](source, arguments.model, arguments.folder)
+        print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("golden", help="write what the tests compare with")
+    command.set_defaults(run=golden)
+    command.add_argument("model")
+    command.add_argument("folder")
+    command.add_argument("--only", action="append", choices=["sft", "gradient", "logits"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
