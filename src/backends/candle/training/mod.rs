@@ -9,6 +9,8 @@
 
 mod head;
 mod parameters;
+#[cfg(test)]
+mod parity;
 mod projection;
 mod tape;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::backends::candle::{
 
 const ALL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
 
-fn branches(targets: &[usize], dropout: f32) -> Branches {
+pub(super) fn branches(targets: &[usize], dropout: f32) -> Branches {
     Branches {
         targets: targets.to_vec(),
         rank: 3,
