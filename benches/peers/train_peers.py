@@ -302,7 +302,7 @@ def quiet(folder, **settings):
     """What the trainers of TRL need not to change what is computed, nor to write."""
     return dict(
         output_dir=folder, report_to="none", save_strategy="no", disable_tqdm=True, use_cpu=True, bf16=False,
-        gradient_checkpointing=False, max_length=None, **settings,
+        activation_checkpointing=False, max_length=None, **settings,
     )  # fmt: skip
 
 
@@ -334,6 +334,75 @@ def compare_with_trl(source, examples, records, size):
             assert math.isclose(ours[key], line[other], rel_tol=1e-4, abs_tol=1e-9), (key, ours, line)
     worst = max(abs(ours["loss"] / line["loss"] - 1) for ours, line in zip(records, theirs))
     print(f"SFTTrainer's losses differ by {worst:.1e} at most, relatively", flush=True)
+
+
+def preference_run(source, pairs, loss, smoothing, steps, warm_up, size=2):
+    """Losses are those of TRL's DPOTrainer, called on one batch after the other; the reference is the disabled adapter."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = DPOConfig(**quiet(folder), beta=0.1, loss_type=[loss], label_smoothing=smoothing)
+        # The trainer wants texts to tokenise; the batches below are not made of them.
+        unused = Dataset.from_list([{"prompt": "a", "chosen": " b", "rejected": " c"}])
+        trainer = DPOTrainer(
+            source.model("eager"), args=settings, train_dataset=unused, peft_config=lora(4, 8),
+            processing_class=source.tokenizer(),
+        )  # fmt: skip
+    fill(trainer.model, with_b=False)
+    model = trainer.model.train()
+    collate = DataCollatorForPreference(pad_token_id=END)
+    tuning, records = Tuning(model, warm_up, steps), []
+    # Of a batch of one pair, whose order cannot change by sorting, "aot" is "sigmoid" with smoothed labels, which TRL's
+    # own "sigmoid" no longer has.
+    at_once = 1 if loss == "aot" else size
+    for k in range(steps):
+        batch = [pairs[(size * k + i) % len(pairs)] for i in range(size)]
+        total = 0.0
+        trainer._metrics["train"].clear()
+        for begin in range(0, size, at_once):
+            found = trainer.compute_loss(model, collate(batch[begin : begin + at_once])) * (at_once / size)
+            found.backward()
+            total += found.item()
+        seen = {key: float(np.mean(values)) for key, values in trainer._metrics["train"].items()}
+        record = {
+            "loss": total,
+            "chosen_reward": seen["rewards/chosen"],
+            "rejected_reward": seen["rewards/rejected"],
+            "margin": seen["rewards/margins"],
+            "accuracy": seen["rewards/accuracies"],
+            "chosen_log_probability": seen["logps/chosen"],
+            "rejected_log_probability": seen["logps/rejected"],
+        }
+        records.append({**{key: fields(value) for key, value in record.items()}, **tuning.step()})
+    return {"loss": loss, "label_smoothing": smoothing, "beta": 0.1, "tuning": tuning.settings}, records, model
+
+
+def preferences(source, path, folder):
+    tokenizer = source.tokenizer()
+    keys = ("prompt_ids", "chosen_ids", "rejected_ids")
+    pairs = [dict(zip(keys, encoded(tokenizer, *texts))) for texts in PAIRS]
+    about = (
+        "Batch k holds the pairs (2 k + i) mod 8 for i in 0..2. Each run starts from the same adapter. The losses are those "
+        "of TRL's DPOTrainer, the mean over the pairs of a batch; the reference is the model without the adapter. "
+        "x = beta * ((log p(chosen) - log p_ref(chosen)) - (log p(rejected) - log p_ref(rejected))), each the sum over the "
+        "completion. `dpo`: -log sigmoid(x). `dpo_smoothed`, with smoothing e: -(1 - e) log sigmoid(x) - e log sigmoid(-x), "
+        "got from TRL by its loss aot on batches of one pair, since its sigmoid takes no smoothing. `ipo`: "
+        "(d - 1 / (2 beta))^2, where d is the difference of the two log ratios, each divided by the number of its "
+        "completion's tokens, the end included. Rewards are beta times a log ratio (of sums, also for IPO), the log "
+        "probabilities the model's own sums, means over the batch. margin = chosen_reward - rejected_reward; accuracy is the "
+        "share of pairs whose chosen reward is the higher one. The first two steps see a model that equals the reference: "
+        "their rewards are 0 up to rounding, so their accuracy says nothing. `tensors` as in sft.json, after dpo."
+    )
+    record = {**head(path, ZEROS), "about": about}
+    record["pairs"] = [{key.removesuffix("_ids"): ids for key, ids in pair.items()} for pair in pairs]
+    settings, steps, model = preference_run(source, pairs, "sigmoid", 0.0, steps=20, warm_up=5)
+    record |= {"dpo": settings, "dpo_steps": steps, "tensors": chosen_tensors(model)}
+    for name, loss, smoothing in (("dpo_smoothed", "aot", 0.1), ("ipo", "ipo", 0.0)):
+        settings, steps, _ = preference_run(source, pairs, loss, smoothing, steps=5, warm_up=2)
+        record |= {name: settings, name + "_steps": steps}
+    write(folder, "preference.json", record)
 
 
 def gradients(source, path, folder):
@@ -411,7 +480,7 @@ def check_model(source):
 def golden(arguments):
     source = Source(arguments.model)
     check_model(source)
-    parts = {"sft": sft, "gradient": gradients, "logits": logits}
+    parts = {"sft": sft, "preference": preferences, "gradient": gradients, "logits": logits}
     for name in arguments.only or parts:
         begin = time.perf_counter()
         parts[name](source, arguments.model, arguments.folder)
@@ -426,7 +495,7 @@ def main():
     command.set_defaults(run=golden)
     command.add_argument("model")
     command.add_argument("folder")
-    command.add_argument("--only", action="append", choices=["sft", "gradient", "logits"])
+    command.add_argument("--only", action="append", choices=["sft", "preference", "gradient", "logits"])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.run(arguments)
