@@ -20,7 +20,7 @@ use std::{
 
 use candle_support::model_path;
 use safer_instruct::train::{
-    Event, Example, Objective, Policy, Report, Schedule, Sft, Step, Trainer,
+    Dpo, Event, Example, Ipo, Objective, Policy, Report, Schedule, Sft, Step, Trainer,
 };
 use serde_json::Value;
 
@@ -53,14 +53,13 @@ fn policy() -> Policy {
         .unwrap()
 }
 
-/// Runs with the settings of a golden file and gives every step.
+/// Runs with settings and gives every step.
 fn run<O: Objective>(
     objective: O,
-    golden: &Value,
+    tuning: &Value,
     (batch, examples, held_out): (usize, &[Example], &[Example]),
     folder: &Path,
 ) -> (Vec<Step>, Report) {
-    let tuning = &golden["tuning"];
     let steps = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&steps);
     let report = Trainer::new(objective)
@@ -94,7 +93,12 @@ fn supervised_steps_are_those_of_torch_and_peft() {
     };
     let folder = tempfile::tempdir().unwrap();
     let (train, held_out) = (examples("examples"), examples("held_out"));
-    let (steps, report) = run(Sft, &golden, (4, &train, &held_out), folder.path());
+    let (steps, report) = run(
+        Sft,
+        &golden["tuning"],
+        (4, &train, &held_out),
+        folder.path(),
+    );
     let right = golden["steps"].as_array().unwrap();
     assert_eq!(steps.len(), right.len());
     for (step, right) in steps.iter().zip(right) {
@@ -126,5 +130,59 @@ fn supervised_steps_are_those_of_torch_and_peft() {
             (squares / right - 1.0).abs() < 0.01,
             "{name}: {squares} {right}"
         );
+    }
+}
+
+#[test]
+fn preference_steps_are_those_of_trl() {
+    let golden = read(include_str!("golden/training/preference.json"));
+    let pairs: Vec<Example> = golden["pairs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| {
+            let [prompt, chosen, rejected] =
+                ["prompt", "chosen", "rejected"].map(|key| ids(&pair[key]));
+            Example::preference(&prompt, &chosen, &rejected)
+        })
+        .collect();
+    let objectives: [(&str, Box<dyn Objective>); 3] = [
+        ("dpo", Box::new(Dpo::new())),
+        (
+            "dpo_smoothed",
+            Box::new(Dpo::new().with_label_smoothing(0.1).unwrap()),
+        ),
+        ("ipo", Box::new(Ipo::new())),
+    ];
+    for (name, objective) in objectives {
+        let folder = tempfile::tempdir().unwrap();
+        let tuning = &golden[name]["tuning"];
+        let (steps, _) = run(objective, tuning, (2, &pairs, &[]), folder.path());
+        let right = golden[format!("{name}_steps")].as_array().unwrap();
+        assert_eq!(steps.len(), right.len());
+        for (step, right) in steps.iter().zip(right) {
+            let what = |what: &str| format!("{name}, step {}: {what}", step.step);
+            close(&what("loss"), step.loss, number(&right["loss"]));
+            close(
+                &what("gradient norm"),
+                step.gradient_norm,
+                number(&right["gradient_norm"]),
+            );
+            let (ours, right_margin) = (step.reward_margin.unwrap(), number(&right["margin"]));
+            assert!(
+                (ours - right_margin).abs() < 1e-3 * right_margin.abs() + 1e-4,
+                "{}",
+                what("margin")
+            );
+            // Of the first two all margins are 0 but for rounding.
+            if step.step > 2 {
+                assert_eq!(
+                    step.reward_accuracy.unwrap(),
+                    number(&right["accuracy"]),
+                    "{}",
+                    what("accuracy")
+                );
+            }
+        }
     }
 }

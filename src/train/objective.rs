@@ -277,14 +277,10 @@ impl Objective for Ipo {
 
     fn loss(&self, scores: &[Score]) -> Loss {
         let length = |score: &Score| score.tokens.max(1) as f64;
-        let per_token = |score: &Score| Score {
-            logprob: score.logprob / length(score),
-            reference: score.reference / length(score),
-            tokens: score.tokens,
-        };
-        let means: Vec<Score> = scores.iter().map(per_token).collect();
-        let rewards = rewards(&means, self.beta);
-        let off = (rewards.chosen - rewards.rejected) / self.beta - 1.0 / (2.0 * self.beta);
+        let ratio = |score: &Score| (score.logprob - score.reference) / length(score);
+        let mut ratios = scores.iter().map(ratio);
+        let mut next = || ratios.next().unwrap_or_default();
+        let off = next() - next() - 1.0 / (2.0 * self.beta);
         let signs = [2.0 * off, -2.0 * off];
         Loss {
             value: off * off,
@@ -294,7 +290,7 @@ impl Objective for Ipo {
                 .zip(scores)
                 .map(|(sign, score)| sign / length(score))
                 .collect(),
-            rewards: Some(rewards),
+            rewards: Some(rewards(scores, self.beta)),
         }
     }
 }
