@@ -1,4 +1,4 @@
-//! How fast source texts are read and pairs are written.
+//! How fast source texts and instructions are read and pairs are written.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{fs, path::PathBuf};
@@ -9,7 +9,7 @@ use divan::{
 };
 use safer_instruct::{
     Judged, Lineage, Outcome, PreferencePair, Provenance, Side, Verdict,
-    dataset::{Existing, Reader, RunWriter},
+    dataset::{Existing, InstructionReader, Reader, RunWriter},
 };
 
 fn main() {
@@ -50,6 +50,27 @@ fn read_jsonl(bencher: Bencher<'_, '_>, length: usize) {
 #[divan::bench(args = LENGTHS)]
 fn read_csv(bencher: Bencher<'_, '_>, length: usize) {
     read(bencher, "a.csv", length);
+}
+
+/// Conversations in one array, as ShareGPT's.
+#[divan::bench(args = LENGTHS)]
+fn read_conversations(bencher: Bencher<'_, '_>, length: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    let text = "Keep at it and you will be good. ".repeat(length / 33);
+    let turns = serde_json::json!([{"from": "human", "value": "And my plan?"}, {"from": "gpt", "value": text}]);
+    let conversation = serde_json::json!({ "conversations": turns }).to_string();
+    let content = format!("[{}]", vec![conversation; TEXTS].join(","));
+    fs::write(&path, &content).unwrap();
+    bencher
+        .counter(BytesCount::new(content.len()))
+        .counter(ItemsCount::new(TEXTS))
+        .bench(|| {
+            InstructionReader::open(&path)
+                .unwrap()
+                .map(Result::unwrap)
+                .count()
+        });
 }
 
 #[divan::bench(args = LENGTHS)]

@@ -22,10 +22,10 @@ use clap::Parser;
 use embedding::MiniLm;
 use futures::{StreamExt, executor::block_on, stream};
 use measure::Row;
-use pairs::Pair;
 use safer_instruct::{
     Error, InstructionGenerator, Result, Sampling,
     backends::candle::CandleModel,
+    dataset::{InstructionPair, hold_out},
     hub::{Cache, FetchedModel, Fetcher, ModelSource},
     stages::{BestOf, ChatInduction, ReversedInduction},
 };
@@ -34,7 +34,7 @@ use safer_instruct::{
 #[derive(Debug, Parser)]
 #[command(name = "induction_quality")]
 struct Options {
-    /// JSONL or CSV with the columns `instruction` and `response` [default: conversations that are downloaded]
+    /// Pairs: columns or conversations in JSON or CSV [default: conversations that are downloaded]
     #[arg(long, value_name = "PATH")]
     pairs: Option<PathBuf>,
     /// Pairs to measure on
@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<()> {
         Some(path) => pairs::read(path)?,
         None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?,
     };
-    let pairs = pairs::held_out(pairs, options.count, options.seed);
+    let (_, pairs) = hold_out(pairs, options.count, options.seed);
     if pairs.is_empty() {
         return Err(Error::config("count", "there are no pairs to measure on"));
     }
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<()> {
     println!("{}", Row::HEADER);
     let own: Vec<String> = truth.iter().map(|text| (*text).to_owned()).collect();
     println!("{}", measure(&own)?.line("the true instruction", None));
-    let first_sentences: Vec<String> = pairs.iter().map(Pair::first_sentence).collect();
+    let first_sentences: Vec<String> = pairs.iter().map(pairs::first_sentence).collect();
     println!(
         "{}",
         measure(&first_sentences)?.line("the response's first sentence", None)
@@ -150,11 +150,11 @@ fn run(options: &Options) -> Result<()> {
 async fn induce(
     name: &str,
     form: &dyn InstructionGenerator,
-    pairs: &[Pair],
+    pairs: &[InstructionPair],
     concurrency: usize,
 ) -> (Vec<String>, usize) {
     let results: Vec<_> = stream::iter(pairs)
-        .map(|pair| async move { form.induce(&pair.source()).await })
+        .map(|pair| async move { form.induce(&pairs::source(pair)).await })
         .buffered(concurrency)
         .enumerate()
         .map(|(place, result)| {

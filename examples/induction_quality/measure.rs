@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, fmt::Write};
 
-use safer_instruct::Result;
+use safer_instruct::{Result, dataset::InstructionPair};
 
-use crate::{embedding::MiniLm, pairs::Pair};
+use crate::embedding::MiniLm;
 
 /// Words that an English instruction begins with: questions, and verbs of request.
 const BEGINNINGS: &[&str] = &[
@@ -99,7 +99,7 @@ impl Row {
 
 /// Compares what was induced with the truth, in the order of the pairs.
 pub(crate) fn row(
-    pairs: &[Pair],
+    pairs: &[InstructionPair],
     truth: &[Vec<f32>],
     induced: &[String],
     embedding: &MiniLm,

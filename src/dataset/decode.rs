@@ -59,6 +59,29 @@ fn decode(raw: Input, path: &Path) -> Result<Input> {
     Ok(plain)
 }
 
+/// Passes over white space: the line feeds in it, and the first byte behind it, which stays in the input.
+pub(super) fn first_byte(input: &mut Input) -> io::Result<(u64, Option<u8>)> {
+    let mut lines = 0;
+    loop {
+        let chunk = match input.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let blank = chunk.iter().take_while(|byte| byte.is_ascii_whitespace());
+        let mut used = 0;
+        for byte in blank {
+            used += 1;
+            lines += u64::from(*byte == b'\n');
+        }
+        let (first, end) = (chunk.get(used).copied(), chunk.is_empty());
+        input.consume(used);
+        if first.is_some() || end {
+            return Ok((lines, first));
+        }
+    }
+}
+
 /// The first `count` bytes, or fewer at the end of the input, and the input as if nothing had been read.
 fn peek(mut input: Input, count: usize) -> io::Result<(Vec<u8>, Input)> {
     let mut head = Vec::with_capacity(count);

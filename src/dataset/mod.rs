@@ -24,11 +24,14 @@
 //! assert!(bad[0].ends_with("posts.jsonl:2: the text is empty"), "{bad:?}");
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! An [`InstructionReader`] gives one [`InstructionPair`] after the other, to train a model with.
 
 mod appender;
 mod decode;
 mod files;
 mod format;
+mod instructions;
 mod pairs;
 mod parse;
 mod reader;
@@ -37,9 +40,14 @@ mod skip;
 mod split;
 mod stream;
 mod summary;
+mod table;
 mod writer;
 
 pub use format::{Columns, Format};
+pub use instructions::{
+    InstructionColumns, InstructionPair, InstructionReader, InstructionReaderBuilder,
+    InstructionReport, hold_out,
+};
 pub use pairs::{PairReader, read_pairs};
 pub use reader::{ReadReport, Reader, ReaderBuilder};
 pub use skip::SkipBad;

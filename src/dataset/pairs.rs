@@ -60,7 +60,7 @@ impl Iterator for PairReader {
                         "not a preference pair with prompt, chosen, rejected and provenance"
                             .to_owned()
                     }
-                    _ => json_reason(&error),
+                    _ => json_reason(&error, record),
                 })
             })
             .map_err(|reason| Error::input(&self.path, line, reason));

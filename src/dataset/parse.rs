@@ -1,10 +1,10 @@
 //! One record to one source text, or the reason why not. No reason shows the record.
 
-use std::{io::Read, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Columns, Format};
+use super::{Columns, Format, table::Table};
 
 /// What a record holds.
 pub(super) struct Parsed {
@@ -62,24 +62,39 @@ pub(super) fn check_text(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
         return Err("the text is empty".to_owned());
     }
+    check_nul("text", text)
+}
+
+/// Refuses the one character that no text of a person holds.
+pub(super) fn check_nul(what: &str, text: &str) -> Result<(), String> {
     match text.bytes().position(|byte| byte == 0) {
-        Some(at) => Err(format!("byte {} of the text is a NUL character", at + 1)),
+        Some(at) => Err(format!("byte {} of the {what} is a NUL character", at + 1)),
         None => Ok(()),
     }
 }
 
 /// What is wrong with a JSON record, without a piece of it.
-pub(super) fn json_reason(error: &serde_json::Error) -> String {
+pub(super) fn json_reason(error: &serde_json::Error, record: &str) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
-    format!("not valid JSON: {what} at byte {}", error.column())
+    let lines = record.split_inclusive('\n');
+    let before: usize = lines
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    format!("not valid JSON: {what} at byte {}", before + error.column())
+}
+
+/// The record as a JSON object.
+pub(super) fn object(record: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(record).map_err(|error| json_reason(&error, record))? {
+        Value::Object(object) => Ok(object),
+        other => Err(format!("the record is {}, not an object", kind(&other))),
+    }
 }
 
 fn jsonl(columns: &Columns, record: &str) -> Result<Parsed, String> {
-    let value: Value = serde_json::from_str(record).map_err(|error| json_reason(&error))?;
-    let Value::Object(mut object) = value else {
-        return Err(format!("the record is {}, not an object", kind(&value)));
-    };
+    let mut object = object(record)?;
     let text = match take(&mut object, &columns.text)? {
         Value::String(text) => text,
         other => return Err(wrong_type(&columns.text, &other, "a string")),
@@ -127,8 +142,13 @@ fn take(object: &mut Map<String, Value>, column: &str) -> Result<Value, String> 
 const SHOWN: usize = 12;
 const SHOWN_CHARS: usize = 32;
 
-fn missing<'a>(column: &str, there: impl Iterator<Item = &'a str>) -> String {
-    let mut names: Vec<String> = there
+pub(super) fn missing<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> String {
+    format!("no column {column}; {}", there(names))
+}
+
+/// Which columns there are instead.
+pub(super) fn there<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<String> = names
         .map(|name| {
             name.chars()
                 .take(SHOWN_CHARS)
@@ -142,16 +162,16 @@ fn missing<'a>(column: &str, there: impl Iterator<Item = &'a str>) -> String {
         names.push("…".to_owned());
     }
     if names.is_empty() {
-        return format!("no column {column}; the record is empty");
+        return "the record is empty".to_owned();
     }
-    format!("no column {column}; there are: {}", names.join(", "))
+    format!("there are: {}", names.join(", "))
 }
 
-fn wrong_type(column: &str, value: &Value, expected: &str) -> String {
+pub(super) fn wrong_type(column: &str, value: &Value, expected: &str) -> String {
     format!("column {column} is {}, not {expected}", kind(value))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -162,11 +182,9 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// CSV records under one header.
+/// The columns of a CSV header that are read.
 pub(super) struct CsvParser {
-    reader: csv::Reader<Feed>,
-    fields: csv::StringRecord,
-    width: usize,
+    table: Table,
     text: usize,
     id: Option<usize>,
     category: Option<usize>,
@@ -174,89 +192,22 @@ pub(super) struct CsvParser {
 
 impl CsvParser {
     fn new(columns: &Columns, header: &[u8]) -> Result<Self, String> {
-        let mut csv = Self {
-            reader: csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .terminator(csv::Terminator::Any(b'\n'))
-                .from_reader(Feed::default()),
-            fields: csv::StringRecord::new(),
-            width: 0,
-            text: 0,
-            id: None,
-            category: None,
-        };
-        csv.read(utf8(header)?)?;
-        let find = |column: &String| {
-            let mut places = csv
-                .fields
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| name.trim() == column);
-            match (places.next(), places.next()) {
-                (Some((place, _)), None) => Ok(place),
-                (Some(_), Some(_)) => Err(format!("the header names column {column} twice")),
-                (None, _) => Err(missing(column, csv.fields.iter())),
-            }
-        };
-        let (text, id, category) = (
-            find(&columns.text)?,
-            columns.id.as_ref().map(find).transpose()?,
-            columns.category.as_ref().map(find).transpose()?,
-        );
-        csv.width = csv.fields.len();
-        (csv.text, csv.id, csv.category) = (text, id, category);
-        Ok(csv)
+        let table = Table::new(header)?;
+        Ok(Self {
+            text: table.place(&columns.text)?,
+            id: table.place_of(columns.id.as_deref())?,
+            category: table.place_of(columns.category.as_deref())?,
+            table,
+        })
     }
 
     fn parse(&mut self, record: &str) -> Result<Parsed, String> {
-        self.read(record)?;
-        if self.fields.len() != self.width {
-            return Err(format!(
-                "the number of fields is {}, but the header has {}",
-                self.fields.len(),
-                self.width
-            ));
-        }
-        let field = |place| self.fields.get(place).unwrap_or_default().to_owned();
+        self.table.read(record)?;
+        let field = |place| self.table.field(place).to_owned();
         parsed(
             field(self.text),
             self.id.map(field),
             self.category.map(field),
         )
-    }
-
-    fn read(&mut self, record: &str) -> Result<(), String> {
-        self.reader.get_mut().set(record);
-        match self.reader.read_record(&mut self.fields) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("not a CSV record".to_owned()),
-            Err(error) => Err(format!("not a CSV record: {error}")),
-        }
-    }
-}
-
-/// Gives the csv reader one record at a time, closed by a line feed, so that the reader never looks past it.
-#[derive(Default)]
-struct Feed {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Feed {
-    fn set(&mut self, record: &str) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(record.as_bytes());
-        self.bytes.push(b'\n');
-        self.at = 0;
-    }
-}
-
-impl Read for Feed {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        let count = rest.read(buf)?;
-        self.at += count;
-        Ok(count)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::Reader;
 use crate::error::{Error, Result};
 
-/// The items of a reader without its bad records; made by [`Reader::skip_bad`].
+/// The items of a reader without its bad records; made by [`Reader::skip_bad`](super::Reader::skip_bad) or
+/// [`InstructionReader::skip_bad`](super::InstructionReader::skip_bad).
 ///
 /// [`Error::Input`] goes to the callback, every other error comes out.
 pub struct SkipBad<I, F> {
@@ -42,7 +42,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for SkipBad<Reader, F> {
+impl<I: fmt::Debug, F> fmt::Debug for SkipBad<I, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SkipBad").field(&self.items).finish()
     }

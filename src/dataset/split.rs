@@ -33,6 +33,12 @@ impl<R: BufRead> Splitter<R> {
         }
     }
 
+    /// Says how many lines were read before. By default none.
+    pub(super) fn after(mut self, lines: u64) -> Self {
+        self.lines = lines;
+        self
+    }
+
     /// CSV records, which may hold line feeds within quotes.
     pub(super) fn csv(input: R, max_bytes: usize) -> Self {
         Self {

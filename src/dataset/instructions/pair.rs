@@ -1,0 +1,93 @@
+//! A pair, and the choice of pairs that are not trained on.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Lineage, Redacted};
+
+/// An instruction and the response to it, to train a model with.
+///
+/// ```
+/// use safer_instruct::dataset::InstructionPair;
+///
+/// let pair = InstructionPair::new("What is the capital of Japan?", "Tokyo.");
+/// assert_eq!(
+///     serde_json::to_string(&pair)?,
+///     r#"{"instruction":"What is the capital of Japan?","response":"Tokyo."}"#
+/// );
+/// assert!(!format!("{pair:?}").contains("Tokyo"), "Debug hides the texts");
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructionPair {
+    /// What a person asks for.
+    pub instruction: String,
+    /// The answer.
+    pub response: String,
+}
+
+impl InstructionPair {
+    /// Puts two texts together.
+    pub fn new(instruction: impl Into<String>, response: impl Into<String>) -> Self {
+        Self {
+            instruction: instruction.into(),
+            response: response.into(),
+        }
+    }
+}
+
+impl fmt::Debug for InstructionPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstructionPair")
+            .field("instruction", &Redacted(&self.instruction))
+            .field("response", &Redacted(&self.response))
+            .finish()
+    }
+}
+
+/// Divides pairs into those to train on and `held_out` others, to measure on: `(train, held_out)`, each in an order drawn by
+/// `seed`.
+///
+/// The order is that of [`Lineage::seed`] for the purpose `held out` with the instruction as id. So it depends on the texts
+/// and the seed alone, not on the order of the file, and a pair that is added changes few places. Pairs with the same
+/// instruction stay on one side: a few more than `held_out` are held out if the last instruction has several responses.
+/// With fewer pairs than `held_out`, there is nothing to train on.
+///
+/// ```
+/// use safer_instruct::dataset::{InstructionPair, hold_out};
+///
+/// let pairs: Vec<_> = (0..10).map(|n| InstructionPair::new(format!("Count to {n}."), "…")).collect();
+/// let reversed = pairs.iter().rev().cloned().collect();
+/// let (train, held_out) = hold_out(pairs, 2, 0);
+/// assert_eq!((train.len(), held_out.len()), (8, 2));
+/// assert_eq!(hold_out(reversed, 2, 0), (train, held_out));
+/// ```
+#[must_use]
+pub fn hold_out(
+    pairs: Vec<InstructionPair>,
+    held_out: usize,
+    seed: u64,
+) -> (Vec<InstructionPair>, Vec<InstructionPair>) {
+    let mut drawn: Vec<(u64, InstructionPair)> = pairs
+        .into_iter()
+        .map(|pair| {
+            let lineage = Lineage::new(pair.instruction.as_str(), 0, seed);
+            (lineage.seed("held out"), pair)
+        })
+        .collect();
+    drawn.sort_by(|(a, left), (b, right)| {
+        (a, &left.instruction, &left.response).cmp(&(b, &right.instruction, &right.response))
+    });
+    let mut train: Vec<InstructionPair> = Vec::with_capacity(drawn.len());
+    let mut held: Vec<InstructionPair> = Vec::new();
+    for (_, pair) in drawn {
+        let last = held.last().map(|last| &last.instruction);
+        if held.len() < held_out || last == Some(&pair.instruction) {
+            held.push(pair);
+        } else {
+            train.push(pair);
+        }
+    }
+    (train, held)
+}

@@ -1,0 +1,218 @@
+//! Reads pairs one by one.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    InstructionColumns, InstructionPair, InstructionReport, parse::Found, records::Records,
+};
+use crate::{
+    dataset::{Format, ReaderBuilder, SkipBad},
+    error::{Error, Result},
+};
+
+/// How to read pairs; made by [`InstructionReader::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct InstructionReaderBuilder {
+    pub(super) format: Option<Format>,
+    pub(super) columns: Option<InstructionColumns>,
+    pub(super) max_record_bytes: usize,
+}
+
+impl InstructionReaderBuilder {
+    /// Sets the format: [`Format::Jsonl`], which includes JSON arrays, or [`Format::Csv`]. By default `.csv` is CSV, and
+    /// everything else that begins with a brace or a square bracket is JSON.
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.format = Some(format);
+        self
+    }
+
+    /// Sets which columns hold what, and reads no conversations. By default the columns are found by the names that data sets
+    /// use: see [`InstructionReader`].
+    pub fn with_columns(mut self, columns: InstructionColumns) -> Self {
+        self.columns = Some(columns);
+        self
+    }
+
+    /// Sets the most bytes of a record; a longer one is a bad record and is never held in memory as a whole.
+    /// By default [`ReaderBuilder::DEFAULT_MAX_RECORD_BYTES`].
+    pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
+        self.max_record_bytes = bytes;
+        self
+    }
+
+    /// Opens a file or standard input (`-`), and reads up to the first pair or the first bad record.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or decompressed; [`Error::Config`] if neither ending nor content says the format,
+    /// or it is plain text; [`Error::Input`] if no record holds a pair or a CSV header lacks a column.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<InstructionReader> {
+        InstructionReader::new(self, path.as_ref())
+    }
+}
+
+impl Default for InstructionReaderBuilder {
+    fn default() -> Self {
+        Self {
+            format: None,
+            columns: None,
+            max_record_bytes: ReaderBuilder::DEFAULT_MAX_RECORD_BYTES,
+        }
+    }
+}
+
+/// Pairs of a file or standard input, one by one, in constant memory.
+///
+/// Records are the lines of JSONL, the elements of a JSON array, however long it is, or the rows of CSV; gzip and zstd are undone
+/// by content. In JSON each record may be
+/// - columns: `instruction` and `response`, `instruction` and `output`, `prompt` and `completion`, `prompt` and `response`,
+///   or `question` and `answer`, the first of these that are there, or [those that are
+///   named](InstructionReaderBuilder::with_columns). Alpaca's `input` is put behind `instruction` with a blank line between
+///   them, unless it is empty.
+/// - a conversation: a list `conversations` or `messages` of turns with `from` and `value` (ShareGPT) or `role` and `content`
+///   (chat models; `content` may be a list of parts of the type `text`). The pair is the first turn of `human` or `user` and
+///   the answer of `gpt` or `assistant` behind it, without white space around them. System texts before it are passed over, and so
+///   are all later turns, which cannot be understood alone.
+///
+/// Records that are sound but hold no such pair are counted in the [`report`](Self::report). What cannot be read comes out as an error:
+/// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on behind it. An array that is cut off ends with such
+///   an error, which says where; all records before it have come out.
+/// - [`Error::Io`] is the end: the rest of the file cannot be read.
+///
+/// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) goes on and tells of each.
+///
+/// ```
+/// use safer_instruct::dataset::{InstructionPair, InstructionReader};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("talk.json");
+/// std::fs::write(&path, r#"[
+///     {"conversations": [{"from": "human", "value": "Name a colour."}, {"from": "gpt", "value": "Blue."}]},
+///     {"conversations": [{"from": "gpt", "value": "As I said before …"}]},
+///     {"instruction": "Translate.", "input": "さようなら", "output": "Goodbye."},
+///     {"conversations": [{"from": "hum"#)?;
+///
+/// let mut bad = Vec::new();
+/// let mut reader = InstructionReader::open(&path)?.skip_bad(|error| bad.push(error.to_string()));
+/// let pairs = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(
+///     pairs,
+///     [
+///         InstructionPair::new("Name a colour.", "Blue."),
+///         InstructionPair::new("Translate.\n\nさようなら", "Goodbye."),
+///     ]
+/// );
+/// assert_eq!(reader.get_ref().report().to_string(), "2 pairs, 1 bad record, 1 passed over: 1 no_exchange");
+/// assert!(
+///     bad[0].ends_with("talk.json:5: record 4 is cut off after 32 bytes: the file ends before the array does"),
+///     "{bad:?}"
+/// );
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct InstructionReader {
+    path: PathBuf,
+    options: InstructionReaderBuilder,
+    records: Option<Records>,
+    record: Vec<u8>,
+    first: Option<Result<InstructionPair>>,
+    report: InstructionReport,
+}
+
+impl InstructionReader {
+    /// Opens with the defaults of [`InstructionReaderBuilder`].
+    ///
+    /// # Errors
+    /// As [`InstructionReaderBuilder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// Starts from the defaults.
+    pub fn builder() -> InstructionReaderBuilder {
+        InstructionReaderBuilder::default()
+    }
+
+    /// What came of the records so far.
+    #[must_use]
+    pub fn report(&self) -> InstructionReport {
+        self.report
+    }
+
+    /// Passes over bad records and tells `on_bad` of each.
+    pub fn skip_bad<F: FnMut(&Error)>(self, on_bad: F) -> SkipBad<Self, F> {
+        SkipBad::new(self, on_bad)
+    }
+
+    fn new(options: InstructionReaderBuilder, path: &Path) -> Result<Self> {
+        let records = Records::open(&options, path)?;
+        let none = records.none();
+        let mut reader = Self {
+            path: path.to_owned(),
+            options,
+            records: Some(records),
+            record: Vec::new(),
+            first: None,
+            report: InstructionReport::default(),
+        };
+        match reader.read() {
+            None if reader.report.passed_over() == 0 => Err(Error::input(path, None, none)),
+            None => {
+                let reason = format!(
+                    "no record holds an instruction and a response: {}",
+                    reader.report
+                );
+                Err(Error::input(path, None, reason))
+            }
+            Some(Err(error @ Error::Io { .. })) => Err(error),
+            first => {
+                reader.first = first;
+                Ok(reader)
+            }
+        }
+    }
+
+    /// The next pair or bad record, over records that hold no pair.
+    fn read(&mut self) -> Option<Result<InstructionPair>> {
+        loop {
+            let next = self.records.as_mut()?.next(&self.options, &mut self.record);
+            match next {
+                Ok(None) => return None,
+                Ok(Some((_, Ok(Found::Pair(pair))))) => return Some(Ok(pair)),
+                Ok(Some((_, Ok(Found::PassedOver(why))))) => self.report.pass_over(why),
+                Ok(Some((line, Err(reason)))) => {
+                    return Some(Err(Error::input(&self.path, line, reason)));
+                }
+                Err(error) => return Some(Err(Error::io(&self.path, error))),
+            }
+        }
+    }
+}
+
+impl Iterator for InstructionReader {
+    type Item = Result<InstructionPair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.first.take().or_else(|| self.read());
+        match &next {
+            Some(Ok(_)) => self.report.pairs += 1,
+            Some(Err(Error::Input { .. })) => self.report.bad += 1,
+            None | Some(Err(_)) => self.records = None,
+        }
+        next
+    }
+}
+
+impl std::iter::FusedIterator for InstructionReader {}
+
+impl fmt::Debug for InstructionReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstructionReader")
+            .field("path", &self.path)
+            .field("options", &self.options)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
