@@ -21,6 +21,7 @@ mod job;
 mod kernels;
 mod linear;
 mod matrix;
+mod merge;
 mod model;
 mod ops;
 mod portable;
@@ -44,6 +45,7 @@ mod writer;
 
 pub use builder::CandleModelBuilder;
 pub use device::Device;
+pub use merge::{Merge, ModelForm};
 pub use model::CandleModel;
 pub use precision::Precision;
 pub use tokenizer::Tokenizer;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod hostile;
+mod merge;
 mod tiny;
 
 use super::{
