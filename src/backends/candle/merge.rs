@@ -52,8 +52,8 @@ pub enum ModelForm {
 /// new form, and `general.quantization_version` is added to a Q8_0 file that lacks it, as the format asks for
 /// (`ggml-org/ggml`, `docs/gguf.md`).
 ///
-/// The same files give the same bytes, on any machine of one kind and with any number of threads. A base with few bits, such as
-/// Q4_1, stays as good as it is: to merge into the original weights, take a base in F16, BF16 or F32.
+/// The same files give the same bytes, with any number of threads. What the base lost when it was quantised, to Q4_1 for instance,
+/// does not come back: take a base in F16, BF16 or F32 if there is one.
 pub struct Merge {
     base: PathBuf,
     adapter: PathBuf,

@@ -8,6 +8,8 @@
 //!
 //! The future of a request encodes the prompt and waits. One named thread owns the weights; its scheduler runs whatever
 //! sequences there are as one ragged batch a step, and each sequence's result does not depend on the others.
+//!
+//! [`Merge`] writes a model with a LoRA adapter as a GGUF file, for other programs.
 
 mod adapter;
 mod builder;

@@ -300,7 +300,9 @@ fn a_file_that_is_there_is_replaced_only_if_asked() {
         "output: {} is already there; choose another name or overwrite it",
         to.display()
     );
-    assert_eq!(fails(files.merge(), &to), there);
+    let merge = files.merge();
+    let merge = merge.with_progress(|_, _| panic!("the work was begun"));
+    assert_eq!(fails(merge, &to), there);
     assert_eq!(std::fs::read(&to).unwrap(), b"mine");
 
     // A file that comes while the other one is written.
