@@ -35,7 +35,8 @@ impl Oracle {
         Self::start(&tiny_model(name))
     }
 
-    fn start(model: &Path) -> Self {
+    /// llama.cpp with a model.
+    pub(crate) fn start(model: &Path) -> Self {
         let mut child = Command::new(&*PYTHON)
             .arg(script("llama_oracle.py"))
             .args([model.as_os_str(), "2".as_ref()])

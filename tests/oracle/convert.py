@@ -2,8 +2,12 @@
 
 import sys
 
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType
 from gguf.quants import dequantize, quantize
+
+
+# What `general.file_type` says: all in F32, or all matrices in another form.
+FILE_TYPES = {"F32": LlamaFileType.ALL_F32, "F16": LlamaFileType.MOSTLY_F16, "Q8_0": LlamaFileType.MOSTLY_Q8_0}
 
 
 def convert(path, out, form):
@@ -11,10 +15,17 @@ def convert(path, out, form):
     reader = GGUFReader(path)
     writer = GGUFWriter(out, reader.fields["general.architecture"].contents())
     for key, field in reader.fields.items():
-        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        if key == "general.file_type":
+            writer.add_file_type(FILE_TYPES[form])
             continue
         element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
         writer.add_key_value(key, field.contents(), field.types[0], element)
+    if "general.file_type" not in reader.fields:
+        writer.add_file_type(FILE_TYPES[form])
+    if form == "Q8_0" and "general.quantization_version" not in reader.fields:
+        writer.add_quantization_version(GGML_QUANT_VERSION)
     for tensor in reader.tensors:
         values = dequantize(tensor.data, tensor.tensor_type).reshape(tuple(reversed(tensor.shape.tolist())))
         if values.ndim == 2:

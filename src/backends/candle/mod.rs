@@ -8,6 +8,8 @@
 //!
 //! The future of a request encodes the prompt and waits. One named thread owns the weights; its scheduler runs whatever
 //! sequences there are as one ragged batch a step, and each sequence's result does not depend on the others.
+//!
+//! [`Merge`] writes a model with a LoRA adapter as a GGUF file, for other programs.
 
 mod adapter;
 mod architecture;
@@ -22,6 +24,7 @@ mod job;
 mod kernels;
 mod linear;
 mod matrix;
+mod merge;
 mod model;
 mod ops;
 mod portable;
@@ -49,6 +52,7 @@ mod writer;
 pub use adapter::Numbers;
 pub use builder::CandleModelBuilder;
 pub use device::Device;
+pub use merge::{Merge, ModelForm};
 pub use model::CandleModel;
 pub use precision::Precision;
 pub use tokenizer::Tokenizer;

@@ -166,9 +166,20 @@ impl Adapter {
     pub(super) fn update(&self, name: &str) -> Option<&Update> {
         self.updates.get(name)
     }
+
+    /// All updates, by the names of the weights in GGUF, without `.weight`.
+    pub(super) fn updates(&self) -> impl Iterator<Item = (&str, &Update)> {
+        let updates = self.updates.iter();
+        updates.map(|(name, update)| (name.as_str(), update))
+    }
 }
 
 impl Update {
+    /// Outputs and inputs of the matrix that it is for.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        [self.b.len() / self.rank, self.inputs]
+    }
+
     /// Adds it to the values of a row of the matrix that follow the column `column`.
     pub(super) fn add(&self, row: usize, column: usize, to: &mut [f32]) {
         let factors = self.b.chunks_exact(self.rank).nth(row);

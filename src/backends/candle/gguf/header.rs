@@ -26,6 +26,7 @@ type Result<T> = std::result::Result<T, String>;
 pub(super) struct Header {
     /// The type and the bytes of each value, whose lengths are sound.
     metadata: BTreeMap<String, (u32, Range<usize>)>,
+    pub(super) alignment: usize,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
 }
 
@@ -66,8 +67,10 @@ impl Header {
         }
         let mut header = Self {
             metadata,
+            alignment: ALIGNMENT,
             tensors: BTreeMap::new(),
         };
+        header.alignment = header.read_alignment(file)?;
 
         let mut infos = BTreeMap::new();
         for number in 0..tensors {
@@ -75,10 +78,9 @@ impl Header {
             let info = Info::read(&mut cursor, &name)?;
             insert(&mut infos, name, info)?;
         }
-        let alignment = header.alignment(file)?;
-        let data = cursor.at.next_multiple_of(alignment);
+        let data = cursor.at.next_multiple_of(header.alignment);
         for (name, info) in infos {
-            let placed = info.place(data, alignment, file.len());
+            let placed = info.place(data, header.alignment, file.len());
             let placed = placed.map_err(|reason| format!("the tensor {name} {reason}"))?;
             header.tensors.insert(name, placed);
         }
@@ -93,7 +95,19 @@ impl Header {
         Value::read(&mut Cursor { file, at }, *kind, key).ok()
     }
 
-    fn alignment(&self, file: &[u8]) -> Result<usize> {
+    /// Each metadata key with the place of its whole entry, in the order of the file.
+    pub(super) fn entries(&self) -> Vec<(&str, Range<usize>)> {
+        let entries = self.metadata.iter().map(|(key, (_, value))| {
+            // In front of a value stand the length of the key, the key and the type.
+            let start = value.start - (8 + key.len() + 4);
+            (key.as_str(), start..value.end)
+        });
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable_by_key(|(_, range)| range.start);
+        entries
+    }
+
+    fn read_alignment(&self, file: &[u8]) -> Result<usize> {
         let key = "general.alignment";
         match self.value(file, key) {
             None => Ok(ALIGNMENT),

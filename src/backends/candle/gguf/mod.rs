@@ -1,16 +1,20 @@
 //! A GGUF file: checked before anything of it is used.
 
+mod encode;
 mod header;
 mod map;
 mod types;
+mod writer;
 
 use std::{fs::File, path::Path};
 
 use sha2::{Digest, Sha256};
 
+pub(super) use encode::Encoding;
 use header::{Header, Value};
 use map::Map;
 pub(super) use types::TensorType;
+pub(super) use writer::{Planned, rows, write_header};
 
 use crate::error::{Error, Result};
 
@@ -68,6 +72,35 @@ impl Gguf {
     /// Names of all tensors.
     pub(super) fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.header.tensors.keys().map(String::as_str)
+    }
+
+    /// Names and shapes of all tensors, in the order in which they lie in the file.
+    pub(super) fn tensors(&self) -> Vec<(&str, &[usize])> {
+        let mut tensors: Vec<_> = self.header.tensors.iter().collect();
+        tensors.sort_unstable_by_key(|(_, info)| info.bytes.start);
+        let parts = tensors.into_iter();
+        parts
+            .map(|(name, info)| (name.as_str(), info.shape.as_slice()))
+            .collect()
+    }
+
+    /// What ggml calls the type of a tensor.
+    #[cfg(test)]
+    pub(super) fn type_name(&self, name: &str) -> Option<&'static str> {
+        let info = self.header.tensors.get(name);
+        info.map(|info| info.kind.name())
+    }
+
+    /// What the places of tensors are multiples of.
+    pub(super) fn alignment(&self) -> usize {
+        self.header.alignment
+    }
+
+    /// Each metadata key with the bytes of its whole entry, in the order of the file.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let bytes = self.map.bytes();
+        let entries = self.header.entries().into_iter();
+        entries.map(|(key, range)| (key, bytes.get(range).unwrap_or_default()))
     }
 
     /// Whether the file has this tensor.

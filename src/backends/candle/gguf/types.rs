@@ -111,6 +111,11 @@ impl TensorType {
         }
     }
 
+    /// Its number in a file.
+    pub(super) fn number(self) -> u32 {
+        self.layout().number
+    }
+
     /// Its name in ggml.
     pub(super) fn name(self) -> &'static str {
         self.layout().name

@@ -1,6 +1,6 @@
 //! Adapters that are damaged, do not fit or ask for too much are refused by name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use serde_json::{Value, json};
@@ -12,18 +12,18 @@ use super::{
 use crate::error::Result;
 
 /// An adapter of rank 2 for the tiny model before it is written.
-struct Lora {
-    settings: Value,
+pub(super) struct Lora {
+    pub(super) settings: Value,
     /// Type, shape and bytes of each tensor.
-    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+    pub(super) tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
 }
 
-fn name(layer: usize, module: &str, side: char) -> String {
+pub(super) fn name(layer: usize, module: &str, side: char) -> String {
     format!("base_model.model.model.layers.{layer}.{module}.lora_{side}.weight")
 }
 
 impl Lora {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut lora = Self {
             settings: json!({
                 "peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["v_proj", "down_proj"],
@@ -42,11 +42,20 @@ impl Lora {
         lora
     }
 
-    fn set(&mut self, name: &str, shape: Vec<usize>, value: f32) {
+    pub(super) fn set(&mut self, name: &str, shape: Vec<usize>, value: f32) {
         let count = shape.iter().product();
         let bytes = value.to_le_bytes().repeat(count);
         self.tensors
             .insert(name.to_owned(), (Dtype::F32, shape, bytes));
+    }
+
+    /// Writes it into a folder, which is made.
+    pub(super) fn write(&self, folder: &Path) {
+        write_folder(
+            folder,
+            self.settings.to_string().as_bytes(),
+            &self.weights(),
+        );
     }
 
     fn weights(&self) -> Vec<u8> {
@@ -57,13 +66,17 @@ impl Lora {
     }
 }
 
+fn write_folder(folder: &Path, settings: &[u8], weights: &[u8]) {
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("adapter_config.json"), settings).unwrap();
+    std::fs::write(folder.join("adapter_model.safetensors"), weights).unwrap();
+}
+
 fn load(settings: &[u8], weights: &[u8]) -> Result<CandleModel> {
     let model = write(&Tiny::new().bytes().1);
     let folder = tempfile::tempdir().unwrap();
     let adapter = folder.path().join("adapter");
-    std::fs::create_dir(&adapter).unwrap();
-    std::fs::write(adapter.join("adapter_config.json"), settings).unwrap();
-    std::fs::write(adapter.join("adapter_model.safetensors"), weights).unwrap();
+    write_folder(&adapter, settings, weights);
     CandleModel::builder(&model.path)
         .with_threads(1)
         .with_adapter(&adapter)

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod hostile;
+mod merge;
 pub(crate) mod tiny;
 
 use super::{

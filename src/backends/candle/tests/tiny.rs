@@ -13,6 +13,7 @@ pub(crate) struct Tiny {
     pub(super) tensors: Vec<Tensor>,
     /// What the header says instead of the true counts of tensors and metadata.
     pub(super) counts: (Option<u64>, Option<u64>),
+    alignment: usize,
 }
 
 #[derive(Clone)]
@@ -67,6 +68,7 @@ impl Tiny {
             metadata: Vec::new(),
             tensors: Vec::new(),
             counts: (None, None),
+            alignment: 32,
         };
         tiny.set("general.architecture", 8, text("llama"));
         for (key, value) in [
@@ -113,6 +115,12 @@ impl Tiny {
     pub(crate) fn set(&mut self, key: &str, kind: u32, value: Vec<u8>) {
         self.metadata.retain(|(other, ..)| other != key);
         self.metadata.push((key.to_owned(), kind, value));
+    }
+
+    /// Sets what the places of tensors are multiples of.
+    pub(super) fn align(&mut self, alignment: u32) {
+        self.set("general.alignment", 4, alignment.to_le_bytes().to_vec());
+        self.alignment = alignment as usize;
     }
 
     /// Sets a size of the architecture.
@@ -180,10 +188,10 @@ impl Tiny {
             file.extend(tensor.kind.to_le_bytes());
             file.extend(offset.to_le_bytes());
             data.extend(&tensor.data);
-            data.resize(data.len().next_multiple_of(32), 0);
+            data.resize(data.len().next_multiple_of(self.alignment), 0);
         }
         let header = file.len();
-        file.resize(header.next_multiple_of(32), 0);
+        file.resize(header.next_multiple_of(self.alignment), 0);
         file.extend(data);
         (header, file)
     }
