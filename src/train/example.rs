@@ -47,6 +47,14 @@ impl Example {
         }
     }
 
+    /// The prompt and the completion of each of its sequences, as token ids.
+    pub fn sequences(&self) -> impl Iterator<Item = (&[u32], &[u32])> {
+        let split = |tokens: &Tokens| tokens.ids.len().saturating_sub(tokens.scored);
+        self.sequences
+            .iter()
+            .map(move |tokens| tokens.ids.split_at(split(tokens)))
+    }
+
     /// Tokens of all its sequences.
     #[must_use]
     pub fn tokens(&self) -> usize {

@@ -39,9 +39,12 @@ pub struct Trainer<O> {
     pub(super) settings: Settings,
     existing: Existing,
     pub(super) numbers: Numbers,
-    pub(super) observer: Box<dyn Fn(&Event) -> ControlFlow<()> + Send + Sync>,
+    pub(super) observer: Observer,
     pub(super) clock: Box<dyn Fn() -> Duration + Send + Sync>,
 }
+
+/// Hears of every event, and may stop the run.
+type Observer = Box<dyn Fn(&Event) -> ControlFlow<()> + Send + Sync>;
 
 impl<O: Objective> Trainer<O> {
     /// One epoch in batches of 8 examples, learning rate 5e-4 with 10 steps of warm-up and half a cosine, gradients clipped at 1.

@@ -92,6 +92,9 @@ pub(super) fn read(
     })
 }
 
+/// Cosines and sines of all positions, each `(positions, D / 2)`.
+pub(super) type Angles = (Vec<f32>, Vec<f32>);
+
 /// Reads all weights, and makes the cosines and sines of the plan's positions, each `(positions, D / 2)`.
 ///
 /// # Errors
@@ -102,7 +105,7 @@ pub(super) fn read_weights<L: Product + Send>(
     plan: &Plan,
     pool: &ThreadPool,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<(Weights<L>, (Vec<f32>, Vec<f32>))> {
+) -> Result<(Weights<L>, Angles)> {
     let count = config.num_hidden_layers;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let mut reader = Reader {

@@ -1,0 +1,225 @@
+//! Tunes a small model in reverse: from a response to the instruction that it answers.
+//!
+//! ```text
+//! cargo run --release --features train --example reverse_tune
+//! cargo run --release --features train --example reverse_tune -- --pairs mine.jsonl
+//! ```
+//!
+//! Without `--pairs` it downloads pairs of free licence (about 20 MB). Beside the model (98 MB) it downloads sentence embeddings (84 MB),
+//! which say how good the instructions are. What comes out is a folder that the quickstart takes by `--adapter`.
+//! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../induction_quality/embedding.rs"]
+mod embedding;
+mod free_pairs;
+#[path = "../induction_quality/measure.rs"]
+mod measure;
+mod options;
+#[path = "../induction_quality/pairs.rs"]
+mod pairs;
+mod progress;
+mod table;
+
+use std::{
+    ops::ControlFlow,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::Parser;
+use options::Options;
+use progress::Progress;
+use safer_instruct::{
+    Error, Result,
+    backends::candle::{CandleModel, Numbers},
+    dataset::{InstructionPair, InstructionReader, hold_out},
+    hub::{Cache, FetchedModel, Fetcher, ModelSource},
+    train::{Event, Lora, Policy, Prepared, Report, Sft, Trainer},
+};
+use table::Table;
+
+/// What a shell expects of a program that ends with Ctrl-C: 128 + SIGINT.
+const STOPPED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<ExitCode> {
+    let (train, held_out) = read_pairs(options)?;
+    let model = fetch(options, &options.model)?.path;
+    let policy = Policy::builder(&model)
+        .with_lora(
+            Lora::new()
+                .with_rank(options.rank)
+                .with_alpha(2.0 * options.rank as f64),
+        )
+        .with_base_name(options.model.to_string())
+        .with_context(options.max_tokens)
+        .with_seed(options.seed)
+        .load()?;
+    let prepared = prepare(&policy, &train, "to train on", options)?;
+    let measured = prepare(&policy, &held_out, "to measure on", options)?;
+
+    let stopped = stop_on_ctrl_c()?;
+    let report = tune(&policy, &prepared, &measured, options, &stopped)?;
+    if report.stopped {
+        println!(
+            "stopped after {} steps; the same command with --resume goes on",
+            report.steps
+        );
+        return Ok(ExitCode::from(STOPPED));
+    }
+    drop(policy);
+    if options.measure == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let table = Table {
+        embedding: embedding::MiniLm::load(
+            &fetch(options, &embedding::weights())?.path,
+            &fetch(options, &embedding::tokenizer())?.path,
+        )?,
+        pairs: held_out.into_iter().take(options.measure).collect(),
+        show: options.show,
+    };
+    let before = CandleModel::load(&model)?;
+    let after = CandleModel::builder(&model)
+        .with_adapter(&options.output)
+        .load()?;
+    table.print(&before, &after, &report)?;
+    println!(
+        "\nThe adapter is in {}. To make preference pairs with it:",
+        options.output.display()
+    );
+    println!(
+        "  cargo run --release --features candle --example quickstart -- --adapter {} --input your-texts.jsonl",
+        options.output.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pairs to train on, and others to measure on.
+fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<InstructionPair>)> {
+    let all = match &options.pairs {
+        None => free_pairs::pairs(&|source| fetch(options, source).map(|fetched| fetched.path))?,
+        Some(path) if path.as_os_str() == "sharegpt" => {
+            pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?
+        }
+        Some(path) => {
+            let mut reader = InstructionReader::open(path)?;
+            let read: Result<Vec<_>> = reader.by_ref().collect();
+            eprintln!("{}", reader.report());
+            read?
+        }
+    };
+    let (mut train, mut held_out) = match &options.held_out_pairs {
+        Some(path) => (all, pairs::read(path)?),
+        None => hold_out(all, options.held_out, options.seed),
+    };
+    train.truncate(options.limit.unwrap_or(usize::MAX));
+    held_out.truncate(options.held_out);
+    Ok((train, held_out))
+}
+
+fn prepare(
+    policy: &Policy,
+    pairs: &[InstructionPair],
+    what: &str,
+    options: &Options,
+) -> Result<Prepared> {
+    let texts = pairs.iter().map(|pair| (&pair.instruction, &pair.response));
+    let prepared = policy.reversed(texts, options.max_tokens)?;
+    eprintln!(
+        "{} pairs {what}, {} of them with a shortened response",
+        prepared.examples.len(),
+        prepared.truncated
+    );
+    for (at, why) in prepared.skipped.iter().take(5) {
+        eprintln!("pair {} is left out: {why}", at + 1);
+    }
+    if prepared.skipped.len() > 5 {
+        eprintln!("and {} more", prepared.skipped.len() - 5);
+    }
+    if prepared.examples.is_empty() {
+        let reason = format!(
+            "of {} pairs none is left {what}; is --max-tokens too low?",
+            pairs.len()
+        );
+        return Err(Error::config("pairs", reason));
+    }
+    Ok(prepared)
+}
+
+fn tune(
+    policy: &Policy,
+    prepared: &Prepared,
+    measured: &Prepared,
+    options: &Options,
+    stopped: &Arc<AtomicBool>,
+) -> Result<Report> {
+    let progress = Progress::new();
+    let (shown, stopped) = (progress.clone(), Arc::clone(stopped));
+    let mut trainer = Trainer::new(Sft)
+        .with_learning_rate(options.learning_rate)
+        .with_batch(options.batch)
+        .with_epochs(options.epochs)
+        .with_seed(options.seed)
+        .with_existing(options.existing())
+        .with_numbers(if options.half {
+            Numbers::F16
+        } else {
+            Numbers::F32
+        })
+        .with_observer(move |event: &Event| {
+            shown.show(event);
+            if stopped.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+    if let Some(steps) = options.steps {
+        trainer = trainer.with_steps(steps);
+    }
+    let report = trainer.run(
+        policy,
+        &prepared.examples,
+        &measured.examples,
+        &options.output,
+    );
+    progress.end();
+    report
+}
+
+/// Asks the run to end at the first Ctrl-C. The second one ends the program at once.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&stopped);
+    ctrlc::set_handler(move || {
+        if heard.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(STOPPED));
+        }
+        eprintln!("stopping after this step; Ctrl-C again ends at once");
+    })
+    .map_err(|error| Error::Other(error.into()))?;
+    Ok(stopped)
+}
+
+fn fetch(options: &Options, source: &ModelSource) -> Result<FetchedModel> {
+    let cache = match &options.cache {
+        Some(dir) => Cache::new(dir),
+        None => Cache::default_dir()?,
+    };
+    eprintln!("fetching {} unless it is there", source.file_name());
+    Fetcher::new(cache).fetch(source, |_| {})
+}

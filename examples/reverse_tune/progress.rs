@@ -1,0 +1,94 @@
+//! A bar on a terminal, a line now and then elsewhere.
+
+use std::{
+    io::{IsTerminal, stderr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use safer_instruct::train::{Event, Step};
+
+/// The longest silence where there is no terminal.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Shows how far a run of training is. Clones show the same.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    // When the last line was printed. None on a terminal.
+    last: Option<Arc<Mutex<Instant>>>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let terminal = stderr().is_terminal();
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) =
+            ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {msg}, {eta} left")
+        {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            last: (!terminal).then(|| Arc::new(Mutex::new(Instant::now()))),
+        }
+    }
+
+    pub(crate) fn show(&self, event: &Event) {
+        match event {
+            Event::Step(step) => self.step(step),
+            Event::Evaluation(evaluation) => {
+                let mut line = format!(
+                    "step {}: held-out loss {:.4}",
+                    evaluation.step, evaluation.held_out_loss
+                );
+                if let Some(accuracy) = evaluation.held_out_reward_accuracy {
+                    line.push_str(&format!(
+                        ", {:.0} % of the pairs preferred rightly",
+                        100.0 * accuracy
+                    ));
+                }
+                if !evaluation.best {
+                    line.push_str(", not the best");
+                }
+                self.bar.suspend(|| eprintln!("{line}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&self, step: &Step) {
+        let speed = step.tokens as f64 / step.seconds.max(1e-9);
+        let message = format!("loss {:.3}, {speed:.0} tokens/s", step.loss);
+        if self.bar.length().is_none() {
+            self.bar.set_position(step.step as u64 - 1);
+            self.bar.reset_eta();
+        }
+        self.bar.set_length(step.steps as u64);
+        self.bar.set_message(message.clone());
+        self.bar.set_position(step.step as u64);
+        let Some(last) = &self.last else {
+            return;
+        };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= QUIET || step.step == step.steps {
+            *last = Instant::now();
+            let left = self.bar.eta().as_secs();
+            eprintln!(
+                "step {} of {}, {message}, {left} s left",
+                step.step, step.steps
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
