@@ -16,8 +16,8 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    // When the last line was printed. None on a terminal.
-    last: Option<Arc<Mutex<Instant>>>,
+    // When the last line was printed, and the steps and seconds so far. None on a terminal.
+    last: Option<Arc<Mutex<(Instant, usize, f64)>>>,
 }
 
 impl Progress {
@@ -36,7 +36,7 @@ impl Progress {
         }
         Self {
             bar,
-            last: (!terminal).then(|| Arc::new(Mutex::new(Instant::now()))),
+            last: (!terminal).then(|| Arc::new(Mutex::new((Instant::now(), 0, 0.0)))),
         }
     }
 
@@ -77,11 +77,14 @@ impl Progress {
             return;
         };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= QUIET || step.step == step.steps {
-            *last = Instant::now();
-            let left = self.bar.eta().as_secs();
+        let (printed, steps, seconds) = &mut *last;
+        *steps += 1;
+        *seconds += step.seconds;
+        if printed.elapsed() >= QUIET || step.step == step.steps {
+            *printed = Instant::now();
+            let left = *seconds / *steps as f64 * (step.steps - step.step) as f64;
             eprintln!(
-                "step {} of {}, {message}, {left} s left",
+                "step {} of {}, {message}, {left:.0} s left",
                 step.step, step.steps
             );
         }

@@ -11,6 +11,8 @@
 mod adam;
 mod checkpoint;
 mod example;
+#[cfg(test)]
+mod killed;
 mod lora;
 mod objective;
 mod policy;

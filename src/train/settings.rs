@@ -31,7 +31,7 @@ impl Default for Settings {
             schedule: Schedule::Cosine,
             warm_up: 10,
             batch: 8,
-            micro_batch: 1_024,
+            micro_batch: 512,
             epochs: 1,
             steps: None,
             shuffle: true,

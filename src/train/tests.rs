@@ -20,7 +20,7 @@ fn file() -> Written {
     write(&Tiny::new().bytes().1)
 }
 
-fn policy(file: &Written, lora: Lora) -> Policy {
+pub(super) fn policy(file: &Written, lora: Lora) -> Policy {
     Policy::builder(&file.path)
         .with_lora(lora)
         .with_threads(1)
@@ -29,12 +29,12 @@ fn policy(file: &Written, lora: Lora) -> Policy {
         .unwrap()
 }
 
-fn lora() -> Lora {
+pub(super) fn lora() -> Lora {
     Lora::new().with_rank(4).with_alpha(8.0)
 }
 
 /// Completions that follow from their prompts: the first token again and again.
-fn examples(count: u32) -> Vec<Example> {
+pub(super) fn examples(count: u32) -> Vec<Example> {
     (0..count)
         .map(|n| {
             let first = n % 26;
