@@ -46,9 +46,15 @@ fn run(options: &Options) -> Result<ExitCode> {
     // Bad input should be known before a model is downloaded.
     let total = count(options)?;
     let fetched = fetch(options)?;
-    let manifest = options.manifest(&fetched.sha256);
-    let mut writer = RunWriter::create(&options.output, manifest, options.existing())?;
     let model = CandleModel::load(&fetched.path)?;
+    let inducer = match options.adapter() {
+        Some(folder) => CandleModel::builder(&fetched.path)
+            .with_adapter(folder)
+            .load()?,
+        None => model.clone(),
+    };
+    let manifest = options.manifest(&fetched.sha256, inducer.model_id().adapter.as_deref());
+    let mut writer = RunWriter::create(&options.output, manifest, options.existing())?;
 
     let stopped = stop_on_ctrl_c()?;
     let begun = Instant::now();
@@ -62,7 +68,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         }
     })?;
     let (memory, again) = recall(options, &writer, &mut texts)?;
-    let pipeline = stages::pipeline(model, options, memory, progress.clone());
+    let pipeline = stages::pipeline(inducer, model, options, memory, progress.clone());
 
     let unreadable = Cell::new(None);
     let sources = into_stream(texts)?.scan((), |(), text| {

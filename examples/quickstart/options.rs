@@ -16,6 +16,12 @@ const BUNDLED: &str = concat!(
     "/examples/quickstart/texts.jsonl"
 );
 
+/// The adapter that comes with the example: the default model, tuned in reverse.
+const BUNDLED_ADAPTER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/examples/adapters/smollm2-135m-reversed"
+);
+
 /// Makes preference pairs of texts that should not be said, with a small model on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "quickstart")]
@@ -52,6 +58,10 @@ pub(crate) struct Options {
     /// GGUF file
     #[arg(long, default_value = "smollm2-135m")]
     pub(crate) model: ModelSource,
+    /// Adapter for the induction, a folder as `reverse_tune` or PEFT writes it, or `none` [default: the one that comes with the
+    /// example, for the default model and forms that induce in reverse]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Folder for downloaded models [default: the user's cache folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
@@ -118,6 +128,18 @@ impl Options {
         })
     }
 
+    /// The adapter that the inducing model gets.
+    pub(crate) fn adapter(&self) -> Option<&Path> {
+        match self.adapter.as_deref() {
+            Some(none) if none == Path::new("none") => None,
+            Some(folder) => Some(folder),
+            None if self.form == Form::Chat || self.model != ModelSource::smollm2_135m() => None,
+            // The packed crate leaves it out.
+            None => Some(Path::new(BUNDLED_ADAPTER))
+                .filter(|folder| folder.join("adapter_config.json").exists()),
+        }
+    }
+
     /// Whether the input can be read only once.
     pub(crate) fn reads_stdin(&self) -> bool {
         self.input.as_deref() == Some(Path::new("-"))
@@ -134,7 +156,7 @@ impl Options {
 
     /// What the run is made with: everything that the result depends on, and nothing else. So a run may go on with
     /// another `--concurrency` or a larger `--limit`.
-    pub(crate) fn manifest(&self, model_sha256: &str) -> serde_json::Value {
+    pub(crate) fn manifest(&self, model_sha256: &str, adapter: Option<&str>) -> serde_json::Value {
         json!({
             "input": self.input.as_ref().map_or("bundled".into(), |path| path.display().to_string()),
             "text_column": self.text_column,
@@ -143,6 +165,7 @@ impl Options {
             "skip_bad": self.skip_bad,
             "model": self.model.to_string(),
             "model_sha256": model_sha256,
+            "adapter": adapter,
             "form": format!("{:?}", self.form),
             "draws": self.draws,
             "max_tokens": self.max_tokens,

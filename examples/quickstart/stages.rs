@@ -28,8 +28,9 @@ pub(crate) struct Memory {
     pub(crate) pairs: Distinct,
 }
 
-/// One model does everything here. A real run takes a stronger one for the response and the judgement.
+/// One model does everything here, with an adapter for the induction. A real run takes a stronger one for the response and the judgement.
 pub(crate) fn pipeline<M>(
+    inducer: M,
     model: M,
     options: &Options,
     memory: Memory,
@@ -46,7 +47,7 @@ where
             ..Sampling::default()
         });
     let pipeline = Pipeline::new(
-        induction(&model, options),
+        induction(inducer, &model, options),
         respond,
         LikelihoodJudge::new(model).with_tie_margin(TIE_MARGIN),
     )
@@ -73,7 +74,7 @@ where
     }
 }
 
-fn induction<M>(model: &M, options: &Options) -> Box<dyn InstructionGenerator>
+fn induction<M>(inducer: M, model: &M, options: &Options) -> Box<dyn InstructionGenerator>
 where
     M: ChatModel + ScoringModel + Clone + 'static,
 {
@@ -83,8 +84,8 @@ where
         top_p: 0.95,
         ..Sampling::default()
     };
-    let reversed = ReversedInduction::new(model.clone());
-    let chat = ChatInduction::new(model.clone());
+    let reversed = ReversedInduction::new(inducer.clone());
+    let chat = ChatInduction::new(inducer);
     match options.form {
         Form::Reversed if options.draws > 1 => Box::new(reversed.with_sampling(sampling)),
         Form::Reversed => Box::new(reversed),
