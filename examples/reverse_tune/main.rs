@@ -10,6 +10,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod curve;
 #[path = "../induction_quality/embedding.rs"]
 mod embedding;
 mod free_pairs;
@@ -81,6 +82,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::from(STOPPED));
     }
     drop(policy);
+    curve::draw(&options.output)?;
     if options.measure == 0 {
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,7 +100,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         .load()?;
     table.print(&before, &after, &report)?;
     println!(
-        "\nThe adapter is in {}. To make preference pairs with it:",
+        "\nThe adapter is in {0}, its loss as a picture in {0}/loss.svg. To make preference pairs with it:",
         options.output.display()
     );
     println!(
