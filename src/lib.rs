@@ -189,3 +189,6 @@ mod readme {}
 #[cfg(all(doctest, feature = "candle"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
+#[cfg(all(doctest, feature = "train"))]
+#[doc = include_str!("../docs/training.md")]
+mod training {}
