@@ -280,7 +280,7 @@ fn skipping_tells_of_each_bad_record_and_streams_go_on() {
     let mut reader = InstructionReader::open(&case.path)
         .unwrap()
         .skip_bad(|error| told.push(error.to_string()));
-    let pairs: Vec<_> = reader.by_ref().map(|pair| show(pair.unwrap())).collect();
+    let pairs: Vec<_> = reader.by_ref().map(|pair| show(&pair.unwrap())).collect();
     let report = reader.get_ref().report();
     assert_eq!(
         (pairs, report.pairs, report.bad),
