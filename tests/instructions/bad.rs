@@ -209,6 +209,17 @@ fn places_within_a_record_of_several_lines() {
 }
 
 #[test]
+fn lines_in_front_of_the_first_record_count() {
+    let content = "\r\n\n {\"prompt\": \"a\", \"response\": \"b\"}\n\n1\n";
+    let expected = ["a -> b", "a.jsonl:5: the record is a number, not an object"];
+    assert_eq!(Case::new("a.jsonl", content).items(), expected);
+    assert_eq!(
+        Case::new("a.jsonl", "\n1\n").items(),
+        ["a.jsonl:2: the record is a number, not an object"]
+    );
+}
+
+#[test]
 fn broken_rows_are_named_and_passed_over() {
     let csv = "\u{feff}question,answer\r\na,\"two\nlines\"\r\n1\r\n1,2,3\r\n\r\nhid\0den,x\r\n,x\r\nさようなら,またね\r\n";
     let (items, report) = Case::new("a.csv", csv).read();
