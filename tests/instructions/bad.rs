@@ -209,6 +209,17 @@ fn places_within_a_record_of_several_lines() {
 }
 
 #[test]
+fn lines_in_front_of_the_first_record_count() {
+    let content = "\r\n\n {\"prompt\": \"a\", \"response\": \"b\"}\n\n1\n";
+    let expected = ["a -> b", "a.jsonl:5: the record is a number, not an object"];
+    assert_eq!(Case::new("a.jsonl", content).items(), expected);
+    assert_eq!(
+        Case::new("a.jsonl", "\n1\n").items(),
+        ["a.jsonl:2: the record is a number, not an object"]
+    );
+}
+
+#[test]
 fn broken_rows_are_named_and_passed_over() {
     let csv = "\u{feff}question,answer\r\na,\"two\nlines\"\r\n1\r\n1,2,3\r\n\r\nhid\0den,x\r\n,x\r\nさようなら,またね\r\n";
     let (items, report) = Case::new("a.csv", csv).read();
@@ -280,7 +291,7 @@ fn skipping_tells_of_each_bad_record_and_streams_go_on() {
     let mut reader = InstructionReader::open(&case.path)
         .unwrap()
         .skip_bad(|error| told.push(error.to_string()));
-    let pairs: Vec<_> = reader.by_ref().map(|pair| show(pair.unwrap())).collect();
+    let pairs: Vec<_> = reader.by_ref().map(|pair| show(&pair.unwrap())).collect();
     let report = reader.get_ref().report();
     assert_eq!(
         (pairs, report.pairs, report.bad),

@@ -55,7 +55,9 @@ impl Case {
                 InstructionReport::default(),
             ),
             Ok(mut reader) => {
-                let items = reader.by_ref().map(|item| item.map_or_else(clean, show));
+                let items = reader
+                    .by_ref()
+                    .map(|item| item.map_or_else(clean, |pair| show(&pair)));
                 (items.collect(), reader.report())
             }
         }
@@ -66,7 +68,7 @@ impl Case {
     }
 }
 
-fn show(pair: InstructionPair) -> String {
+fn show(pair: &InstructionPair) -> String {
     format!("{} -> {}", pair.instruction, pair.response)
 }
 

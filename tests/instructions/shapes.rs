@@ -138,6 +138,26 @@ fn the_first_exchange_of_each_conversation() {
 }
 
 #[test]
+fn a_column_of_white_space_is_empty() {
+    let lines = [
+        r#"{"prompt": " \n", "response": "b"}"#,
+        r#"{"prompt": "a", "response": "\t　"}"#,
+        r#"{"prompt": "a", "response": "b"}"#,
+    ];
+    let (items, report) = Case::new("a.jsonl", lines.join("\n")).read();
+    assert_eq!(items, ["a -> b"]);
+    assert_eq!((report.empty_instruction, report.empty_response), (1, 1));
+}
+
+#[test]
+fn debug_never_shows_a_text() {
+    assert_eq!(
+        format!("{:?}", InstructionPair::new("hidden", "so is it")),
+        "InstructionPair { instruction: <6 bytes>, response: <8 bytes> }"
+    );
+}
+
+#[test]
 fn messages_of_chat_models() {
     let lines = [
         r#"{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}"#,

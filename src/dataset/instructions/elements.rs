@@ -30,21 +30,20 @@ pub(super) struct Elements<R> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Before,
     Inside,
     Behind,
     Over,
 }
 
 impl<R: BufRead> Elements<R> {
-    /// The elements of an array whose bracket is the next byte, behind so many lines.
+    /// The elements of an array whose bracket was read, behind so many lines.
     pub(super) fn new(input: R, max_bytes: usize, lines: u64) -> Self {
         Self {
             input,
             max_bytes,
             lines,
             count: 0,
-            state: State::Before,
+            state: State::Inside,
         }
     }
 
@@ -76,16 +75,9 @@ impl<R: BufRead> Elements<R> {
                 if outside && byte.is_ascii_whitespace() {
                     continue;
                 }
-                match self.state {
-                    State::Before => {
-                        self.state = State::Inside;
-                        continue;
-                    }
-                    State::Behind | State::Over => {
-                        self.state = State::Over;
-                        return Ok(Some((self.lines + 1, Element::Behind)));
-                    }
-                    State::Inside => {}
+                if self.state == State::Behind {
+                    self.state = State::Over;
+                    return Ok(Some((self.lines + 1, Element::Behind)));
                 }
                 if outside && matches!(byte, b',' | b']') {
                     if byte == b']' {
@@ -128,7 +120,7 @@ impl<R: BufRead> Elements<R> {
                     (self.lines + 1, Element::Unclosed)
                 })
             }
-            State::Before | State::Behind | State::Over => {
+            State::Behind | State::Over => {
                 self.state = State::Over;
                 None
             }
@@ -183,7 +175,7 @@ mod tests {
     use super::*;
 
     fn all(input: &str, max_bytes: usize, buffer: usize) -> Vec<(u64, Element, String)> {
-        let reader = BufReader::with_capacity(buffer, input.as_bytes());
+        let reader = BufReader::with_capacity(buffer, &input.as_bytes()[1..]);
         let mut elements = Elements::new(reader, max_bytes, 0);
         let mut record = Vec::new();
         let mut out = Vec::new();

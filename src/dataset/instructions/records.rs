@@ -1,6 +1,9 @@
 //! The records of a file, in whichever format they lie.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, BufRead},
+    path::Path,
+};
 
 use super::{
     InstructionReaderBuilder,
@@ -43,7 +46,10 @@ impl Records {
             decode::first_byte(&mut input).map_err(|error| Error::io(path, error))?;
         let max = options.max_record_bytes;
         match first {
-            Some(b'[') => Ok(Self::Array(Elements::new(input, max, lines))),
+            Some(b'[') => {
+                input.consume(1);
+                Ok(Self::Array(Elements::new(input, max, lines)))
+            }
             None | Some(b'{') => Ok(Self::Lines(Splitter::lines(input, max).after(lines))),
             // A broken line is one bad record.
             _ if format == Some(Format::Jsonl) => {
