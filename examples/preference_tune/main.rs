@@ -8,7 +8,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "../reverse_tune/free_pairs.rs"]
+#[path = "../reverse_tune/free_pairs/mod.rs"]
 mod free_pairs;
 mod options;
 #[path = "../reverse_tune/progress.rs"]
@@ -236,8 +236,10 @@ fn pairs(options: &Options) -> Result<(Vec<Pair>, Vec<Pair>)> {
             .map(|pair| pair.map(|pair| [pair.prompt, pair.chosen, pair.rejected]))
             .collect::<Result<_>>()?,
         None => {
-            let all =
-                free_pairs::pairs(&|source| fetch(options, source).map(|fetched| fetched.path))?;
+            let all = free_pairs::pairs(
+                |source| fetch(options, source).map(|fetched| fetched.path),
+                options.seed,
+            )?;
             let (_, all) = hold_out(all, usize::MAX, options.seed);
             all.iter().filter_map(short_and_long).collect()
         }

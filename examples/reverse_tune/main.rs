@@ -113,7 +113,10 @@ fn run(options: &Options) -> Result<ExitCode> {
 /// Pairs to train on, and others to measure on.
 fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<InstructionPair>)> {
     let all = match &options.pairs {
-        None => free_pairs::pairs(&|source| fetch(options, source).map(|fetched| fetched.path))?,
+        None => free_pairs::pairs(
+            |source| fetch(options, source).map(|fetched| fetched.path),
+            options.seed,
+        )?,
         Some(path) if path.as_os_str() == "sharegpt" => {
             pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?
         }

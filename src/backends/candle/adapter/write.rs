@@ -93,9 +93,10 @@ pub(crate) fn write<'a>(
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |source| Error::io(path, source);
     let folder = path.parent().unwrap_or(Path::new("."));
+    // Opened as any other file: a temporary one of the crate's own making would be readable for its owner alone.
     let mut file = tempfile::Builder::new()
         .prefix(".partial-")
-        .tempfile_in(folder)
+        .make_in(folder, |path| fs::File::create_new(path))
         .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;

