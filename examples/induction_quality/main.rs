@@ -43,6 +43,12 @@ struct Options {
     /// Model, named as in the quickstart
     #[arg(long, default_value = "smollm2-135m")]
     model: ModelSource,
+    /// Adapter of the model, a folder as `reverse_tune` or PEFT writes it
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Language of the downloaded conversations. The sentence embeddings know English alone, so that elsewhere cos and hit say little
+    #[arg(long, value_enum, default_value_t = pairs::Language::Latin)]
+    language: pairs::Language,
     /// Folder for downloaded models [default: the user's cache folder]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -76,7 +82,9 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let pairs = match &options.pairs {
         Some(path) => pairs::read(path)?,
-        None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?,
+        None => {
+            pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path, options.language)?
+        }
     };
     let (_, pairs) = hold_out(pairs, options.count, options.seed);
     if pairs.is_empty() {
@@ -86,7 +94,12 @@ fn run(options: &Options) -> Result<()> {
         &fetch(options, &embedding::weights())?.path,
         &fetch(options, &embedding::tokenizer())?.path,
     )?;
-    let model = CandleModel::load(fetch(options, &options.model)?.path)?;
+    let path = fetch(options, &options.model)?.path;
+    let model = CandleModel::load(&path)?;
+    let inducer = match &options.adapter {
+        Some(adapter) => CandleModel::builder(&path).with_adapter(adapter).load()?,
+        None => model.clone(),
+    };
     eprintln!("{} pairs", pairs.len());
 
     let truth: Vec<&str> = pairs.iter().map(|pair| pair.instruction.as_str()).collect();
@@ -111,7 +124,7 @@ fn run(options: &Options) -> Result<()> {
         measure(&others)?.line("another instruction, at random", None)
     );
 
-    let reversed = ReversedInduction::new(model.clone()).with_max_tokens(options.max_tokens);
+    let reversed = ReversedInduction::new(inducer).with_max_tokens(options.max_tokens);
     let chat = ChatInduction::new(model.clone()).with_max_tokens(options.max_tokens);
     let sampling = Sampling {
         temperature: 0.8,

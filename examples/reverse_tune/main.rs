@@ -117,9 +117,10 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
             |source| fetch(options, source).map(|fetched| fetched.path),
             options.seed,
         )?,
-        Some(path) if path.as_os_str() == "sharegpt" => {
-            pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?
-        }
+        Some(path) if path.as_os_str() == "sharegpt" => pairs::read_share_gpt(
+            &fetch(options, &pairs::share_gpt())?.path,
+            pairs::Language::Latin,
+        )?,
         Some(path) => {
             let mut reader = InstructionReader::open(path)?;
             let read: Result<Vec<_>> = reader.by_ref().collect();
