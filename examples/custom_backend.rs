@@ -33,7 +33,7 @@ impl Reciter {
 fn prompt_tokens(prompt: &Prompt) -> usize {
     match prompt {
         Prompt::Raw(text) => text.chars().count() + 1,
-        Prompt::Chat(messages) => messages
+        Prompt::Chat(messages) | Prompt::Unfinished(messages) => messages
             .iter()
             .map(|message| message.content.chars().count() + 1)
             .sum(),

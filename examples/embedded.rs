@@ -86,7 +86,9 @@ fn model() -> impl ChatModel + Clone + 'static {
             }
             let text = match request.prompt {
                 Prompt::Raw(_) => " Is it too late for me to learn the piano?",
-                Prompt::Chat(_) => "No. Begin with ten minutes a day and a song that you like.",
+                Prompt::Chat(_) | Prompt::Unfinished(_) => {
+                    "No. Begin with ten minutes a day and a song that you like."
+                }
             };
             Ok(Completion::new(
                 text,

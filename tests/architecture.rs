@@ -51,7 +51,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backends", &["error", "record", "model", "hub", "text"]),
     (
         "train",
-        &["error", "record", "model", "prompt", "dataset", "backends"],
+        &[
+            "error", "record", "model", "stage", "prompt", "filters", "dataset", "backends",
+        ],
     ),
 ];
 

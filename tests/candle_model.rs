@@ -399,3 +399,27 @@ fn damaged_files_are_refused_with_the_reason() {
     let cut = reason(write("cut.gguf", &whole[..whole.len() / 2]));
     assert!(cut.contains("it is cut off; fetch it again"), "{cut}");
 }
+
+#[test]
+fn a_conversation_is_left_open_where_its_last_message_goes_on() {
+    let model = model();
+    let messages = || vec![Message::system("Be brief."), Message::user("Name a river")];
+    let open = model
+        .prompt_tokens(&Prompt::Unfinished(messages()))
+        .unwrap();
+    let whole = model.prompt_tokens(&Prompt::Chat(messages())).unwrap();
+    assert!(whole.starts_with(&open) && whole.len() > open.len());
+    // Only what ends the turn and asks for the next one is missing.
+    let text = model.tokenizer().decode(&whole[open.len()..]);
+    assert_eq!(text, "\nassistant\n");
+    let none = model.prompt_tokens(&Prompt::Unfinished(Vec::new()));
+    assert!(
+        none.unwrap_err()
+            .to_string()
+            .contains("there is no message to go on with")
+    );
+
+    let request = ChatRequest::new(Prompt::Unfinished(vec![Message::user("")])).with_max_tokens(24);
+    let asked = block_on(model.complete(&request)).unwrap();
+    assert!(!asked.text.trim().is_empty());
+}

@@ -30,10 +30,12 @@ const VALUES: &[(&str, &str)] = &[
 fn shown(prompt: &Prompt) -> String {
     match prompt {
         Prompt::Raw(text) => format!("[raw]\n{text}\n[end]\n"),
-        Prompt::Chat(messages) => messages.iter().fold(String::new(), |mut out, message| {
-            writeln!(out, "[{}]\n{}", message.role.as_str(), message.content).unwrap();
-            out
-        }),
+        Prompt::Chat(messages) | Prompt::Unfinished(messages) => {
+            messages.iter().fold(String::new(), |mut out, message| {
+                writeln!(out, "[{}]\n{}", message.role.as_str(), message.content).unwrap();
+                out
+            })
+        }
     }
 }
 

@@ -29,7 +29,10 @@ pub(crate) fn first_sentence(pair: &InstructionPair) -> String {
 
 /// All pairs of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<InstructionPair>> {
-    InstructionReader::open(path)?.collect()
+    let mut reader = InstructionReader::open(path)?;
+    let read = reader.by_ref().collect();
+    eprintln!("{}", reader.report());
+    read
 }
 
 /// Conversations of people with a chat model, on the Python package index.

@@ -24,6 +24,7 @@ mod table;
 
 use std::{
     ops::ControlFlow,
+    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -32,14 +33,15 @@ use std::{
 };
 
 use clap::Parser;
+use futures::executor::block_on;
 use options::Options;
 use progress::Progress;
 use safer_instruct::{
     Error, Result,
     backends::candle::{CandleModel, Numbers},
-    dataset::{InstructionPair, InstructionReader, hold_out},
+    dataset::{InstructionPair, hold_out},
     hub::{Cache, FetchedModel, Fetcher, ModelSource},
-    train::{Event, Lora, Policy, Prepared, Report, Sft, Trainer},
+    train::{Event, Grounding, Lora, Policy, Prepared, Report, SelfInstruct, Sft, Trainer},
 };
 use table::Table;
 
@@ -112,29 +114,47 @@ fn run(options: &Options) -> Result<ExitCode> {
 
 /// Pairs to train on, and others to measure on.
 fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<InstructionPair>)> {
-    let all = match &options.pairs {
-        None => free_pairs::pairs(
+    let all = match (&options.pairs, options.self_instruct) {
+        (Some(path), _) => read(options, path)?,
+        (None, Some(count)) => write_pairs(options, count)?,
+        (None, None) => free_pairs::pairs(
             |source| fetch(options, source).map(|fetched| fetched.path),
             options.seed,
         )?,
-        Some(path) if path.as_os_str() == "sharegpt" => pairs::read_share_gpt(
-            &fetch(options, &pairs::share_gpt())?.path,
-            pairs::Language::Latin,
-        )?,
-        Some(path) => {
-            let mut reader = InstructionReader::open(path)?;
-            let read: Result<Vec<_>> = reader.by_ref().collect();
-            eprintln!("{}", reader.report());
-            read?
-        }
     };
     let (mut train, mut held_out) = match &options.held_out_pairs {
-        Some(path) => (all, pairs::read(path)?),
+        Some(path) => (
+            all,
+            hold_out(read(options, path)?, options.held_out, options.seed).1,
+        ),
         None => hold_out(all, options.held_out, options.seed),
     };
     train.truncate(options.limit.unwrap_or(usize::MAX));
     held_out.truncate(options.held_out);
     Ok((train, held_out))
+}
+
+fn read(options: &Options, path: &Path) -> Result<Vec<InstructionPair>> {
+    if path == Path::new("sharegpt") {
+        let file = fetch(options, &pairs::share_gpt())?.path;
+        return pairs::read_share_gpt(&file, pairs::Language::Latin);
+    }
+    pairs::read(path)
+}
+
+/// Pairs that a model writes, as far as the model that is tuned finds them grounded.
+fn write_pairs(options: &Options, count: usize) -> Result<Vec<InstructionPair>> {
+    let load = |source| CandleModel::load(fetch(options, source)?.path);
+    let writer = load(options.writer.as_ref().unwrap_or(&options.model))?;
+    eprintln!("writing {count} pairs");
+    let pairs = block_on(SelfInstruct::new(writer).write(count, options.seed))?;
+    let written = pairs.len();
+    let grounding = Grounding::new(load(&options.model)?).with_least(options.grounding);
+    let (pairs, dropped) = block_on(grounding.keep(pairs))?;
+    eprintln!(
+        "{count} pairs asked for, {written} whole and distinct, {dropped} of them not grounded"
+    );
+    Ok(pairs)
 }
 
 fn prepare(

@@ -13,7 +13,21 @@ pub(crate) struct Options {
     /// that are downloaded and have no licence, to measure with [default: pairs of free licence that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(crate) pairs: Option<PathBuf>,
-    /// Pairs to measure on [default: some of --pairs]
+    /// Lets a model write so many pairs itself, and trains on those whose response decides their instruction
+    #[arg(long, value_name = "PAIRS", conflicts_with = "pairs")]
+    pub(crate) self_instruct: Option<usize>,
+    /// Model that writes them, named as --model [default: the model that is tuned]
+    #[arg(long, value_name = "MODEL", requires = "self_instruct")]
+    pub(crate) writer: Option<ModelSource>,
+    /// Nats a token that a response must make its instruction likelier by; 0 keeps nearly all pairs
+    #[arg(
+        long,
+        value_name = "NATS",
+        default_value_t = 0.3,
+        requires = "self_instruct"
+    )]
+    pub(crate) grounding: f64,
+    /// Pairs to measure on, or `sharegpt` [default: some of --pairs]
     #[arg(long, value_name = "PATH")]
     pub(crate) held_out_pairs: Option<PathBuf>,
     /// How many pairs are held out, to measure on

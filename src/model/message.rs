@@ -78,6 +78,9 @@ pub enum Prompt {
     Chat(Vec<Message>),
     /// A text that the model goes on with, without a template. Encoded as ordinary characters throughout.
     Raw(String),
+    /// A conversation whose last message the model goes on with, whoever says it, up to its end; `continue_final_message` elsewhere. With
+    /// an empty message of the person a model that was tuned on conversations asks something itself (Magpie, arXiv 2406.08464).
+    Unfinished(Vec<Message>),
 }
 
 impl fmt::Debug for Prompt {
@@ -85,6 +88,7 @@ impl fmt::Debug for Prompt {
         match self {
             Self::Chat(messages) => f.debug_tuple("Chat").field(messages).finish(),
             Self::Raw(text) => f.debug_tuple("Raw").field(&Redacted(text)).finish(),
+            Self::Unfinished(messages) => f.debug_tuple("Unfinished").field(messages).finish(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod policy;
 mod progress;
 mod run;
 mod schedule;
+mod self_instruct;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,5 @@ pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};
 pub use progress::{Evaluation, Event, Report, Step};
 pub use schedule::Schedule;
+pub use self_instruct::{Grounding, SelfInstruct};
 pub use trainer::Trainer;

@@ -140,7 +140,9 @@ impl ChatModel for Slots {
 fn text_of(request: &ChatRequest) -> String {
     match &request.prompt {
         Prompt::Raw(text) => text.clone(),
-        Prompt::Chat(messages) => messages.iter().map(|message| &*message.content).collect(),
+        Prompt::Chat(messages) | Prompt::Unfinished(messages) => {
+            messages.iter().map(|message| &*message.content).collect()
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl CandleModel {
     fn prompt(&self, prompt: &Prompt) -> Result<(Vec<u32>, bool)> {
         let ids = self.prompt_tokens(prompt)?;
         let with_space = match prompt {
-            Prompt::Raw(_) => false,
+            Prompt::Raw(_) | Prompt::Unfinished(_) => false,
             Prompt::Chat(_) => self.0.tokenizer.answers_with_space(&ids),
         };
         Ok((ids, with_space))

@@ -94,6 +94,26 @@ impl Template {
     /// # Errors
     /// Fails if the template does, and if it drops, repeats or changes a content.
     pub(super) fn render<'a>(&self, messages: &'a [Message]) -> Result<Vec<Piece<'a>>> {
+        self.pieces(messages, true)
+    }
+
+    /// The pieces of the prompt up to the content of the last message, which goes on.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), and if there are no messages.
+    pub(super) fn render_unfinished<'a>(&self, messages: &'a [Message]) -> Result<Vec<Piece<'a>>> {
+        let mut pieces = self.pieces(messages, false)?;
+        let contents = |piece: &Piece<'_>| matches!(piece, Piece::Content(_));
+        match pieces.iter().rposition(contents) {
+            Some(last) => {
+                pieces.truncate(last + 1);
+                Ok(pieces)
+            }
+            None => Err(Error::config("prompt", "there is no message to go on with")),
+        }
+    }
+
+    fn pieces<'a>(&self, messages: &'a [Message], answers: bool) -> Result<Vec<Piece<'a>>> {
         let nonce = self.nonce(messages)?;
         let placeholder = |index: usize| format!("Zq{nonce}x{index}y");
         let shown: Vec<_> = messages
@@ -109,7 +129,7 @@ impl Template {
             .and_then(|template| {
                 template.render(context! {
                     messages => shown,
-                    add_generation_prompt => true,
+                    add_generation_prompt => answers,
                     // Data are answers; what a model thinks before would take their room.
                     enable_thinking => false,
                     bos_token => &self.bos,

@@ -52,15 +52,15 @@ pub(super) trait Key {
 
 impl Key for Prompt {
     fn key(&self) -> u64 {
-        match self {
-            Self::Raw(text) => hash(0, [text.as_str()]),
-            Self::Chat(messages) => hash(
-                1,
-                messages
-                    .iter()
-                    .flat_map(|Message { role, content }| [role.as_str(), content]),
-            ),
-        }
+        let (kind, messages) = match self {
+            Self::Raw(text) => return hash(0, [text.as_str()]),
+            Self::Chat(messages) => (1, messages),
+            Self::Unfinished(messages) => (2, messages),
+        };
+        let parts = messages
+            .iter()
+            .flat_map(|Message { role, content }| [role.as_str(), content]);
+        hash(kind, parts)
     }
 }
 

@@ -102,7 +102,7 @@ impl ScriptedModel {
     fn answer(&self, prompt: &Prompt) -> &str {
         let holds = |part: &str| match prompt {
             Prompt::Raw(text) => text.contains(part),
-            Prompt::Chat(messages) => messages
+            Prompt::Chat(messages) | Prompt::Unfinished(messages) => messages
                 .iter()
                 .any(|message| message.content.contains(part)),
         };
@@ -189,7 +189,7 @@ impl ScoringModel for ScriptedModel {
 fn prompt_tokens(prompt: &Prompt) -> u64 {
     let count = match prompt {
         Prompt::Raw(text) => tokens(text).count(),
-        Prompt::Chat(messages) => {
+        Prompt::Chat(messages) | Prompt::Unfinished(messages) => {
             let of = |message: &Message| 1 + tokens(&message.content).count();
             messages.iter().map(of).sum()
         }

@@ -251,12 +251,15 @@ impl Tokenizer {
 
     /// The tokens of a prompt: template and contents, the former alone with control tokens.
     pub(super) fn prompt(&self, prompt: &Prompt, template: Option<&Template>) -> Result<Vec<u32>> {
+        let template = || {
+            let reason = "it has no chat template; give it a Prompt::Raw";
+            template.ok_or_else(|| Error::model(self.model(), reason))
+        };
         let ids = match prompt {
             Prompt::Raw(text) => self.encode(text)?,
-            Prompt::Chat(messages) => {
-                let reason = "it has no chat template; give it a Prompt::Raw";
-                let template = template.ok_or_else(|| Error::model(self.model(), reason))?;
-                self.encode_pieces(&template.render(messages)?)?
+            Prompt::Chat(messages) => self.encode_pieces(&template()?.render(messages)?)?,
+            Prompt::Unfinished(messages) => {
+                self.encode_pieces(&template()?.render_unfinished(messages)?)?
             }
         };
         Ok(self.with_bos(ids))

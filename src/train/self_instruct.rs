@@ -1,0 +1,283 @@
+//! Pairs that a model writes itself, and which of them are worth training on.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    dataset::InstructionPair,
+    error::{Error, Result},
+    filters::Distinct,
+    model::{
+        ChatModel, ChatRequest, Continuation, FinishReason, Message, Prompt, Sampling,
+        ScoreRequest, ScoringModel,
+    },
+    prompt::built_in,
+    record::{Lineage, SourceText},
+    stage::OrderedFilter,
+};
+
+/// Pairs of an instruction and its response, both by the same model: it goes on from an empty message of the person, and then answers
+/// (Magpie, arXiv 2406.08464, section 2).
+///
+/// Only models that were tuned on conversations can do it, and what they ask has their own manner. Small models ask much the same again
+/// and again, and their responses say little about their instructions: choose with [`Grounding`] what is trained on, or take a strong
+/// writer.
+///
+/// ```
+/// use std::sync::Arc;
+/// use safer_instruct::{train::SelfInstruct, *};
+///
+/// let writer = complete_fn(|request: ChatRequest| async move {
+///     let text = match &request.prompt {
+///         Prompt::Unfinished(_) => "Name a river of Europe.",
+///         _ => "The Rhine is a river of Europe.",
+///     };
+///     let model = Arc::new(ModelId::new("scripted"));
+///     Ok(Completion::new(text, FinishReason::Stop, Usage::default(), model))
+/// });
+/// let pairs = futures::executor::block_on(SelfInstruct::new(writer).write(3, 0))?;
+/// assert_eq!(pairs.len(), 1, "the same instruction came three times");
+/// assert_eq!(pairs[0].response, "The Rhine is a river of Europe.");
+/// # Ok::<_, Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SelfInstruct<M> {
+    writer: M,
+    system: Option<String>,
+    instruction: (Sampling, usize),
+    response: (Sampling, usize),
+    concurrency: usize,
+}
+
+impl<M: ChatModel> SelfInstruct<M> {
+    /// Pairs by `writer`. Instructions of up to 80 tokens at temperature 1 and top_p .98, responses of up to 200 at .7.
+    pub fn new(writer: M) -> Self {
+        let sampling = |temperature, top_p| Sampling {
+            temperature,
+            top_p,
+            ..Sampling::default()
+        };
+        Self {
+            writer,
+            system: None,
+            instruction: (sampling(1.0, 0.98), 80),
+            response: (sampling(0.7, 0.95), 200),
+            concurrency: 32,
+        }
+    }
+
+    /// Sets what the model is told about the person, such as what they ask about. By default nothing but what its template says.
+    #[must_use]
+    pub fn with_system(mut self, system: impl Into<String>) -> Self {
+        self.system = Some(system.into());
+        self
+    }
+
+    /// Sets how instructions are sampled, and their most tokens; the seed is replaced by one from the number of the pair.
+    #[must_use]
+    pub fn with_instructions(mut self, sampling: Sampling, max_tokens: usize) -> Self {
+        self.instruction = (sampling, max_tokens);
+        self
+    }
+
+    /// Sets how responses are sampled, and their most tokens.
+    #[must_use]
+    pub fn with_responses(mut self, sampling: Sampling, max_tokens: usize) -> Self {
+        self.response = (sampling, max_tokens);
+        self
+    }
+
+    /// Sets how many pairs are written at once; the result does not depend on it. By default 32.
+    #[must_use]
+    pub fn with_concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// Writes `count` pairs, and gives those that are whole and distinct, in an order and with texts that the seed decides.
+    ///
+    /// # Errors
+    /// As the writer.
+    pub async fn write(&self, count: usize, seed: u64) -> Result<Vec<InstructionPair>> {
+        let pairs = stream::iter(0..count).map(|number| self.pair(number, seed));
+        let pairs: Vec<_> = pairs.buffered(self.concurrency).try_collect().await?;
+        let mut distinct = Distinct::new();
+        let pairs = pairs.into_iter().flatten();
+        Ok(pairs
+            .filter(|pair| {
+                let text = SourceText::new("", pair.instruction.as_str());
+                distinct.assess_next(&text).is_keep()
+            })
+            .collect())
+    }
+
+    /// The pair of a number; none if the instruction does not come to its end or a part of it is empty.
+    async fn pair(&self, number: usize, seed: u64) -> Result<Option<InstructionPair>> {
+        let lineage = Lineage::new(number.to_string(), 0, seed);
+        let mut messages: Vec<Message> = Vec::new();
+        messages.extend(self.system.clone().map(Message::system));
+        messages.push(Message::user(""));
+        let ask = |prompt: Prompt, (sampling, max_tokens): &(Sampling, usize), purpose: &str| {
+            let sampling = Sampling {
+                seed: lineage.seed(purpose),
+                ..sampling.clone()
+            };
+            let request = ChatRequest::new(prompt).with_sampling(sampling);
+            let request = request.with_max_tokens(*max_tokens);
+            async move { self.writer.complete(&request).await }
+        };
+        let asked = ask(
+            Prompt::Unfinished(messages),
+            &self.instruction,
+            "self instruct",
+        );
+        let asked = asked.await?;
+        let instruction = asked.text.trim().to_owned();
+        if instruction.is_empty() || asked.finish_reason != FinishReason::Stop {
+            return Ok(None);
+        }
+        let prompt = Prompt::Chat(vec![Message::user(instruction.clone())]);
+        let answer = ask(prompt, &self.response, "self respond").await?;
+        let response = answer.text.trim();
+        Ok((!response.is_empty()).then(|| InstructionPair::new(instruction, response)))
+    }
+}
+
+/// Keeps the pairs whose response decides their instruction.
+///
+/// A pair is kept if its response makes its instruction likelier, by so many nats a token, than the responses of other pairs do on
+/// average: an estimate of their pointwise mutual information, `log p(x | y) - mean over y' of log p(x | y')`, in the template of
+/// [`ReversedInduction`](crate::stages::ReversedInduction). A pair for which that is small teaches a manner of asking, not to read.
+#[derive(Clone, Debug)]
+pub struct Grounding<M> {
+    model: Arc<M>,
+    others: usize,
+    least: f64,
+    concurrency: usize,
+}
+
+impl<M: ScoringModel> Grounding<M> {
+    /// Judged by `model`, beside 3 other responses; at least 0.3 nats a token.
+    pub fn new(model: M) -> Self {
+        Self {
+            model: Arc::new(model),
+            others: 3,
+            least: 0.3,
+            concurrency: 32,
+        }
+    }
+
+    /// Sets how many other responses a pair is compared with, at least 1. By default 3.
+    #[must_use]
+    pub fn with_others(mut self, others: usize) -> Self {
+        self.others = others.max(1);
+        self
+    }
+
+    /// Sets how much likelier the instruction must become, in nats a token. By default 0.3.
+    #[must_use]
+    pub fn with_least(mut self, nats: f64) -> Self {
+        self.least = nats;
+        self
+    }
+
+    /// The pairs that are kept, in their order, and how many are not. The other responses of a pair are those that follow it, from the
+    /// beginning again at the end.
+    ///
+    /// # Errors
+    /// As the model; [`Error::Config`] if there are fewer pairs than other responses to compare with.
+    pub async fn keep(&self, pairs: Vec<InstructionPair>) -> Result<(Vec<InstructionPair>, usize)> {
+        if pairs.len() <= self.others {
+            let reason = format!(
+                "{} pairs cannot be compared with {} others each",
+                pairs.len(),
+                self.others
+            );
+            return Err(Error::config("others", reason));
+        }
+        let all = pairs.as_slice();
+        let gains = stream::iter(0..all.len()).map(|at| self.gain(all, at));
+        let gains: Vec<f64> = gains.buffered(self.concurrency).try_collect().await?;
+        let count = pairs.len();
+        let kept = pairs
+            .into_iter()
+            .zip(gains)
+            .filter(|(_, gain)| *gain >= self.least);
+        let kept: Vec<_> = kept.map(|(pair, _)| pair).collect();
+        let dropped = count - kept.len();
+        Ok((kept, dropped))
+    }
+
+    /// How much likelier the response of a pair makes its instruction than other responses do, in nats a token.
+    async fn gain(&self, pairs: &[InstructionPair], at: usize) -> Result<f64> {
+        let template = built_in::INDUCE_REVERSED.template();
+        let circle = pairs.iter().cycle().skip(at).take(self.others + 1);
+        let mut logprobs = Vec::with_capacity(self.others + 1);
+        let Some(own) = pairs.get(at) else {
+            return Ok(0.0);
+        };
+        let instruction = format!(" {}", own.instruction.trim());
+        for pair in circle {
+            let prompt = template.render(&[("source", pair.response.trim())])?;
+            let request = ScoreRequest::new(prompt, [instruction.as_str()]);
+            let scores = self.model.score(&request).await?;
+            let mean = scores.continuations.first().map(Continuation::per_token);
+            logprobs.push(mean.unwrap_or_default());
+        }
+        let (own, others) = logprobs.split_first().unwrap_or((&0.0, &[]));
+        Ok(own - others.iter().sum::<f64>() / others.len().max(1) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{
+        model::{Scores, score_fn},
+        record::{ModelId, Usage},
+    };
+
+    #[test]
+    fn only_pairs_that_belong_together_are_kept() {
+        // The model finds an instruction likely if its response holds its last word.
+        let model = score_fn(|request: ScoreRequest| async move {
+            let Prompt::Raw(prompt) = &request.prompt else {
+                panic!("the reversed template is a text");
+            };
+            let instruction = &request.continuations[0];
+            assert!(prompt.ends_with("### Instruction:") && instruction.starts_with(' '));
+            let word = instruction.rsplit(' ').next().unwrap();
+            let logprob = if prompt.contains(word) { -4.0 } else { -8.0 };
+            Ok(Scores {
+                continuations: vec![Continuation { logprob, tokens: 4 }],
+                usage: Usage::default(),
+                model: Arc::new(ModelId::new("scripted")),
+            })
+        });
+        let pairs: Vec<_> = [
+            ("Say rain", "It will rain."),
+            ("Say snow", "Anything goes."),
+            ("Say wind", "The wind blows."),
+            ("Say something", "rain snow wind something"),
+        ]
+        .map(|(instruction, response)| InstructionPair::new(instruction, response))
+        .into();
+        let keep = |others, least| {
+            let grounding = Grounding::new(&model).with_others(others).with_least(least);
+            let (kept, dropped) = block_on(grounding.keep(pairs.clone())).unwrap();
+            assert_eq!(kept.len() + dropped, 4);
+            kept.into_iter()
+                .map(|pair| pair.instruction)
+                .collect::<Vec<_>>()
+        };
+        // Beside its own, "rain" is in one of the three other responses: a gain of 1 - 1/3 nats a token.
+        assert_eq!(keep(3, 0.6), ["Say rain", "Say wind", "Say something"]);
+        assert_eq!(keep(3, 0.7), ["Say something"]);
+        assert_eq!(keep(1, 0.1), ["Say rain", "Say something"]);
+        let few = Grounding::new(&model).with_others(4);
+        assert!(block_on(few.keep(pairs.clone())).is_err());
+    }
+}
