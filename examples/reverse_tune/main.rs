@@ -129,7 +129,7 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
         ),
         None => hold_out(all, options.held_out, options.seed),
     };
-    train.truncate(options.limit.unwrap_or(usize::MAX));
+    train.truncate(options.limit);
     held_out.truncate(options.held_out);
     Ok((train, held_out))
 }

@@ -34,8 +34,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PAIRS", default_value_t = 100)]
     pub(crate) held_out: usize,
     /// Train on this many pairs at most
-    #[arg(long, value_name = "PAIRS")]
-    pub(crate) limit: Option<usize>,
+    #[arg(long, value_name = "PAIRS", default_value_t = 1_600)]
+    pub(crate) limit: usize,
     /// Model, named as in the quickstart
     #[arg(long, default_value = "smollm2-135m")]
     pub(crate) model: ModelSource,

@@ -15,12 +15,14 @@ struct Article {
 }
 
 /// The most articles of one topic.
-const MOST_OF_TOPIC: usize = 70;
+const MOST_OF_TOPIC: usize = 80;
 
 /// Articles that Wikipedia holds vital, as answers to the request to tell about their subject.
 pub(super) fn wikipedia(bytes: &[u8], seed: u64) -> serde_json::Result<Vec<FreePair>> {
     let articles: BTreeMap<String, Article> = serde_json::from_slice(bytes)?;
     let mut articles: Vec<_> = articles.into_values().collect();
+    // No request names a "Field (mathematics)", and two spaces are where a formula was.
+    articles.retain(|article| !article.title.contains('(') && !article.extract.contains("  "));
     articles.sort_by_cached_key(|article| number(&article.title, seed, "order"));
     let mut of_topic: HashMap<String, usize> = HashMap::new();
     articles.retain(|article| {
@@ -84,10 +86,11 @@ fn name(article: &Article, beginning: &str) -> String {
     } else {
         title
     };
-    for article in ["A", "An", "The"] {
+    for article in ["a", "an", "the"] {
         let full = format!("{article} {title}");
-        if beginning.eq_ignore_ascii_case(&full) {
-            return format!("{} {title}", article.to_lowercase());
+        let first = beginning.get(..full.len());
+        if first.is_some_and(|first| first.eq_ignore_ascii_case(&full)) {
+            return full;
         }
     }
     title.to_owned()

