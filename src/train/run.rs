@@ -18,6 +18,7 @@ use super::{
     progress::{Evaluation, Event, Metrics, Report, Step},
 };
 use crate::{
+    backends::candle::training::ADAPTER_FILES,
     dataset::Existing,
     error::{Error, Result},
 };
@@ -74,8 +75,10 @@ impl<'a, O: Objective> Run<'a, O> {
                 return Err(Error::input(&path, None, reason));
             }
             Existing::Overwrite => {
-                if path.exists() {
-                    fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+                // The adapter too: until the new run has one, there is none.
+                let adapter = ADAPTER_FILES.map(|name| folder.join(name));
+                for old in adapter.iter().chain([&path]).filter(|old| old.exists()) {
+                    fs::remove_file(old).map_err(|error| Error::io(old, error))?;
                 }
                 None
             }

@@ -31,6 +31,9 @@ pub(crate) use write::{Written, put, write};
 
 const SETTINGS: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Names of both files.
+#[cfg(feature = "train")]
+pub(crate) const ADAPTER_FILES: [&str; 2] = [SETTINGS, WEIGHTS];
 
 /// Settings that change what is computed in ways that are not supported, where they are set.
 const UNSUPPORTED: [&str; 12] = [
