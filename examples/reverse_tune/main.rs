@@ -67,7 +67,7 @@ fn run(options: &Options) -> Result<ExitCode> {
                 .with_rank(options.rank)
                 .with_alpha(2.0 * options.rank as f64),
         )
-        .with_base_name(options.model.to_string())
+        .with_base_name(options.base_name())
         .with_context(options.max_tokens)
         .with_seed(options.seed)
         .load()?;

@@ -84,6 +84,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What the adapter calls its base: for the default model the repository that PEFT and vLLM find it in.
+    pub(crate) fn base_name(&self) -> String {
+        if self.model == ModelSource::smollm2_135m() {
+            return "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned();
+        }
+        self.model.to_string()
+    }
+
     /// What to do with a run that is in the output folder.
     pub(crate) fn existing(&self) -> Existing {
         match (self.overwrite, self.resume) {

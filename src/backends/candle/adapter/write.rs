@@ -115,13 +115,18 @@ fn settings(about: &Written<'_>) -> serde_json::Value {
         .iter()
         .filter_map(|target| TARGETS.get(*target));
     let modules = targets.filter_map(|target| target.0.rsplit('.').next());
+    // A whole number where it is one: some loaders expect that.
+    let alpha = match about.alpha {
+        alpha if alpha.fract() == 0.0 => json!(alpha as i64),
+        alpha => json!(alpha),
+    };
     json!({
         "base_model_name_or_path": about.base,
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
         "init_lora_weights": true,
-        "lora_alpha": about.alpha,
+        "lora_alpha": alpha,
         "lora_dropout": about.dropout,
         "modules_to_save": null,
         "peft_type": "LORA",
