@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RATE", default_value_t = 2e-4)]
     pub(crate) sft_learning_rate: f64,
     /// Highest learning rate on the preferences
-    #[arg(long, value_name = "RATE", default_value_t = 1e-4)]
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5)]
     pub(crate) learning_rate: f64,
     /// How near the model is held to where it began
     #[arg(long, default_value_t = 0.1)]
