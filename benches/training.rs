@@ -165,8 +165,7 @@ struct Tokens {
 }
 
 fn export(policy: &Policy, folder: &Path) {
-    let all = pairs::read_share_gpt(&fetch(&pairs::share_gpt()), pairs::Language::Latin)
-        .expect("the file is there");
+    let all = pairs::read_share_gpt(&fetch(&pairs::share_gpt())).expect("the file is there");
     let (train, held_out) = hold_out(all, 200, 0);
     fs::create_dir_all(folder).unwrap();
     for (name, pairs) in [("train", &train[..1200]), ("held_out", &held_out)] {

@@ -46,9 +46,6 @@ struct Options {
     /// Adapter of the model, a folder as `reverse_tune` or PEFT writes it
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// Language of the downloaded conversations. The sentence embeddings know English alone, so that elsewhere cos and hit say little
-    #[arg(long, value_enum, default_value_t = pairs::Language::Latin)]
-    language: pairs::Language,
     /// Folder for downloaded models [default: the user's cache folder]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -82,9 +79,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let pairs = match &options.pairs {
         Some(path) => pairs::read(path)?,
-        None => {
-            pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path, options.language)?
-        }
+        None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?,
     };
     let (_, pairs) = hold_out(pairs, options.count, options.seed);
     if pairs.is_empty() {

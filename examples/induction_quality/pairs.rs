@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, path::Path};
 
-use clap::ValueEnum;
 use safer_instruct::{
     Result, SourceText,
     dataset::{InstructionPair, InstructionReader},
@@ -46,55 +45,15 @@ pub(crate) fn share_gpt() -> ModelSource {
     .with_sha256("99af0276a84059eca22886be5ea278454a05a505f455436f2f2e78a8faa77772")
 }
 
-/// Which conversations are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    /// Those in Latin script; most are English
-    Latin,
-    German,
-    Japanese,
-    Chinese,
-}
-
-impl Language {
-    fn is_of(self, text: &str) -> bool {
-        let letters = || text.chars().filter(|c| c.is_alphabetic());
-        let share = |of: fn(char) -> bool| {
-            let count = letters().filter(|c| of(*c)).count();
-            2 * count > letters().count()
-        };
-        let kana = |c: char| ('\u{3041}'..='\u{30ff}').contains(&c);
-        match self {
-            Self::Latin => letters().all(|c| c < '\u{250}'),
-            Self::German => {
-                letters().all(|c| c < '\u{250}')
-                    && whatlang::detect_lang(text) == Some(whatlang::Lang::Deu)
-            }
-            Self::Japanese => letters().any(kana) && share(|c| c >= '\u{3041}'),
-            Self::Chinese => {
-                !letters().any(kana) && share(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
-            }
-        }
-    }
-
-    /// A character of Japanese or Chinese says as much as two or three letters.
-    fn fewest_chars(self) -> (usize, usize) {
-        match self {
-            Self::Latin | Self::German => (15, 60),
-            Self::Japanese | Self::Chinese => (6, 25),
-        }
-    }
-}
-
 /// The first turns of the conversations, as far as they are single instructions with a response that can be read alone.
-pub(crate) fn read_share_gpt(path: &Path, language: Language) -> Result<Vec<InstructionPair>> {
+pub(crate) fn read_share_gpt(path: &Path) -> Result<Vec<InstructionPair>> {
     // The file is cut off in the middle of a conversation; those before it count.
     let mut reader = InstructionReader::open(path)?.skip_bad(|error| eprintln!("{error}"));
     let mut seen = HashSet::new();
     let mut pairs = Vec::new();
     for pair in reader.by_ref() {
         let pair = pair?;
-        if is_plain(&pair, language) && seen.insert(pair.instruction.clone()) {
+        if is_plain(&pair) && seen.insert(pair.instruction.clone()) {
             pairs.push(pair);
         }
     }
@@ -102,11 +61,13 @@ pub(crate) fn read_share_gpt(path: &Path, language: Language) -> Result<Vec<Inst
     Ok(pairs)
 }
 
-fn is_plain(pair: &InstructionPair, language: Language) -> bool {
-    let (instruction, response) = language.fewest_chars();
-    let plain = |text: &str| language.is_of(text) && !text.contains("```") && !text.contains('<');
-    (instruction..=256).contains(&pair.instruction.chars().count())
-        && (response..=1000).contains(&pair.response.chars().count())
-        && plain(&pair.instruction)
-        && plain(&pair.response)
+fn is_plain(pair: &InstructionPair) -> bool {
+    let latin = |text: &str| {
+        let mut letters = text.chars().filter(|c| c.is_alphabetic());
+        letters.all(|c| c < '\u{250}') && !text.contains("```") && !text.contains('<')
+    };
+    (15..=256).contains(&pair.instruction.chars().count())
+        && (60..=1000).contains(&pair.response.chars().count())
+        && latin(&pair.instruction)
+        && latin(&pair.response)
 }

@@ -137,7 +137,7 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
 fn read(options: &Options, path: &Path) -> Result<Vec<InstructionPair>> {
     if path == Path::new("sharegpt") {
         let file = fetch(options, &pairs::share_gpt())?.path;
-        return pairs::read_share_gpt(&file, pairs::Language::Latin);
+        return pairs::read_share_gpt(&file);
     }
     pairs::read(path)
 }
