@@ -14,6 +14,7 @@ use crate::{
         tests::tiny::{Tiny, Written, write},
     },
     dataset::Existing,
+    model::{Prompt, ScoreRequest, ScoringModel},
 };
 
 fn file() -> Written {
@@ -110,9 +111,8 @@ fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
         let letters = |ids: &[u32]| model.tokenizer().decode(ids);
         let example = &held_out[0].sequences[0];
         let (prompt, completion) = example.ids.split_at(example.ids.len() - example.scored);
-        let request =
-            crate::ScoreRequest::new(crate::Prompt::Raw(letters(prompt)), [letters(completion)]);
-        let scores = futures::executor::block_on(crate::ScoringModel::score(&model, &request));
+        let request = ScoreRequest::new(Prompt::Raw(letters(prompt)), [letters(completion)]);
+        let scores = futures::executor::block_on(ScoringModel::score(&model, &request));
         scores.unwrap().continuations[0].logprob
     };
     assert!(
