@@ -192,7 +192,7 @@ fn tune<O: Objective>(
 
 fn stop(report: &Report) -> ExitCode {
     println!(
-        "stopped after {} steps; the same command with --resume goes on",
+        "stopped after {} steps; the same command with --resume goes on (instead of --overwrite)",
         report.steps
     );
     ExitCode::from(STOPPED)

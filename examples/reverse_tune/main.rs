@@ -78,14 +78,14 @@ fn run(options: &Options) -> Result<ExitCode> {
     let report = tune(&policy, &prepared, &measured, options, &stopped)?;
     if report.stopped {
         println!(
-            "stopped after {} steps; the same command with --resume goes on",
+            "stopped after {} steps; the same command with --resume goes on (instead of --overwrite)",
             report.steps
         );
         return Ok(ExitCode::from(STOPPED));
     }
     drop(policy);
     curve::draw(&options.output)?;
-    if options.measure == 0 {
+    if options.measure == 0 || held_out.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let table = Table {
@@ -129,6 +129,13 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
         ),
         None => hold_out(all, options.held_out, options.seed),
     };
+    if train.is_empty() {
+        let reason = format!(
+            "--held-out takes all {} pairs, and none is left to train on; hold out fewer",
+            held_out.len()
+        );
+        return Err(Error::config("held_out", reason));
+    }
     train.truncate(options.limit);
     held_out.truncate(options.held_out);
     Ok((train, held_out))
@@ -176,7 +183,7 @@ fn prepare(
     if prepared.skipped.len() > 5 {
         eprintln!("and {} more", prepared.skipped.len() - 5);
     }
-    if prepared.examples.is_empty() {
+    if prepared.examples.is_empty() && !pairs.is_empty() {
         let reason = format!(
             "of {} pairs none is left {what}; is --max-tokens too low?",
             pairs.len()

@@ -25,17 +25,40 @@ pub(super) struct Place {
     /// Tokens that they have seen.
     pub(super) tokens: u64,
     /// A running mean of the loss, and its lowest value.
+    #[serde(with = "exact")]
     pub(super) smooth_loss: Option<f64>,
+    #[serde(with = "exact")]
     pub(super) lowest_loss: Option<f64>,
-    /// The best evaluation: its step and held-out loss.
-    pub(super) best: Option<(usize, f64)>,
-    /// The first and the last loss on what is held out.
+    /// The step of the best evaluation.
+    pub(super) best_step: Option<usize>,
+    /// Its held-out loss.
+    #[serde(with = "exact")]
+    pub(super) best_loss: Option<f64>,
+    /// The first loss on what is held out.
+    #[serde(with = "exact")]
     pub(super) held_out_first: Option<f64>,
-    pub(super) held_out_last: Option<f64>,
     /// Evaluations since the best.
     pub(super) waited: usize,
     /// Whether it came to its end early.
     pub(super) ended: bool,
+}
+
+/// Numbers by their bits: as decimals they would come back next to what they were.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<f64>,
+        to: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        value.map(f64::to_bits).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> std::result::Result<Option<f64>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(f64::from_bits))
+    }
 }
 
 /// All of a run.
@@ -95,7 +118,10 @@ impl State {
         let note = metadata.metadata().as_ref().and_then(|note| note.get(KEY));
         let note = note.and_then(|note| serde_json::from_str::<Note>(note).ok());
         let note = note.ok_or_else(damaged)?;
-        if let Some(difference) = difference(&note.fingerprint, fingerprint) {
+        // Through the same text as the other, which may move the last digit of a number.
+        let fingerprint = serde_json::from_str(&fingerprint.to_string())
+            .map_err(|error| Error::Other(Box::new(error)))?;
+        if let Some(difference) = difference(&note.fingerprint, &fingerprint) {
             let reason = format!(
                 "this folder holds another run: {difference}; take another folder, or overwrite this one"
             );
@@ -160,7 +186,10 @@ mod tests {
         let state = State {
             place: Place {
                 step: 7,
-                best: Some((5, 1.0 / 3.0)),
+                best_step: Some(5),
+                best_loss: Some(1.0 / 3.0),
+                // A decimal that serde_json reads back as its neighbour, as many are.
+                smooth_loss: Some(1.123_456_789_012_345_6 + 1e-13),
                 ..Place::default()
             },
             parameters: vec![0.1, -2.5],

@@ -18,7 +18,7 @@ pub struct Score {
 pub struct Loss {
     /// The loss, times what the example weighs in a step.
     pub value: f64,
-    /// What it weighs.
+    /// What it weighs, above 0. It may depend on [`Score::tokens`], not on log-probabilities.
     pub weight: f64,
     /// The derivative of `value` in the log-probability of each sequence.
     pub slopes: Vec<f64>,
@@ -364,7 +364,9 @@ pub fn check_slopes<O: Objective + ?Sized>(objective: &O) -> Result<()> {
             };
             let step = 1e-4;
             let right = (moved(step) - moved(-step)) / (2.0 * step);
-            if (right - slope).abs() > 1e-3 * right.abs().max(1e-3) {
+            let fits = (right - slope).abs() <= 1e-3 * right.abs().max(1e-3);
+            // A NaN fits nothing.
+            if !fits {
                 return wrong(format!(
                     "the slope in the log-probability of sequence {at} is {slope}, but the loss rises by {right}"
                 ));

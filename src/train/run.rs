@@ -68,22 +68,38 @@ impl<'a, O: Objective> Run<'a, O> {
             "held_out": hash(held_out),
         });
         let path = folder.join(checkpoint::FILE);
+        let adapter = ADAPTER_FILES.map(|name| folder.join(name));
         let len = policy.initial.len();
         let found = match existing {
-            Existing::Refuse if path.exists() => {
+            Existing::Refuse if path.exists() || adapter.iter().any(|file| file.exists()) => {
                 let reason = "this folder holds a run already; resume it, overwrite it, or take another folder";
                 return Err(Error::input(&path, None, reason));
             }
             Existing::Overwrite => {
-                // The adapter too: until the new run has one, there is none.
-                let adapter = ADAPTER_FILES.map(|name| folder.join(name));
-                for old in adapter.iter().chain([&path]).filter(|old| old.exists()) {
+                // The adapter too, behind the checkpoint: one without the other is nothing to go on from.
+                for old in [&path]
+                    .into_iter()
+                    .chain(&adapter)
+                    .filter(|old| old.exists())
+                {
                     fs::remove_file(old).map_err(|error| Error::io(old, error))?;
                 }
                 None
             }
             _ => State::load(folder, &fingerprint, len)?,
         };
+        let has_best = |state: &State| state.place.best_step.is_some();
+        if found.as_ref().is_some_and(has_best) && !adapter.iter().all(|file| file.exists()) {
+            let reason = "the adapter of its best evaluation is gone; overwrite this run, or take another folder";
+            return Err(Error::input(folder, None, reason));
+        }
+        if found.is_none()
+            && existing == Existing::Resume
+            && adapter.iter().any(|file| file.exists())
+        {
+            let reason = "this folder holds an adapter without a checkpoint to go on from; overwrite it, or take another folder";
+            return Err(Error::input(folder, None, reason));
+        }
         // Before its first step a run has nothing to go on from.
         let found = found.filter(|state| state.place.step > 0);
         let state = found.unwrap_or_else(|| State {
@@ -113,6 +129,10 @@ impl<'a, O: Objective> Run<'a, O> {
     /// Makes the steps that are left.
     pub(super) fn finish(mut self) -> Result<Report> {
         let mut stopped = false;
+        if self.state.place.step == 0 {
+            // Before the first adapter, so that an adapter without a checkpoint is never a run that was killed.
+            self.save()?;
+        }
         if self.state.place.step == 0 && !self.held_out.is_empty() {
             stopped = self.evaluate()?.is_break();
             self.save()?;
@@ -139,16 +159,16 @@ impl<'a, O: Objective> Run<'a, O> {
             self.write()?;
             place.step
         } else {
-            place.best.map_or(0, |best| best.0)
+            place.best_step.unwrap_or_default()
         };
         Ok(Report {
             steps: place.step,
             tokens: place.tokens,
             loss: place.smooth_loss,
             held_out_before: place.held_out_first,
-            held_out_best: place.best.map(|best| best.1),
+            held_out_best: place.best_loss,
             best_step,
-            stopped: stopped && place.step < self.steps,
+            stopped: stopped && !place.ended && place.step < self.steps,
         })
     }
 
@@ -191,11 +211,20 @@ impl<'a, O: Objective> Run<'a, O> {
                 },
             )?;
         }
+        let each = self.trainer.objective.sequences();
+        if let Some(loss) = losses.iter().find(|loss| loss.slopes.len() != each) {
+            let count = loss.slopes.len();
+            let name = self.trainer.objective.name();
+            let reason = format!("the objective {name} gives {count} slopes for {each} sequences");
+            return Err(Error::Other(reason.into()));
+        }
         let loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
         let gradient_norm = norm(&gradient);
         self.check_loss(loss, gradient_norm)?;
-        let learning_rate =
-            settings.learning_rate * settings.schedule.factor(at, settings.warm_up, self.steps);
+        let learning_rate = settings.learning_rate
+            * settings
+                .schedule
+                .factor(at, settings.warm_up(self.steps), self.steps);
         // As `torch.nn.utils.clip_grad_norm_`.
         let clip = (settings.max_gradient_norm / (gradient_norm + 1e-6)).min(1.0);
         let State {
@@ -250,7 +279,7 @@ impl<'a, O: Objective> Run<'a, O> {
         let step = place.step + 1;
         let reason = format!(
             "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
-             {gradient_norm:.3}; lower the learning rate. The last checkpoint and the adapter of the best evaluation are kept"
+             {gradient_norm:.3}; begin anew with a lower learning rate. The adapter of the best evaluation before, if there was one, is kept"
         );
         Err(Error::model(self.policy.model.name(), reason))
     }
@@ -275,12 +304,18 @@ impl<'a, O: Objective> Run<'a, O> {
         }
         let weight: f64 = losses.iter().map(|loss| loss.weight).sum();
         let held_out_loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
+        if !held_out_loss.is_finite() {
+            let reason = format!(
+                "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate",
+                self.state.place.step
+            );
+            return Err(Error::model(self.policy.model.name(), reason));
+        }
         let place = &mut self.state.place;
-        let best = place.best.is_none_or(|best| held_out_loss < best.1);
+        let best = place.best_loss.is_none_or(|best| held_out_loss < best);
         place.held_out_first.get_or_insert(held_out_loss);
-        place.held_out_last = Some(held_out_loss);
         if best {
-            place.best = Some((place.step, held_out_loss));
+            (place.best_step, place.best_loss) = (Some(place.step), Some(held_out_loss));
             place.waited = 0;
         } else {
             place.waited += 1;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub(super) struct Settings {
     pub(super) learning_rate: f64,
     pub(super) schedule: Schedule,
-    pub(super) warm_up: usize,
+    pub(super) warm_up: Option<usize>,
     pub(super) batch: usize,
     pub(super) micro_batch: usize,
     pub(super) epochs: usize,
@@ -29,7 +29,7 @@ impl Default for Settings {
         Self {
             learning_rate: 5e-4,
             schedule: Schedule::Cosine,
-            warm_up: 10,
+            warm_up: None,
             batch: 8,
             micro_batch: 512,
             epochs: 1,
@@ -88,8 +88,13 @@ impl Settings {
 
     /// Steps of a run over so many examples.
     pub(super) fn total_steps(&self, examples: usize) -> usize {
-        let all = self.epochs * examples.div_ceil(self.batch);
+        let all = self.epochs.saturating_mul(examples.div_ceil(self.batch));
         self.steps.unwrap_or(all)
+    }
+
+    /// Steps of the warm-up of a run of so many steps.
+    pub(super) fn warm_up(&self, steps: usize) -> usize {
+        self.warm_up.unwrap_or(10.min(steps / 10))
     }
 
     /// What the result depends on. So a run may go on with other checkpoints.
@@ -97,7 +102,7 @@ impl Settings {
         json!({
             "learning_rate": self.learning_rate,
             "schedule": format!("{:?}", self.schedule),
-            "warm_up": self.warm_up,
+            "warm_up": self.warm_up(self.total_steps(examples)),
             "batch": self.batch,
             "micro_batch": self.micro_batch,
             "steps": self.total_steps(examples),

@@ -244,7 +244,7 @@ fn a_loss_that_runs_away_stops_and_keeps_what_was_good() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("its loss runs away at step"), "{error}");
-    assert!(error.contains("lower the learning rate"), "{error}");
+    assert!(error.contains("lower learning rate"), "{error}");
     let kept = Policy::builder(&file.path)
         .with_adapter(folder.path())
         .load()
@@ -367,4 +367,62 @@ fn texts_become_examples() {
     };
     assert_eq!(chosen.ids[chosen.ids.len() - 2..], [1, 33]);
     assert_eq!(rejected.ids[rejected.ids.len() - 2..], [2, 33]);
+}
+
+#[test]
+fn an_adapter_is_never_written_over_unasked() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let folder = tempfile::tempdir().unwrap();
+    let (train, held_out) = (examples(8), examples(12).split_off(8));
+    let run = |existing| {
+        let trainer = trainer().with_steps(2).with_existing(existing);
+        trainer.run(&policy, &train, &held_out, folder.path())
+    };
+    run(Existing::Refuse).unwrap();
+    let before = adapter(folder.path());
+    fs::remove_file(folder.path().join("checkpoint.safetensors")).unwrap();
+    for existing in [Existing::Refuse, Existing::Resume] {
+        assert!(run(existing).is_err());
+        assert!(adapter(folder.path()) == before);
+    }
+    run(Existing::Overwrite).unwrap();
+    // A checkpoint whose best adapter is gone.
+    fs::remove_file(folder.path().join("adapter_model.safetensors")).unwrap();
+    let error = run(Existing::Resume).unwrap_err().to_string();
+    assert!(
+        error.contains("the adapter of its best evaluation is gone"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_objective_with_too_few_slopes_is_refused() {
+    struct Short;
+    impl Objective for Short {
+        fn name(&self) -> String {
+            "short".to_owned()
+        }
+        fn sequences(&self) -> usize {
+            2
+        }
+        fn needs_reference(&self) -> bool {
+            false
+        }
+        fn loss(&self, scores: &[Score]) -> Loss {
+            let mut loss = Dpo::new().loss(scores);
+            loss.slopes.pop();
+            loss
+        }
+    }
+    let file = file();
+    let policy = policy(&file, lora());
+    let folder = tempfile::tempdir().unwrap();
+    let run = Trainer::new(Short).run(&policy, &preferences(4), &[], folder.path());
+    let error = run.unwrap_err().to_string();
+    assert!(
+        error.contains("the objective short gives 1 slopes for 2 sequences"),
+        "{error}"
+    );
+    assert!(check_slopes(&Short).is_err());
 }

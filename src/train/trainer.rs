@@ -47,7 +47,7 @@ pub struct Trainer<O> {
 type Observer = Box<dyn Fn(&Event) -> ControlFlow<()> + Send + Sync>;
 
 impl<O: Objective> Trainer<O> {
-    /// One epoch in batches of 8 examples, learning rate 5e-4 with 10 steps of warm-up and half a cosine, gradients clipped at 1.
+    /// One epoch in batches of 8 examples, learning rate 5e-4 with a warm-up and half a cosine, gradients clipped at 1.
     pub fn new(objective: O) -> Self {
         let begin = Instant::now();
         Self {
@@ -74,10 +74,10 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets in how many steps the learning rate rises. By default 10.
+    /// Sets in how many steps the learning rate rises, from 0 in the first of them. By default 10, or a tenth of all if that is less.
     #[must_use]
     pub fn with_warm_up(mut self, steps: usize) -> Self {
-        self.settings.warm_up = steps;
+        self.settings.warm_up = Some(steps);
         self
     }
 
