@@ -50,13 +50,13 @@ mod exact {
     pub(super) fn serialize<S: Serializer>(
         value: &Option<f64>,
         to: S,
-    ) -> std::result::Result<S::Ok, S::Error> {
+    ) -> Result<S::Ok, S::Error> {
         value.map(f64::to_bits).serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
-    ) -> std::result::Result<Option<f64>, D::Error> {
+    ) -> Result<Option<f64>, D::Error> {
         Ok(Option::<u64>::deserialize(from)?.map(f64::from_bits))
     }
 }

@@ -59,7 +59,9 @@ impl ChatModel for Parrot {
         }
         let read = match &request.prompt {
             Prompt::Raw(text) => text.len(),
-            Prompt::Chat(messages) => messages.iter().map(|message| message.content.len() + 1).sum(),
+            Prompt::Chat(messages) | Prompt::Unfinished(messages) => {
+                messages.iter().map(|message| message.content.len() + 1).sum()
+            }
         };
         let usage = Usage {
             prompt_tokens: read as u64,
