@@ -134,7 +134,7 @@ fn parsed(text: String, id: Option<String>, category: Option<String>) -> Result<
 fn take(object: &mut Map<String, Value>, column: &str) -> Result<Value, String> {
     match object.remove(column) {
         Some(value) => Ok(value),
-        None => Err(missing(column, object.keys().map(String::as_str))),
+        None => Err(missing(column, keys(object))),
     }
 }
 
@@ -165,6 +165,13 @@ pub(super) fn there<'a>(names: impl Iterator<Item = &'a str>) -> String {
         return "the record is empty".to_owned();
     }
     format!("there are: {}", names.join(", "))
+}
+
+/// The names of an object in their order: serde_json keeps them so or as they came, as its features say, which other crates choose.
+pub(super) fn keys(object: &Map<String, Value>) -> impl Iterator<Item = &str> + Clone {
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys.into_iter()
 }
 
 pub(super) fn wrong_type(column: &str, value: &Value, expected: &str) -> String {

@@ -199,7 +199,7 @@ fn compressed_files_are_told_by_content() {
         assert_eq!(Case::new(name, packed).items(), ["Hi! -> Hello."]);
     }
     assert_eq!(
-        Case::new("a.json.gz", &gzip[..gzip.len() - 9]).items(),
+        Case::new("a.json.gz", &gzip[..gzip.len() / 2]).items(),
         ["open: a.json.gz: the gzip data end too early: the file is cut off"]
     );
 }

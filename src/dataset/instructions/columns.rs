@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::parse::{Found, found};
 use crate::dataset::{
-    parse::{missing, there, wrong_type},
+    parse::{keys, missing, there, wrong_type},
     table::Table,
 };
 
@@ -87,12 +87,12 @@ pub(super) fn in_object(
     columns: Option<&InstructionColumns>,
     mut object: Map<String, Value>,
 ) -> Result<Found, String> {
-    let names = Names::find(columns, object.keys().map(String::as_str))?;
+    let names = Names::find(columns, keys(&object))?;
     let mut text = |column: &str| match object.get_mut(column).map(Value::take) {
         Some(Value::String(text)) => Ok(text),
         Some(Value::Null) => Ok(String::new()),
         Some(other) => Err(wrong_type(column, &other, "a string")),
-        None => Err(missing(column, object.keys().map(String::as_str))),
+        None => Err(missing(column, keys(&object))),
     };
     let instruction = text(names.instruction)?;
     let input = names.input.map(&mut text).transpose()?;
