@@ -11,33 +11,27 @@
 #[path = "../reverse_tune/free_pairs/mod.rs"]
 mod free_pairs;
 mod options;
+#[path = "../reverse_tune/process.rs"]
+mod process;
 #[path = "../reverse_tune/progress.rs"]
 mod progress;
 
 use std::{
-    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, executor::block_on, stream};
 use options::Options;
+use process::{Stop, fetch, stopped};
 use progress::Progress;
 use safer_instruct::{
     ChatModel, ChatRequest, Error, Message, Result,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out, read_pairs},
-    hub::{Cache, FetchedModel, Fetcher, ModelSource},
-    train::{Dpo, Event, Lora, Objective, Policy, Prepared, Report, Sft, Trainer},
+    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer},
 };
-
-/// What a shell expects of a program that ends with Ctrl-C: 128 + SIGINT.
-const STOPPED: u8 = 130;
 
 /// Most tokens of an answer that is counted.
 const ANSWER: usize = 200;
@@ -57,8 +51,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<ExitCode> {
     let (train, held_out) = pairs(options)?;
-    let model = fetch(options, &options.model)?.path;
-    let stopped = stop_on_ctrl_c()?;
+    let model = fetch(options.cache.as_ref(), &options.model)?;
+    let stop = Stop::on_ctrl_c()?;
     let [sft, dpo] = ["sft", "dpo"].map(|name| options.output.join(name));
 
     let mut policy = policy(options, &model, None)?;
@@ -82,10 +76,10 @@ fn run(options: &Options) -> Result<ExitCode> {
             &examples,
             &sft,
             (options, epochs, rate),
-            &stopped,
+            &stop,
         )?;
         if report.stopped {
-            return Ok(stop(&report));
+            return Ok(stopped(&report));
         }
         policy = self::policy(options, &model, Some(&sft))?;
     }
@@ -104,10 +98,10 @@ fn run(options: &Options) -> Result<ExitCode> {
         &examples,
         &dpo,
         (options, epochs, rate),
-        &stopped,
+        &stop,
     )?;
     if report.stopped {
-        return Ok(stop(&report));
+        return Ok(stopped(&report));
     }
     drop(policy);
 
@@ -155,7 +149,7 @@ fn tune<O: Objective>(
     [train, held_out]: &[Prepared; 2],
     folder: &Path,
     (options, epochs, learning_rate): (&Options, usize, f64),
-    stopped: &Arc<AtomicBool>,
+    stop: &Stop,
 ) -> Result<Report> {
     let skipped = train.skipped.len() + held_out.skipped.len();
     let count = train.examples.len();
@@ -169,7 +163,6 @@ fn tune<O: Objective>(
         ));
     }
     let progress = Progress::new();
-    let (shown, stopped) = (progress.clone(), Arc::clone(stopped));
     let report = Trainer::new(objective)
         .with_learning_rate(learning_rate)
         .with_batch(options.batch)
@@ -177,25 +170,10 @@ fn tune<O: Objective>(
         .with_warm_up(5)
         .with_seed(options.seed)
         .with_existing(options.existing())
-        .with_observer(move |event: &Event| {
-            shown.show(event);
-            if stopped.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
+        .with_observer(stop.observer(&progress))
         .run(policy, &train.examples, &held_out.examples, folder);
     progress.end();
     report
-}
-
-fn stop(report: &Report) -> ExitCode {
-    println!(
-        "stopped after {} steps; the same command with --resume goes on (instead of --overwrite)",
-        report.steps
-    );
-    ExitCode::from(STOPPED)
 }
 
 /// Answers the prompts and prints how long the answers are.
@@ -236,10 +214,8 @@ fn pairs(options: &Options) -> Result<(Vec<Pair>, Vec<Pair>)> {
             .map(|pair| pair.map(|pair| [pair.prompt, pair.chosen, pair.rejected]))
             .collect::<Result<_>>()?,
         None => {
-            let all = free_pairs::pairs(
-                |source| fetch(options, source).map(|fetched| fetched.path),
-                options.seed,
-            )?;
+            let all =
+                free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), options.seed)?;
             let (_, all) = hold_out(all, usize::MAX, options.seed);
             all.iter().filter_map(short_and_long).collect()
         }
@@ -269,27 +245,4 @@ fn short_and_long(pair: &InstructionPair) -> Option<Pair> {
             pair.response.clone(),
         ]
     })
-}
-
-/// Asks the run to end at the first Ctrl-C. The second one ends the program at once.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&stopped);
-    ctrlc::set_handler(move || {
-        if heard.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(STOPPED));
-        }
-        eprintln!("stopping after this step; Ctrl-C again ends at once");
-    })
-    .map_err(|error| Error::Other(error.into()))?;
-    Ok(stopped)
-}
-
-fn fetch(options: &Options, source: &ModelSource) -> Result<FetchedModel> {
-    let cache = match &options.cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
-    eprintln!("fetching {} unless it is there", source.file_name());
-    Fetcher::new(cache).fetch(source, |_| {})
 }

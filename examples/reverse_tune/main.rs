@@ -19,34 +19,24 @@ mod measure;
 mod options;
 #[path = "../induction_quality/pairs.rs"]
 mod pairs;
+mod process;
 mod progress;
 mod table;
 
-use std::{
-    ops::ControlFlow,
-    path::Path,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use futures::executor::block_on;
 use options::Options;
+use process::{Stop, fetch, stopped};
 use progress::Progress;
 use safer_instruct::{
     Error, Result,
     backends::candle::{CandleModel, Numbers},
     dataset::{InstructionPair, hold_out},
-    hub::{Cache, FetchedModel, Fetcher, ModelSource},
-    train::{Event, Grounding, Lora, Policy, Prepared, Report, SelfInstruct, Sft, Trainer},
+    train::{Grounding, Lora, Policy, Prepared, Report, SelfInstruct, Sft, Trainer},
 };
 use table::Table;
-
-/// What a shell expects of a program that ends with Ctrl-C: 128 + SIGINT.
-const STOPPED: u8 = 130;
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -60,7 +50,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<ExitCode> {
     let (train, held_out) = read_pairs(options)?;
-    let model = fetch(options, &options.model)?.path;
+    let model = fetch(options.cache.as_ref(), &options.model)?;
     let policy = Policy::builder(&model)
         .with_lora(
             Lora::new()
@@ -74,14 +64,10 @@ fn run(options: &Options) -> Result<ExitCode> {
     let prepared = prepare(&policy, &train, "to train on", options)?;
     let measured = prepare(&policy, &held_out, "to measure on", options)?;
 
-    let stopped = stop_on_ctrl_c()?;
-    let report = tune(&policy, &prepared, &measured, options, &stopped)?;
+    let stop = Stop::on_ctrl_c()?;
+    let report = tune(&policy, &prepared, &measured, options, &stop)?;
     if report.stopped {
-        println!(
-            "stopped after {} steps; the same command with --resume goes on (instead of --overwrite)",
-            report.steps
-        );
-        return Ok(ExitCode::from(STOPPED));
+        return Ok(stopped(&report));
     }
     drop(policy);
     curve::draw(&options.output)?;
@@ -90,8 +76,8 @@ fn run(options: &Options) -> Result<ExitCode> {
     }
     let table = Table {
         embedding: embedding::MiniLm::load(
-            &fetch(options, &embedding::weights())?.path,
-            &fetch(options, &embedding::tokenizer())?.path,
+            &fetch(options.cache.as_ref(), &embedding::weights())?,
+            &fetch(options.cache.as_ref(), &embedding::tokenizer())?,
         )?,
         pairs: held_out.into_iter().take(options.measure).collect(),
         show: options.show,
@@ -117,10 +103,9 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
     let all = match (&options.pairs, options.self_instruct) {
         (Some(path), _) => read(options, path)?,
         (None, Some(count)) => write_pairs(options, count)?,
-        (None, None) => free_pairs::pairs(
-            |source| fetch(options, source).map(|fetched| fetched.path),
-            options.seed,
-        )?,
+        (None, None) => {
+            free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), options.seed)?
+        }
     };
     let (mut train, mut held_out) = match &options.held_out_pairs {
         Some(path) => (
@@ -143,7 +128,7 @@ fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<Instructio
 
 fn read(options: &Options, path: &Path) -> Result<Vec<InstructionPair>> {
     if path == Path::new("sharegpt") {
-        let file = fetch(options, &pairs::share_gpt())?.path;
+        let file = fetch(options.cache.as_ref(), &pairs::share_gpt())?;
         return pairs::read_share_gpt(&file);
     }
     pairs::read(path)
@@ -151,7 +136,7 @@ fn read(options: &Options, path: &Path) -> Result<Vec<InstructionPair>> {
 
 /// Pairs that a model writes, as far as the model that is tuned finds them grounded.
 fn write_pairs(options: &Options, count: usize) -> Result<Vec<InstructionPair>> {
-    let load = |source| CandleModel::load(fetch(options, source)?.path);
+    let load = |source| CandleModel::load(fetch(options.cache.as_ref(), source)?);
     let writer = load(options.writer.as_ref().unwrap_or(&options.model))?;
     eprintln!("writing {count} pairs");
     let pairs = block_on(SelfInstruct::new(writer).write(count, options.seed))?;
@@ -198,10 +183,9 @@ fn tune(
     prepared: &Prepared,
     measured: &Prepared,
     options: &Options,
-    stopped: &Arc<AtomicBool>,
+    stop: &Stop,
 ) -> Result<Report> {
     let progress = Progress::new();
-    let (shown, stopped) = (progress.clone(), Arc::clone(stopped));
     let mut trainer = Trainer::new(Sft)
         .with_learning_rate(options.learning_rate)
         .with_batch(options.batch)
@@ -213,14 +197,7 @@ fn tune(
         } else {
             Numbers::F32
         })
-        .with_observer(move |event: &Event| {
-            shown.show(event);
-            if stopped.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
+        .with_observer(stop.observer(&progress));
     if let Some(steps) = options.steps {
         trainer = trainer.with_steps(steps);
     }
@@ -232,27 +209,4 @@ fn tune(
     );
     progress.end();
     report
-}
-
-/// Asks the run to end at the first Ctrl-C. The second one ends the program at once.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&stopped);
-    ctrlc::set_handler(move || {
-        if heard.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(STOPPED));
-        }
-        eprintln!("stopping after this step; Ctrl-C again ends at once");
-    })
-    .map_err(|error| Error::Other(error.into()))?;
-    Ok(stopped)
-}
-
-fn fetch(options: &Options, source: &ModelSource) -> Result<FetchedModel> {
-    let cache = match &options.cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
-    eprintln!("fetching {} unless it is there", source.file_name());
-    Fetcher::new(cache).fetch(source, |_| {})
 }

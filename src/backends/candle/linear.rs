@@ -1,13 +1,12 @@
 //! A linear layer whose rows do not depend on their neighbours.
 
-use std::fmt;
-
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
-use rten_tensor::NdTensorView;
+use candle_core::{Error, Result, Tensor};
 
 use super::{
-    kernels::int8::Int8Matrix,
+    kernels::{
+        int8::Int8Matrix,
+        product::{Packed, View, Write, product},
+    },
     ops::{by_kernel, with_values},
     weights::Product,
 };
@@ -21,7 +20,9 @@ pub(super) struct Linear {
 
 #[derive(Debug)]
 enum Weight {
-    /// On the CPU, in F32: laid out once for the kernels of this machine.
+    /// On the CPU, in F32: `W^T` `(in, out)`, laid out once for the kernels of this machine. Such a product takes the same kernel for
+    /// any number of rows, and the blocks in which its sums are made depend on `in` alone, so a row has the same bits alone and in
+    /// a batch.
     Packed(Packed),
     /// On the CPU, in 8 bits, which holds the biases too.
     Int8(Int8Matrix),
@@ -33,7 +34,9 @@ impl Linear {
     /// A layer from weights `(out, in)` and biases `(out)`.
     pub(super) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
         let weight = if weight.device().is_cpu() {
-            Weight::Packed(Packed::new(weight)?)
+            let (_, inputs) = weight.dims2()?;
+            let packed = with_values(weight, |values| Packed::new(View::rows(values, inputs).t()))?;
+            Weight::Packed(packed.map_err(Error::wrap)?)
         } else {
             Weight::Tensor(weight.t()?.contiguous()?)
         };
@@ -52,7 +55,15 @@ impl Linear {
     /// `(rows, in)` to `(rows, out)`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
-            Weight::Packed(packed) => x.contiguous()?.apply_op1_no_bwd(packed)?,
+            Weight::Packed(packed) => {
+                let (rows, inputs) = x.dims2()?;
+                let mut y = vec![0.0; rows * packed.columns()];
+                with_values(x, |x| {
+                    product(&mut y, Write::Over, 1.0, View::rows(x, inputs), packed)
+                })?
+                .map_err(Error::wrap)?;
+                Tensor::from_vec(y, (rows, packed.columns()), x.device())?
+            }
             Weight::Int8(matrix) => by_kernel(x, matrix.outputs(), |x| matrix.multiply(x))?,
             Weight::Tensor(weight) => x.matmul(weight)?,
         };
@@ -73,74 +84,6 @@ impl Product for Linear {
             weight: Weight::Int8(matrix),
             bias: None,
         })
-    }
-}
-
-thread_local! {
-    /// The products of this machine's instruction set. Cheap to make, but bound to its thread.
-    static EXECUTOR: GemmExecutor = GemmExecutor::new();
-}
-
-/// `x W^T` on the CPU. Packed weights take the same kernel for any number of rows, and the blocks in which the sums are made
-/// depend on `in` alone, so a row has the same bits alone and in a batch.
-struct Packed {
-    weight: PackedBMatrix<f32>,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl Packed {
-    fn new(weight: &Tensor) -> Result<Self> {
-        let (outputs, inputs) = weight.dims2()?;
-        let weight: Result<_> = with_values(weight, |values| {
-            let view = NdTensorView::try_from_data([outputs, inputs], values)
-                .map_err(candle_core::Error::wrap)?;
-            Ok(EXECUTOR.with(|executor| executor.prepack_b(view.transposed())))
-        })?;
-        Ok(Self {
-            weight: weight?,
-            inputs,
-            outputs,
-        })
-    }
-}
-
-impl fmt::Debug for Packed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Packed")
-            .field("inputs", &self.inputs)
-            .field("outputs", &self.outputs)
-            .finish_non_exhaustive()
-    }
-}
-
-impl CustomOp1 for Packed {
-    fn name(&self) -> &'static str {
-        "packed-linear"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, _) = layout.shape().dims2()?;
-        let values = storage.as_slice::<f32>()?;
-        let values = layout
-            .contiguous_offsets()
-            .and_then(|(start, end)| values.get(start..end));
-        let Some(values) = values else {
-            candle_core::bail!("the input of a packed linear layer must be contiguous");
-        };
-        let x = NdTensorView::try_from_data([rows, self.inputs], values)
-            .map_err(candle_core::Error::wrap)?;
-        let mut y = vec![0.0; rows * self.outputs];
-        let product = EXECUTOR.with(|executor| {
-            executor.gemm(
-                &mut y,
-                GemmInputA::Unpacked(x),
-                GemmInputB::Packed(&self.weight),
-                GemmOptions::default(),
-            )
-        });
-        product.map_err(candle_core::Error::wrap)?;
-        Ok((CpuStorage::F32(y), Shape::from((rows, self.outputs))))
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) mod causal;
 pub(super) mod hadamard;
 pub(super) mod int8;
 pub(super) mod logits;
-#[cfg(feature = "train")]
+#[cfg_attr(not(feature = "train"), allow(dead_code))]
 pub(super) mod product;
 pub(super) mod rows;
 #[cfg(target_arch = "x86_64")]

@@ -74,6 +74,10 @@ impl Packed {
         let matrix = matrix.tensor()?;
         Ok(Self(EXECUTOR.with(|executor| executor.prepack_b(matrix))))
     }
+
+    pub(in super::super) fn columns(&self) -> usize {
+        self.0.cols()
+    }
 }
 
 impl std::fmt::Debug for Packed {

@@ -23,9 +23,10 @@ use rayon::ThreadPool;
 pub(crate) use super::adapter::{ADAPTER_FILES, put};
 
 use self::{
+    head::Logprobs,
     parameters::Layout,
     projection::Projection,
-    tape::{Input, Tape},
+    tape::{Input, Tape, Value},
 };
 use super::{
     Device, Precision,
@@ -234,17 +235,8 @@ impl Trainable {
         parameters: &[f32],
     ) -> Result<Vec<f64>> {
         self.pool.install(|| {
-            let mut tape = Tape::new(self.input(sequences, parameters, None), false);
-            let Some(rows) = self
-                .weights
-                .forward(&mut tape)
-                .map_err(|e| self.failed(&e))?
-            else {
-                return Ok(Vec::new());
-            };
-            head::logprobs(&self.weights.head, &rows.data, &scored(sequences), false)
-                .map(|logprobs| logprobs.values)
-                .map_err(|error| self.failed(&error))
+            let pass = self.pass(sequences, parameters, None, false)?;
+            Ok(pass.map_or_else(Vec::new, |(.., logprobs)| logprobs.values))
         })
     }
 
@@ -259,17 +251,10 @@ impl Trainable {
         loss: impl FnOnce(&[f64]) -> Vec<f64> + Send,
     ) -> Result<Vec<f64>> {
         self.pool.install(|| {
-            let mut tape = Tape::new(self.input(sequences, parameters, dropout), true);
-            let Some(rows) = self
-                .weights
-                .forward(&mut tape)
-                .map_err(|e| self.failed(&e))?
-            else {
+            let pass = self.pass(sequences, parameters, dropout, true)?;
+            let Some((tape, rows, mut logprobs)) = pass else {
                 return Ok(Vec::new());
             };
-            let mut logprobs =
-                head::logprobs(&self.weights.head, &rows.data, &scored(sequences), true)
-                    .map_err(|error| self.failed(&error))?;
             let weights = loss(&logprobs.values);
             let hidden = self.weights.config.hidden_size;
             for (row, weight) in logprobs.gradient.chunks_exact_mut(hidden).zip(weights) {
@@ -279,6 +264,26 @@ impl Trainable {
                 .map_err(|error| self.failed(&error))?;
             Ok(logprobs.values)
         })
+    }
+
+    /// Runs the sequences: the tape, the rows that the head looked at, and the log-probabilities that it gave, with what goes back if
+    /// the pass is `recorded`; `None` if nothing is scored.
+    fn pass<'a>(
+        &'a self,
+        sequences: &[Sequence<'_>],
+        parameters: &'a [f32],
+        dropout: Option<u64>,
+        recorded: bool,
+    ) -> Result<Option<(Tape<'a>, Value, Logprobs)>> {
+        let mut tape = Tape::new(self.input(sequences, parameters, dropout), recorded);
+        let rows = self.weights.forward(&mut tape);
+        let Some(rows) = rows.map_err(|error| self.failed(&error))? else {
+            return Ok(None);
+        };
+        let tokens = scored(sequences);
+        let logprobs = head::logprobs(&self.weights.head, &rows.data, &tokens, recorded);
+        let logprobs = logprobs.map_err(|error| self.failed(&error))?;
+        Ok(Some((tape, rows, logprobs)))
     }
 
     fn input<'a>(
