@@ -48,7 +48,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("dataset", &["error", "record", "outcome", "text"]),
     ("hub", &["error"]),
-    ("backends", &["error", "record", "model", "hub", "text"]),
+    (
+        "backends",
+        &["error", "record", "model", "decorate", "hub", "text"],
+    ),
     (
         "train",
         &[

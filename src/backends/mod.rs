@@ -2,3 +2,6 @@
 
 #[cfg(feature = "candle")]
 pub mod candle;
+#[cfg(feature = "openai")]
+#[cfg_attr(docsrs, doc(cfg(feature = "openai")))]
+pub mod openai;

@@ -1,0 +1,264 @@
+//! What a server's completion says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use crate::{
+    error::{Error, Result},
+    model::{FinishReason, TokenLogprob, TopLogprob},
+    record::Usage,
+};
+
+/// The answer of `/chat/completions` and `/completions`.
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    message: Option<WireMessage>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct WireMessage {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    refusal: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+/// Of a chat (`content`), or of raw text; llama.cpp takes the form of a chat for both.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Logprobs {
+    Chat {
+        content: Vec<Token>,
+    },
+    Text(TextLogprobs),
+    /// Such as `{"content": null}`.
+    Neither(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+    #[serde(default)]
+    bytes: Option<Vec<u8>>,
+    logprob: f64,
+    #[serde(default)]
+    top_logprobs: Vec<Top>,
+}
+
+#[derive(Deserialize)]
+struct Top {
+    token: String,
+    #[serde(default)]
+    bytes: Option<Vec<u8>>,
+    logprob: f64,
+}
+
+/// Log-probabilities of raw text. The first token of an echoed prompt has none.
+#[derive(Deserialize)]
+pub(super) struct TextLogprobs {
+    pub(super) tokens: Vec<String>,
+    pub(super) token_logprobs: Vec<Option<f64>>,
+    #[serde(default)]
+    top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
+    /// Where each token begins, in characters.
+    #[serde(default)]
+    pub(super) text_offset: Vec<usize>,
+}
+
+/// A completion as a server gave it.
+pub(super) struct Written {
+    pub(super) text: String,
+    pub(super) finish_reason: FinishReason,
+    pub(super) usage: Usage,
+    logprobs: Option<Logprobs>,
+}
+
+impl Answer {
+    /// The first choice.
+    pub(super) fn written(self, backend: &str) -> Result<Written> {
+        let Some(usage) = self.usage else {
+            return Err(Error::malformed(
+                "a completion that says its usage of tokens",
+            ));
+        };
+        let usage = Usage {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+        };
+        let Some(choice) = self.choices.into_iter().next() else {
+            return Err(Error::malformed("a completion with one choice at least"));
+        };
+        let refused = |message: &str| Error::Refused {
+            backend: backend.to_owned(),
+            status: None,
+            message: message.to_owned(),
+        };
+        let text = match choice.message {
+            Some(WireMessage {
+                content: None,
+                refusal: Some(_),
+            }) => {
+                return Err(refused(
+                    "the model declines to answer in the form that was asked for",
+                ));
+            }
+            Some(message) => message.content,
+            None => choice.text,
+        };
+        let finish_reason = match choice.finish_reason.as_deref() {
+            Some("stop" | "eos_token" | "end_turn") => FinishReason::Stop,
+            Some("length" | "max_tokens") => FinishReason::Length,
+            Some("content_filter") => {
+                return Err(refused("its content filter ended the answer"));
+            }
+            _ => return Err(Error::malformed("a completion that says why it ended")),
+        };
+        Ok(Written {
+            // A model that wrote nothing has no content.
+            text: text.unwrap_or_default(),
+            finish_reason,
+            usage,
+            logprobs: choice.logprobs,
+        })
+    }
+}
+
+impl Written {
+    /// The log-probabilities of its tokens, with at most `count` others for each.
+    pub(super) fn token_logprobs(&self, count: usize) -> Option<Vec<TokenLogprob>> {
+        match self.logprobs.as_ref()? {
+            Logprobs::Chat { content } => {
+                let tokens = content.iter().map(|token| {
+                    let top = token.top_logprobs.iter();
+                    let top = top.map(|top| {
+                        TopLogprob::new(bytes(&top.token, top.bytes.as_ref()), top.logprob)
+                    });
+                    TokenLogprob::new(bytes(&token.token, token.bytes.as_ref()), token.logprob)
+                        .with_top(likeliest(top, count))
+                });
+                Some(tokens.collect())
+            }
+            Logprobs::Text(text) => {
+                let tops = text.top_logprobs.as_deref().unwrap_or_default();
+                let tokens = text.tokens.iter().zip(&text.token_logprobs).enumerate();
+                let tokens = tokens.map(|(at, (token, logprob))| {
+                    let top = tops.get(at).and_then(Option::as_ref).into_iter().flatten();
+                    let top =
+                        top.map(|(token, logprob)| TopLogprob::new(token.as_bytes(), *logprob));
+                    Some(
+                        TokenLogprob::new(token.as_bytes(), (*logprob)?)
+                            .with_top(likeliest(top, count)),
+                    )
+                });
+                tokens.collect()
+            }
+            Logprobs::Neither(_) => None,
+        }
+    }
+
+    /// The same for an echoed prompt.
+    pub(super) fn echoed(&self) -> Option<&TextLogprobs> {
+        match self.logprobs.as_ref()? {
+            Logprobs::Text(text) => Some(text),
+            Logprobs::Chat { .. } | Logprobs::Neither(_) => None,
+        }
+    }
+}
+
+fn bytes(token: &str, bytes: Option<&Vec<u8>>) -> Vec<u8> {
+    bytes.cloned().unwrap_or_else(|| token.as_bytes().to_vec())
+}
+
+/// Servers give the written token beside the likeliest, and maps have no order.
+fn likeliest(top: impl Iterator<Item = TopLogprob>, count: usize) -> Vec<TopLogprob> {
+    let mut top: Vec<TopLogprob> = top.collect();
+    top.sort_by(|a, b| b.logprob.total_cmp(&a.logprob));
+    top.truncate(count);
+    top
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn written(choice: Value) -> Result<Written> {
+        let answer =
+            json!({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+        serde_json::from_value::<Answer>(answer)
+            .unwrap()
+            .written("m")
+    }
+
+    #[test]
+    fn both_forms_of_logprobs_are_read() {
+        let chat = json!({"message": {"content": "I am"}, "finish_reason": "stop", "logprobs": {"content": [
+            {"token": "I", "bytes": [73], "logprob": -0.5, "top_logprobs": [
+                {"token": "You", "bytes": null, "logprob": -1.5}, {"token": "I", "bytes": [73], "logprob": -0.5}]},
+            {"token": " am", "logprob": -0.25}]}});
+        let tokens = written(chat).unwrap().token_logprobs(1).unwrap();
+        assert_eq!(
+            tokens,
+            [
+                TokenLogprob::new("I", -0.5).with_top(vec![TopLogprob::new("I", -0.5)]),
+                TokenLogprob::new(" am", -0.25),
+            ]
+        );
+        let text = json!({"text": "I am", "finish_reason": "length", "logprobs": {"tokens": ["I", " am"],
+            "token_logprobs": [-0.5, -0.25], "top_logprobs": [{"You": -1.5, "I": -0.5}, null], "text_offset": [0, 1]}});
+        let written = written(text).unwrap();
+        assert_eq!(written.finish_reason, FinishReason::Length);
+        assert_eq!(written.token_logprobs(1).unwrap(), tokens);
+        assert_eq!(written.echoed().unwrap().text_offset, [0, 1]);
+    }
+
+    #[test]
+    fn what_is_no_completion_is_an_error() {
+        let kind = |choice| written(choice).err().unwrap().report();
+        assert!(kind(json!({"message": {"content": "a"}})).contains("why it ended"));
+        assert!(
+            kind(json!({"message": {"content": "a"}, "finish_reason": "content_filter"}))
+                .contains("content filter")
+        );
+        assert!(
+            kind(json!({"message": {"refusal": "no"}, "finish_reason": "stop"}))
+                .contains("declines")
+        );
+        let nothing = json!({"message": {"content": null}, "finish_reason": "stop"});
+        assert_eq!(written(nothing).unwrap().text, "");
+        let of = |answer: Value| {
+            serde_json::from_value::<Answer>(answer)
+                .unwrap()
+                .written("m")
+                .err()
+                .unwrap()
+                .report()
+        };
+        assert!(of(json!({"choices": [], "usage": {"prompt_tokens": 1}})).contains("one choice"));
+        assert!(of(json!({"choices": []})).contains("usage"));
+    }
+}

@@ -1,0 +1,283 @@
+//! How a served model is described.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::{
+    HttpTransport, Limits, Need, OpenAiModel, Server, Shared,
+    endpoints::Endpoints,
+    limits::{Gate, Ticks},
+};
+use crate::{
+    decorate::Sleep,
+    error::{Error, Result},
+    record::ModelId,
+};
+
+/// Fields of a request that are not the caller's to set.
+const OWN: &[&str] = &["model", "messages", "prompt", "stream", "n", "echo"];
+
+/// Makes an [`OpenAiModel`].
+pub struct OpenAiModelBuilder {
+    bases: Vec<String>,
+    model: String,
+    key: Option<SecretString>,
+    headers: BTreeMap<String, SecretString>,
+    fields: Map<String, Value>,
+    server: Option<Server>,
+    pub(super) needs: Vec<Need>,
+    transport: Option<Arc<dyn HttpTransport>>,
+    sleep: Option<Arc<dyn Sleep>>,
+    limits: Limits,
+    clock: Ticks,
+}
+
+impl OpenAiModelBuilder {
+    pub(super) fn new(base: String, model: String) -> Self {
+        let begin = Instant::now();
+        Self {
+            bases: vec![base],
+            model,
+            key: None,
+            headers: BTreeMap::new(),
+            fields: Map::new(),
+            server: None,
+            needs: Vec::new(),
+            transport: None,
+            sleep: None,
+            limits: Limits::default(),
+            clock: Ticks(Arc::new(move || begin.elapsed())),
+        }
+    }
+
+    /// Adds another address of the same model. Each request goes to the one with the fewest on their way; one that fails is left alone
+    /// for a second, and twice as long each time, up to a minute.
+    #[must_use]
+    pub fn with_endpoint(mut self, base_url: impl Into<String>) -> Self {
+        self.bases.push(base_url.into());
+        self
+    }
+
+    /// Sets the key, sent as `Authorization: Bearer …`. By default none is. White space around it is left out.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<SecretString>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets another header, such as `api-key` or `OpenAI-Organization`. Its value is taken to be secret.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. It takes the place of a field of the
+    /// same name that the crate sets.
+    #[must_use]
+    pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets which program it is. By default [`connect`](Self::connect) finds out.
+    #[must_use]
+    pub fn with_server(mut self, server: Server) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// Adds something that the run needs, for [`connect`](Self::connect) to try. By default only a chat completion is tried.
+    #[must_use]
+    pub fn with_need(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// Sets what carries requests. By default a `Client`, with the feature `reqwest`.
+    #[must_use]
+    pub fn with_transport(mut self, transport: impl HttpTransport + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Sets how much the server may be asked a minute. By default as much as comes.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how it waits for its turn, where there are limits, and until a server is ready again. By default the `Client` does it,
+    /// with the feature `reqwest`; without either no call waits.
+    #[must_use]
+    pub fn with_sleep(mut self, sleep: impl Sleep + 'static) -> Self {
+        self.sleep = Some(Arc::new(sleep));
+        self
+    }
+
+    /// Sets the clock for limits and health: it gives the time since any fixed moment. By default the system's monotonic one.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.clock = Ticks(Arc::new(clock));
+        self
+    }
+
+    /// Makes the model without asking the server anything. Unless [`with_server`](Self::with_server) says which one it is, only what all
+    /// have in common is used.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a URL, the key, a header or a field cannot be, or there is nothing to carry or to wait with.
+    pub fn build(self) -> Result<OpenAiModel> {
+        let bases: Vec<String> = self
+            .bases
+            .iter()
+            .map(|base| base_url(base))
+            .collect::<Result<_>>()?;
+        let model = self.model.trim().to_owned();
+        if model.is_empty() {
+            return Err(Error::config(
+                "model",
+                "its name is empty; give the one that the server's list has",
+            ));
+        }
+        if let Some(name) = OWN.iter().find(|name| self.fields.contains_key(**name)) {
+            return Err(Error::config(
+                *name,
+                "a request sets this field itself; leave it out",
+            ));
+        }
+        let mut headers = HeaderMap::new();
+        let key = self
+            .key
+            .map(|key| SecretString::from(key.expose_secret().trim()));
+        if let Some(key) = &key {
+            let value = SecretString::from(format!("Bearer {}", key.expose_secret()));
+            headers.insert(header::AUTHORIZATION, secret("key", &value)?);
+        }
+        for (name, value) in &self.headers {
+            let parsed = HeaderName::try_from(name.as_str())
+                .map_err(|_| Error::config("header", format!("{name:?} is no name of a header")))?;
+            headers.insert(parsed, secret(name, value)?);
+        }
+        let (transport, sleep) = carrier(self.transport, self.sleep)?;
+        if self.limits != Limits::default() && sleep.is_none() {
+            return Err(Error::config(
+                "limits",
+                "to keep them, calls must wait: set `with_sleep`, for instance to `tokio::time::sleep`",
+            ));
+        }
+        let name = match bases.as_slice() {
+            [only] => format!("{model} at {only}"),
+            [first, rest @ ..] => format!("{model} at {first} and {} more", rest.len()),
+            [] => model.clone(),
+        };
+        Ok(OpenAiModel {
+            shared: Arc::new(Shared {
+                id: Arc::new(ModelId::new(&model)),
+                model,
+                name,
+                server: self.server.unwrap_or_default(),
+                endpoints: Endpoints::new(bases),
+                headers,
+                key,
+                fields: self.fields,
+                transport,
+                gate: Gate::new(self.limits, self.clock.clone(), sleep),
+                clock: self.clock,
+            }),
+        })
+    }
+
+    /// Whether the caller said which server it is.
+    pub(super) fn knows_server(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
+type Carrier = (Arc<dyn HttpTransport>, Option<Arc<dyn Sleep>>);
+
+#[cfg(feature = "reqwest")]
+fn carrier(
+    transport: Option<Arc<dyn HttpTransport>>,
+    sleep: Option<Arc<dyn Sleep>>,
+) -> Result<Carrier> {
+    if let (Some(transport), Some(sleep)) = (&transport, &sleep) {
+        return Ok((Arc::clone(transport), Some(Arc::clone(sleep))));
+    }
+    let client = super::Client::new()?;
+    let sleep = sleep.unwrap_or_else(|| Arc::new(client.clone()));
+    Ok((transport.unwrap_or_else(|| Arc::new(client)), Some(sleep)))
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn carrier(
+    transport: Option<Arc<dyn HttpTransport>>,
+    sleep: Option<Arc<dyn Sleep>>,
+) -> Result<Carrier> {
+    let missing = || {
+        Error::config(
+            "transport",
+            "there is none; set `with_transport`, or use the feature `reqwest`",
+        )
+    };
+    Ok((transport.ok_or_else(missing)?, sleep))
+}
+
+/// A base URL without a slash at its end.
+fn base_url(text: &str) -> Result<String> {
+    let text = text.trim().trim_end_matches('/');
+    // The URL itself may hold a password, so it is not shown.
+    let wrong = |reason: &str| Err(Error::config("base URL", reason));
+    let Ok(uri) = text.parse::<Uri>() else {
+        return wrong("it is no URL; write it as https://host/v1");
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return wrong("it must begin with http:// or https://");
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return wrong(
+            "it holds a user name or password, which logs would show; set the key or a header instead",
+        );
+    }
+    if uri.query().is_some() {
+        return wrong(
+            "it holds a `?`; leave out what follows, and set the key or a header instead",
+        );
+    }
+    for ending in ["/chat/completions", "/completions", "/models"] {
+        if let Some(base) = text.strip_suffix(ending) {
+            return wrong(&format!("leave out {ending}: {base}"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn secret(name: &str, value: &SecretString) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
+        Error::config(name, "it holds a character that no header may hold, such as a line break; was it copied whole?")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for OpenAiModelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAiModelBuilder")
+            .field("model", &self.model)
+            .field("server", &self.server)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! Served models: any server that speaks OpenAI's protocol, such as vLLM, SGLang, llama.cpp or OpenAI itself.
+//!
+//! [`OpenAiModel`] is a [`ChatModel`] and a [`ScoringModel`]. It is the protocol alone; what carries it is an [`HttpTransport`]. With the
+//! feature `reqwest` there is one, `Client`, and it is taken unless another is given.
+//!
+//! One call is one try: [`Decorate::with_retry`](crate::Decorate::with_retry) tries again after what may pass (a cut connection, a busy
+//! server, a rate limit, which also holds up all other calls until it is over), and leaves the rest alone (a wrong key, a text that is too long).
+//!
+//! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
+//! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
+//!
+//! ```no_run
+//! # #[cfg(feature = "reqwest")]
+//! # async fn run() -> safer_instruct::Result<()> {
+//! use std::time::Duration;
+//! use safer_instruct::{ChatModel, ChatRequest, Decorate, Message, RetryPolicy, backends::openai::{Client, Need, OpenAiModel}};
+//!
+//! let client = Client::new()?;
+//! let model = OpenAiModel::builder("http://localhost:8000/v1", "Qwen/Qwen3-8B")
+//!     .with_transport(client.clone())
+//!     .with_need(Need::Scores)
+//!     .connect()
+//!     .await?
+//!     .with_retry(RetryPolicy::default(), client);
+//! let request = ChatRequest::new(vec![Message::user("Name three rivers.")]);
+//! println!("{}", model.complete(&request).await?.text);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What no protocol has
+//!
+//! - **Control tokens.** A server encodes the whole conversation with its control tokens at work, so a text that holds `<|im_end|>` would
+//!   end its own message. An invisible character (U+200B) is put into every such marker of the known model families.
+//! - **Seeds** have 31 bits, and servers that batch do not always give the same completion for the same seed.
+//! - **Scores.** vLLM and llama.cpp score any continuation; SGLang and others those of raw text, with `echo`; OpenAI and others, of chats, only
+//!   among the 20 likeliest first tokens, so that labels must be single tokens.
+
+mod answer;
+mod body;
+mod builder;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+mod client;
+mod connect;
+mod endpoints;
+mod headers;
+mod limits;
+mod markers;
+mod refusal;
+mod score;
+mod server;
+mod transport;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Method, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
+
+pub use builder::OpenAiModelBuilder;
+#[cfg(feature = "reqwest")]
+pub use client::{Client, ClientBuilder};
+pub use limits::Limits;
+pub use server::{Need, Server};
+pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
+
+use crate::{
+    error::{Error, Result},
+    model::{
+        ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
+        ScoringModel,
+    },
+    record::{ModelId, Usage},
+};
+use answer::{Answer, Written};
+use endpoints::Endpoints;
+use limits::{Gate, Ticks};
+use refusal::Asked;
+
+/// A model behind one or several OpenAI-compatible addresses. Clones share connections, limits and health.
+#[derive(Clone, Debug)]
+pub struct OpenAiModel {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The model as the server names it.
+    model: String,
+    /// Model and address, for people.
+    name: String,
+    id: Arc<ModelId>,
+    server: Server,
+    endpoints: Endpoints,
+    headers: HeaderMap,
+    key: Option<SecretString>,
+    fields: Map<String, Value>,
+    transport: Arc<dyn HttpTransport>,
+    gate: Gate,
+    clock: Ticks,
+}
+
+impl OpenAiModel {
+    /// A model at a base URL, which mostly ends in `/v1`, by the name that the server knows it by.
+    pub fn builder(base_url: impl Into<String>, model: impl Into<String>) -> OpenAiModelBuilder {
+        OpenAiModelBuilder::new(base_url.into(), model.into())
+    }
+
+    /// The program behind the address, as far as it is known.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.shared.server
+    }
+
+    /// What provenance calls the model.
+    #[must_use]
+    pub fn model_id(&self) -> &Arc<ModelId> {
+        &self.shared.id
+    }
+}
+
+impl Shared {
+    /// Asks a path of the protocol, with the caller's own fields, and waits for its turn before.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        fields: Map<String, Value>,
+        texts: &[&str],
+        estimate: u64,
+    ) -> Result<T> {
+        self.ask_at(false, path, fields, texts, estimate).await
+    }
+
+    /// The same, or a path of the server's own, which begins above `/v1` and knows no fields of the caller.
+    async fn ask_at<T: DeserializeOwned>(
+        &self,
+        root: bool,
+        path: &str,
+        mut fields: Map<String, Value>,
+        texts: &[&str],
+        estimate: u64,
+    ) -> Result<T> {
+        if !root {
+            fields.extend(self.fields.clone());
+        }
+        let body = serde_json::to_vec(&fields).map_err(|error| Error::Other(error.into()))?;
+        self.gate.enter(estimate).await;
+        let Some(lease) = self.endpoints.pick(self.clock.elapsed()) else {
+            return Err(Error::config("base URL", "there is none"));
+        };
+        let base = if root {
+            lease.base().strip_suffix("/v1").unwrap_or(lease.base())
+        } else {
+            lease.base()
+        };
+        let request = self.request(Method::POST, &format!("{base}{path}"), body)?;
+        let answer = match self.transport.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                lease.failed(self.clock.elapsed());
+                return Err(error.into_error(&self.name));
+            }
+        };
+        self.gate.heed(answer.headers());
+        let key = self.key.as_ref().map(ExposeSecret::expose_secret);
+        let secrets: Vec<&str> = texts.iter().copied().chain(key).collect();
+        let asked = Asked {
+            backend: &self.name,
+            model: &self.model,
+            secrets: &secrets,
+        };
+        if !answer.status().is_success() {
+            if refusal::is_transient(answer.status()) {
+                lease.failed(self.clock.elapsed());
+            }
+            let error = refusal::error(&asked, &answer);
+            if let Error::RateLimited {
+                retry_after: Some(wait),
+                ..
+            } = &error
+            {
+                self.gate.close(*wait);
+            }
+            return Err(error);
+        }
+        match serde_json::from_slice(answer.body()) {
+            Ok(read) => {
+                lease.worked();
+                Ok(read)
+            }
+            Err(_) => {
+                lease.failed(self.clock.elapsed());
+                Err(refusal::not_the_protocol(&asked, &answer))
+            }
+        }
+    }
+
+    fn request(&self, method: Method, url: &str, body: Vec<u8>) -> Result<HttpRequest> {
+        let mut request = HttpRequest::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = url
+            .parse()
+            .map_err(|_| Error::config("base URL", format!("{url} is no URL")))?;
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.extend(self.headers.clone());
+        Ok(request)
+    }
+
+    async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
+        let body = body::completion(self.server, &self.model, request)?;
+        let texts = texts(request);
+        let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
+        let estimate = bytes / 3 + request.max_tokens as u64;
+        let asked = self
+            .ask::<Answer>(body.path, body.fields, &texts, estimate)
+            .await;
+        let written = asked.and_then(|answer| answer.written(&self.name));
+        let usage = written
+            .as_ref()
+            .map_or_else(|_| Usage::default(), |written| written.usage);
+        self.gate.settle(estimate, usage);
+        let written = written?;
+        check(request, &written)?;
+        let logprobs = request
+            .top_logprobs
+            .and_then(|count| written.token_logprobs(count));
+        let (text, finish_reason) = ended(written, &request.stop);
+        Ok(Completion::new(text, finish_reason, usage, self.id.clone()).with_logprobs(logprobs))
+    }
+}
+
+/// The texts of a request, which no error may show.
+fn texts(request: &ChatRequest) -> Vec<&str> {
+    match &request.prompt {
+        Prompt::Raw(text) => vec![text],
+        Prompt::Chat(said) | Prompt::Unfinished(said) => said
+            .iter()
+            .map(|message| message.content.as_ref())
+            .collect(),
+    }
+}
+
+/// Whether the text keeps to the constraint: some servers pass over fields that they do not know.
+fn check(request: &ChatRequest, written: &Written) -> Result<()> {
+    match &request.constraint {
+        Some(Constraint::Choice(choices)) if !choices.contains(&written.text) => {
+            Err(Error::malformed("one of the choices"))
+        }
+        Some(Constraint::JsonSchema(_)) => {
+            let whole = written.finish_reason == FinishReason::Stop
+                && serde_json::from_str::<IgnoredAny>(&written.text).is_ok();
+            if whole {
+                Ok(())
+            } else {
+                Err(Error::malformed("whole JSON within max_tokens"))
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ends the text before the first stop string: some servers leave it in.
+fn ended(written: Written, stop: &[String]) -> (String, FinishReason) {
+    let first = stop
+        .iter()
+        .filter_map(|stop| written.text.find(stop.as_str()))
+        .min();
+    match first.and_then(|end| written.text.get(..end)) {
+        Some(text) => (text.to_owned(), FinishReason::Stop),
+        None => (written.text, written.finish_reason),
+    }
+}
+
+#[async_trait]
+impl ChatModel for OpenAiModel {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        self.shared.completion(request).await
+    }
+}
+
+#[async_trait]
+impl ScoringModel for OpenAiModel {
+    async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
+        self.shared.scores(request).await
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}

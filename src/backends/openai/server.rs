@@ -1,0 +1,168 @@
+//! What servers can do beyond the common protocol, and how each is told.
+
+use std::fmt;
+
+/// The program behind an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Server {
+    /// OpenAI itself.
+    OpenAi,
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// The server of llama.cpp.
+    LlamaCpp,
+    /// Any other: only what is in OpenAI's own documentation is used.
+    #[default]
+    Other,
+}
+
+/// Something that a run may need of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Need {
+    /// Completions of raw text, by `/completions`. Induction in reverse needs it.
+    RawPrompts,
+    /// Log-probabilities of written tokens.
+    Logprobs,
+    /// Scores of given answers in a chat, which judges by likelihood need.
+    Scores,
+    /// Scores of given continuations of raw text, which the choice of the best instruction needs.
+    RawScores,
+    /// Completions that are one of several.
+    Choices,
+    /// Completions that satisfy a JSON schema.
+    JsonSchema,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RawPrompts => "completions of raw text",
+            Self::Logprobs => "log-probabilities",
+            Self::Scores => "scores of given answers",
+            Self::RawScores => "scores of given continuations of raw text",
+            Self::Choices => "completions that are one of several",
+            Self::JsonSchema => "completions that satisfy a JSON schema",
+        })
+    }
+}
+
+/// How a server is told that a completion is one of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChoiceForm {
+    /// vLLM, `docs/features/structured_outputs.md`.
+    StructuredOutputs,
+    /// SGLang, `docs/advanced_features/structured_outputs.md`.
+    Regex,
+    /// llama.cpp, `tools/server/README.md` and `grammars/README.md`.
+    Grammar,
+}
+
+/// How a server says what it thinks of a given continuation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScoreForm {
+    /// `/completions` with `echo`: log-probabilities of the prompt's own tokens.
+    Echo,
+    /// The same, with prompt and continuation encoded apart, by the server's `/tokenize`.
+    EchoTokens,
+    /// Token by token: a bias leaves only the next one, and its log-probability is that without the bias.
+    Forced,
+    /// The likeliest first tokens of an answer, for continuations of one token.
+    FirstToken,
+}
+
+/// What one server understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Abilities {
+    /// The field for the most tokens of a chat completion.
+    pub(super) max_tokens: &'static str,
+    /// What `top_k` is to keep all; none if there is no such field, nor `min_p`.
+    pub(super) all_top_k: Option<i64>,
+    /// The field for the repetition penalty.
+    pub(super) repetition_penalty: Option<&'static str>,
+    pub(super) choices: Option<ChoiceForm>,
+    /// Of raw prompts.
+    pub(super) scores: ScoreForm,
+    /// Of chats.
+    pub(super) chat_scores: ScoreForm,
+    /// Fields by which the last message is gone on with, and whether it may be any role's.
+    pub(super) unfinished: Option<(&'static [(&'static str, bool)], bool)>,
+}
+
+impl Server {
+    /// The table.
+    pub(super) const fn abilities(self) -> Abilities {
+        let plain = Abilities {
+            max_tokens: "max_tokens",
+            all_top_k: None,
+            repetition_penalty: None,
+            choices: None,
+            scores: ScoreForm::Echo,
+            chat_scores: ScoreForm::FirstToken,
+            unfinished: None,
+        };
+        const GO_ON: &[(&str, bool)] = &[
+            ("add_generation_prompt", false),
+            ("continue_final_message", true),
+        ];
+        match self {
+            Self::OpenAi => Abilities {
+                max_tokens: "max_completion_tokens",
+                scores: ScoreForm::FirstToken,
+                ..plain
+            },
+            Self::Vllm => Abilities {
+                all_top_k: Some(-1),
+                repetition_penalty: Some("repetition_penalty"),
+                choices: Some(ChoiceForm::StructuredOutputs),
+                scores: ScoreForm::EchoTokens,
+                chat_scores: ScoreForm::EchoTokens,
+                unfinished: Some((GO_ON, true)),
+                ..plain
+            },
+            Self::Sglang => Abilities {
+                all_top_k: Some(-1),
+                repetition_penalty: Some("repetition_penalty"),
+                choices: Some(ChoiceForm::Regex),
+                unfinished: Some((&[("continue_final_message", true)], false)),
+                ..plain
+            },
+            Self::LlamaCpp => Abilities {
+                all_top_k: Some(0),
+                repetition_penalty: Some("repeat_penalty"),
+                choices: Some(ChoiceForm::Grammar),
+                scores: ScoreForm::Forced,
+                chat_scores: ScoreForm::Forced,
+                unfinished: Some((&[], false)),
+                ..plain
+            },
+            Self::Other => plain,
+        }
+    }
+
+    /// Guesses by who owns the models of `/models`.
+    pub(super) fn of_owner(owner: &str) -> Self {
+        match owner {
+            "llamacpp" => Self::LlamaCpp,
+            "vllm" => Self::Vllm,
+            "sglang" => Self::Sglang,
+            "openai" | "openai-internal" | "system" => Self::OpenAi,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenAi => "OpenAI",
+            Self::Vllm => "vLLM",
+            Self::Sglang => "SGLang",
+            Self::LlamaCpp => "llama.cpp",
+            Self::Other => "a server of unknown kind",
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! What goes over the wire, and what is made of the answer.
+
+use safer_instruct::{
+    ChatModel, ChatRequest, FinishReason, Message, Prompt, ScoreRequest, ScoringModel,
+    TokenLogprob, TopLogprob, Usage, backends::openai::Server,
+};
+use serde_json::{Value, json};
+use wiremock::{
+    Mock, MockServer, Request, ResponseTemplate,
+    matchers::{body_partial_json, header, method, path},
+};
+
+use crate::{CANARY, model, said};
+
+#[tokio::test]
+async fn a_chat_goes_out_with_key_headers_and_fields_of_the_caller() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v1/chat/completions"))
+        .and(header("authorization", format!("Bearer {CANARY}").as_str()))
+        .and(header("x-team", "blue"))
+        .and(body_partial_json(
+            json!({"model": "m", "reasoning_effort": "low", "temperature": 1.0, "stop": ["\n"]}),
+        ))
+        .respond_with(said("The Loire\nand more"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let model = model(&server)
+        .with_header("x-team", "blue")
+        .with_field("reasoning_effort", "low")
+        // Some models take no other.
+        .with_field("temperature", 1.0)
+        .build()
+        .unwrap();
+    let request = ChatRequest::new(vec![Message::user("Name a river.")]).with_stop("\n");
+    let completion = model.complete(&request).await.unwrap();
+    // The server left the stop string in.
+    assert_eq!(completion.text, "The Loire");
+    assert_eq!(completion.finish_reason, FinishReason::Stop);
+    assert_eq!(
+        completion.usage,
+        Usage {
+            prompt_tokens: 5,
+            completion_tokens: 2
+        }
+    );
+    assert_eq!(completion.model.name, "m");
+}
+
+#[tokio::test]
+async fn log_probabilities_come_with_their_bytes() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .and(body_partial_json(json!({"logprobs": true, "top_logprobs": 1})))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"message": {"content": "川"}, "finish_reason": "length", "logprobs": {"content": [
+                {"token": "\\xe5\\xb7", "bytes": [229, 183], "logprob": -0.5, "top_logprobs": [{"token": "a", "bytes": [97], "logprob": -0.25}]},
+                {"token": "\\x9d", "bytes": [157], "logprob": -0.125, "top_logprobs": []},
+            ]}}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+        })))
+        .mount(&server)
+        .await;
+    let request = ChatRequest::new(vec![Message::user("Write one sign.")]).with_top_logprobs(1);
+    let completion = model(&server)
+        .build()
+        .unwrap()
+        .complete(&request)
+        .await
+        .unwrap();
+    assert_eq!(
+        completion.logprobs.unwrap(),
+        [
+            TokenLogprob::new([229, 183], -0.5).with_top(vec![TopLogprob::new("a", -0.25)]),
+            TokenLogprob::new([157], -0.125),
+        ]
+    );
+}
+
+fn echo(request: &Request) -> ResponseTemplate {
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(
+        (&body["echo"], &body["logprobs"]),
+        (&json!(true), &json!(1))
+    );
+    let text = body["prompt"].as_str().unwrap();
+    // A token is a word with the space before it; the last one is the model's own.
+    let mut offsets: Vec<usize> = vec![0];
+    offsets.extend(
+        text.char_indices()
+            .filter(|(_, c)| *c == ' ')
+            .map(|(at, _)| text[..at].chars().count()),
+    );
+    offsets.push(text.chars().count());
+    let logprobs: Vec<Option<f64>> = (0..offsets.len())
+        .map(|at| (at > 0).then(|| -(at as f64)))
+        .collect();
+    ResponseTemplate::new(200).set_body_json(json!({
+        "choices": [{"text": format!("{text} end"), "finish_reason": "length", "logprobs": {
+            "tokens": vec!["t"; offsets.len()], "token_logprobs": logprobs, "text_offset": offsets,
+        }}],
+        "usage": {"prompt_tokens": offsets.len(), "completion_tokens": 1},
+    }))
+}
+
+#[tokio::test]
+async fn an_echo_gives_the_scores_of_what_stands_behind_the_prompt() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/completions"))
+        .respond_with(echo)
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::Sglang).build().unwrap();
+    let request = ScoreRequest::new(Prompt::Raw("川 is a".into()), [" river", " wide river", ""]);
+    let scores = model.score(&request).await.unwrap();
+    let found: Vec<_> = scores
+        .continuations
+        .iter()
+        .map(|score| (score.logprob, score.tokens))
+        .collect();
+    assert_eq!(found, [(-3.0, 1), (-7.0, 2), (0.0, 0)]);
+    let chat = ScoreRequest::new(vec![Message::user("A or B?")], ["A"]);
+    assert!(model.score(&chat).await.is_err(), "the echo holds no chat");
+}
+
+#[tokio::test]
+async fn vllm_scores_tokens() {
+    let server = MockServer::start().await;
+    Mock::given(path("/tokenize"))
+        .and(body_partial_json(json!({"messages": [{"role": "user", "content": "A or B?"}], "add_generation_prompt": true})))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"count": 3, "tokens": [1, 2, 3]})))
+        .mount(&server)
+        .await;
+    for (text, tokens) in [("A", json!([7])), ("BC", json!([8, 9]))] {
+        Mock::given(path("/tokenize"))
+            .and(body_partial_json(
+                json!({"prompt": text, "add_special_tokens": false}),
+            ))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"tokens": tokens})))
+            .mount(&server)
+            .await;
+    }
+    let answer = |logprobs: Value| {
+        ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"text": "", "finish_reason": "length", "logprobs": {
+                "tokens": vec!["t"; logprobs.as_array().unwrap().len()], "token_logprobs": logprobs, "text_offset": [],
+            }}],
+            "usage": {"prompt_tokens": 4, "completion_tokens": 1},
+        }))
+    };
+    for (prompt, logprobs) in [
+        (json!([1, 2, 3, 7]), json!([null, -1.0, -1.0, -0.25, -9.0])),
+        (
+            json!([1, 2, 3, 8, 9]),
+            json!([null, -1.0, -1.0, -2.0, -0.5, -9.0]),
+        ),
+    ] {
+        Mock::given(path("/v1/completions"))
+            .and(body_partial_json(json!({"prompt": prompt, "echo": true})))
+            .respond_with(answer(logprobs))
+            .mount(&server)
+            .await;
+    }
+    let model = model(&server).with_server(Server::Vllm).build().unwrap();
+    let scores = model
+        .score(&ScoreRequest::new(
+            vec![Message::user("A or B?")],
+            ["A", "BC"],
+        ))
+        .await
+        .unwrap();
+    let found: Vec<_> = scores
+        .continuations
+        .iter()
+        .map(|score| (score.logprob, score.tokens))
+        .collect();
+    assert_eq!(found, [(-0.25, 1), (-2.5, 2)]);
+    assert_eq!(
+        scores.usage,
+        Usage {
+            prompt_tokens: 8,
+            completion_tokens: 2
+        }
+    );
+}
+
+#[tokio::test]
+async fn labels_are_scored_among_the_likeliest_first_tokens() {
+    let server = MockServer::start().await;
+    let top = json!([{"token": "A", "logprob": -0.5}, {"token": " maybe", "logprob": -2.0}]);
+    Mock::given(path("/v1/chat/completions"))
+        .and(body_partial_json(json!({"max_completion_tokens": 1, "top_logprobs": 20})))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"message": {"content": "A"}, "finish_reason": "length", "logprobs": {"content": [
+                {"token": "A", "logprob": -0.5, "top_logprobs": top}]}}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::OpenAi).build().unwrap();
+    let ask = |labels: [&'static str; 2]| ScoreRequest::new(vec![Message::user("A or B?")], labels);
+    let scores = model.score(&ask(["A", "B"])).await.unwrap();
+    let rest: f64 = 1.0 - (-0.5_f64).exp() - (-2.0_f64).exp();
+    assert_eq!(scores.continuations[0].logprob, -0.5);
+    assert!((scores.continuations[1].logprob - rest.ln().min(-2.0)).abs() < 1e-12);
+    assert_eq!(
+        scores.usage,
+        Usage {
+            prompt_tokens: 9,
+            completion_tokens: 1
+        }
+    );
+    let error = model.score(&ask(["X", "Y"])).await.unwrap_err().report();
+    assert!(error.contains("none is among the likeliest"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_passes_over_a_constraint_is_found_out() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("perhaps"))
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::Vllm).build().unwrap();
+    let ask = || ChatRequest::new(vec![Message::user("Yes or no?")]);
+    for request in [
+        ask().with_choices(["yes", "no"]),
+        ask().with_json_schema(json!({"type": "object"})),
+    ] {
+        let error = model.complete(&request).await.unwrap_err();
+        assert_eq!(error.kind(), "malformed");
+    }
+    let kept = model
+        .complete(&ask().with_choices(["perhaps", "no"]))
+        .await
+        .unwrap();
+    assert_eq!(kept.text, "perhaps");
+}

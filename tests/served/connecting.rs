@@ -1,0 +1,160 @@
+//! What a newcomer reads who has something wrong.
+
+use safer_instruct::{
+    ChatModel, Error,
+    backends::openai::{Need, OpenAiModel, Server},
+};
+use serde_json::json;
+use wiremock::{
+    Mock, ResponseTemplate,
+    matchers::{body_partial_json, path},
+};
+
+use crate::{CANARY, listing, model, said};
+
+async fn refused(builder: safer_instruct::backends::openai::OpenAiModelBuilder) -> String {
+    let error = builder.connect().await.unwrap_err();
+    let shown = format!("{} {error:?}", error.report());
+    assert!(!shown.contains("canary"), "{shown}");
+    error.report()
+}
+
+#[tokio::test]
+async fn the_server_is_found_out() {
+    for (owner, server) in [
+        ("vllm", Server::Vllm),
+        ("sglang", Server::Sglang),
+        ("openai", Server::OpenAi),
+        ("me", Server::Other),
+    ] {
+        let mock = listing(owner).await;
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(said("yes"))
+            .mount(&mock)
+            .await;
+        let model = model(&mock).connect().await.unwrap();
+        assert_eq!(model.server(), server);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_model_or_address_is_named() {
+    let server = listing("vllm").await;
+    let wrong = OpenAiModel::builder(format!("{}/v1", server.uri()), "n");
+    assert_eq!(
+        refused(wrong).await,
+        format!("model: {}/v1 does not serve n; it serves m", server.uri())
+    );
+    let wrong = OpenAiModel::builder(format!("{}/api", server.uri()), "m");
+    let report = refused(wrong).await;
+    assert!(
+        report.contains("the base URL mostly ends in /v1"),
+        "{report}"
+    );
+    let report = refused(OpenAiModel::builder("http://127.0.0.1:9/v1", "m")).await;
+    assert!(
+        report.starts_with("the connection to m at http://127.0.0.1:9/v1 failed"),
+        "{report}"
+    );
+
+    let locked = wiremock::MockServer::start().await;
+    Mock::given(path("/v1/models"))
+        .respond_with(
+            ResponseTemplate::new(401)
+                .set_body_json(json!({"error": {"message": format!("bad key {CANARY}")}})),
+        )
+        .mount(&locked)
+        .await;
+    let report = refused(model(&locked)).await;
+    assert!(
+        report.contains("does not accept the key") && report.ends_with("(status 401)"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_what_is_needed_is_refused_at_the_start() {
+    let server = listing("me").await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&server)
+        .await;
+    for (need, says) in [
+        (Need::Logprobs, "gives no log-probabilities"),
+        (Need::Scores, "gives no scores of given answers"),
+        (Need::RawScores, "gives no scores of given continuations"),
+        (Need::RawPrompts, "gives no completions of raw text"),
+        (
+            Need::Choices,
+            "gives no completions that are one of several",
+        ),
+        (
+            Need::JsonSchema,
+            "gives no completions that satisfy a JSON schema",
+        ),
+    ] {
+        let report = refused(model(&server).with_need(need)).await;
+        assert!(report.contains(says), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_need_that_is_met_is_met() {
+    let server = listing("vllm").await;
+    Mock::given(path("/v1/chat/completions"))
+        .and(body_partial_json(
+            json!({"structured_outputs": {"choice": ["yes", "no"]}}),
+        ))
+        .respond_with(said("no"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&server)
+        .await;
+    model(&server)
+        .with_need(Need::Choices)
+        .connect()
+        .await
+        .unwrap();
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anything_is_sent() {
+    let config =
+        |builder: safer_instruct::backends::openai::OpenAiModelBuilder| match builder.build() {
+            Err(Error::Config { field, reason }) => format!("{field}: {reason}"),
+            other => panic!("{other:?}"),
+        };
+    let at = |base: &str| config(OpenAiModel::builder(base, "m"));
+    assert!(at("localhost:8000/v1").starts_with("base URL: it must begin with http"));
+    assert!(at("http://me:secret@host/v1").contains("user name or password"));
+    assert!(!at("http://me:secret@host/v1").contains("secret@"));
+    assert!(at("http://host/v1?api-version=1").contains("holds a `?`"));
+    assert_eq!(
+        at("http://host/v1/chat/completions"),
+        "base URL: leave out /chat/completions: http://host/v1"
+    );
+    let builder = || OpenAiModel::builder("http://host/v1", "m");
+    let broken = config(builder().with_key(format!("{CANARY}\nx")));
+    assert!(
+        broken.contains("line break") && !broken.contains("canary"),
+        "{broken}"
+    );
+    assert!(config(builder().with_field("messages", 1)).contains("sets this field itself"));
+    assert!(config(OpenAiModel::builder("http://host/v1", " ")).contains("its name is empty"));
+    let shown = format!(
+        "{:?}",
+        builder()
+            .with_key(CANARY)
+            .with_header("x", CANARY)
+            .build()
+            .unwrap()
+    );
+    assert!(!shown.contains("canary"), "{shown}");
+    // Copied with a line break behind it.
+    assert!(builder().with_key(format!(" {CANARY}\n")).build().is_ok());
+    fn is_model(_: &impl ChatModel) {}
+    is_model(&builder().build().unwrap());
+}

@@ -1,0 +1,226 @@
+//! Servers and networks that misbehave.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use safer_instruct::{
+    ChatModel, ChatRequest, Decorate, Error, Message, Retry, RetryPolicy,
+    backends::openai::{Client, OpenAiModel},
+};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+
+use crate::{CANARY, hasty, model, said};
+
+fn ask() -> ChatRequest {
+    ChatRequest::new(vec![Message::user("The kettle sings in the morning.")])
+}
+
+/// A server below HTTP: what it does with each connection is given.
+fn raw_server(serve: impl Fn(&mut TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut head = [0; 4096];
+            let _ = connection.read(&mut head);
+            serve(&mut connection);
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+async fn error_of(base: String) -> Error {
+    let model = OpenAiModel::builder(base, "m")
+        .with_key(CANARY)
+        .with_transport(hasty())
+        .build()
+        .unwrap();
+    let error = model.complete(&ask()).await.unwrap_err();
+    let shown = format!("{} {error:?}", error.report());
+    assert!(
+        !shown.contains("kettle") && !shown.contains("canary"),
+        "{shown}"
+    );
+    error
+}
+
+#[tokio::test]
+async fn what_may_pass_is_transient_and_says_what_it_was() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\": [";
+    let write = |text: String| {
+        move |connection: &mut TcpStream| drop(connection.write_all(text.as_bytes()))
+    };
+    let page = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>";
+    let json = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{\"a\": ]";
+    for (base, says) in [
+        ("http://127.0.0.1:9/v1".to_owned(), "refused"),
+        (
+            raw_server(|connection| drop(connection.shutdown(std::net::Shutdown::Both))),
+            "failed: error sending request",
+        ),
+        (
+            raw_server(write(half.to_owned())),
+            "failed: error decoding response body",
+        ),
+        (raw_server(write(page.to_owned())), "answers with a page"),
+        (raw_server(write(json.to_owned())), "no whole JSON"),
+    ] {
+        let error = error_of(base).await;
+        assert_eq!(error.retry(), Retry::Transient, "{}", error.report());
+        assert!(error.report().contains(says), "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_or_drips_times_out() {
+    let (drop_it, keep) = std::sync::mpsc::channel::<()>();
+    let keep = Mutex::new(keep);
+    let hang = raw_server(move |_| {
+        let _ = keep.lock().unwrap().recv();
+    });
+    let drip = raw_server(|connection| {
+        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+        // Until the other side has enough.
+        while connection.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    for base in [hang, drip] {
+        let error = error_of(base).await;
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    }
+    drop(drop_it);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let base = raw_server(|connection| {
+        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while connection.write_all(&[b' '; 4096]).is_ok() {}
+    });
+    let error = error_of(base).await;
+    assert!(
+        error.report().contains("larger than 65536 bytes"),
+        "{}",
+        error.report()
+    );
+    assert_eq!(error.retry(), Retry::Never);
+}
+
+#[tokio::test]
+async fn the_key_follows_no_redirect() {
+    let (elsewhere, server) = (MockServer::start().await, MockServer::start().await);
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(ResponseTemplate::new(307).insert_header(
+            "location",
+            format!("{}/v1/chat/completions", elsewhere.uri()),
+        ))
+        .mount(&server)
+        .await;
+    let error = model(&server)
+        .build()
+        .unwrap()
+        .complete(&ask())
+        .await
+        .unwrap_err();
+    assert!(
+        error.report().contains("sends elsewhere"),
+        "{}",
+        error.report()
+    );
+    assert!(elsewhere.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_storm_of_429_holds_up_every_call_and_passes() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "7"))
+        .up_to_n_times(3)
+        .mount(&server)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&server)
+        .await;
+    // Time that passes only while somebody waits.
+    let now = Arc::new(Mutex::new(Duration::ZERO));
+    let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
+    let sleep = move |wait: Duration| {
+        *sleeper.lock().unwrap() += wait;
+        std::future::ready(())
+    };
+    let model = model(&server)
+        .with_transport(Client::new().unwrap())
+        .with_clock(move || *clock.lock().unwrap())
+        .with_sleep(sleep.clone())
+        .build()
+        .unwrap();
+    let error = model.complete(&ask()).await.unwrap_err();
+    assert!(
+        matches!(error, Error::RateLimited { retry_after: Some(wait), .. } if wait.as_secs() == 7)
+    );
+    // Another call waits too, though it has not been told.
+    assert_eq!(now.lock().unwrap().as_secs(), 0);
+    let other = model.complete(&ask()).await.unwrap_err();
+    assert!(other.is_transient());
+    assert_eq!(now.lock().unwrap().as_secs(), 7);
+    let steady = model.with_retry(RetryPolicy::default(), sleep);
+    assert_eq!(steady.complete(&ask()).await.unwrap().text, "yes");
+}
+
+#[tokio::test]
+async fn a_second_address_takes_over() {
+    let (down, up) = (MockServer::start().await, MockServer::start().await);
+    let fails = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&fails);
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(move |_: &wiremock::Request| {
+            count.fetch_add(1, Ordering::SeqCst);
+            ResponseTemplate::new(503)
+        })
+        .mount(&down)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&up)
+        .await;
+    let model = model(&down)
+        .with_endpoint(format!("{}/v1/", up.uri()))
+        .with_clock(|| Duration::ZERO)
+        .build()
+        .unwrap()
+        .with_retry(RetryPolicy::default(), |_| std::future::ready(()));
+    for _ in 0..10 {
+        assert_eq!(model.complete(&ask()).await.unwrap().text, "yes");
+    }
+    assert_eq!(
+        fails.load(Ordering::SeqCst),
+        1,
+        "it rests after its first failure"
+    );
+}
+
+#[test]
+fn without_a_runtime_the_client_brings_its_own() {
+    let server = raw_server(|connection| {
+        let body = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+        let _ = write!(
+            connection,
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    });
+    let model = OpenAiModel::builder(server, "m").build().unwrap();
+    let completion = futures::executor::block_on(model.complete(&ask())).unwrap();
+    assert_eq!(completion.text, "yes");
+}
