@@ -237,12 +237,12 @@ fn base_url(text: &str) -> Result<String> {
     let text = text.trim().trim_end_matches('/');
     // The URL itself may hold a password, so it is not shown.
     let wrong = |reason: &str| Err(Error::config("base URL", reason));
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return wrong("it must begin with http:// or https://");
+    }
     let Ok(uri) = text.parse::<Uri>() else {
         return wrong("it is no URL; write it as https://host/v1");
     };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return wrong("it must begin with http:// or https://");
-    }
     if uri
         .authority()
         .is_some_and(|authority| authority.as_str().contains('@'))
