@@ -114,6 +114,45 @@ pub(crate) fn python<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<I
     run(Command::new(&*PYTHON).arg(script(name)).args(arguments));
 }
 
+/// The server of llama.cpp on a model file, which ends with this.
+pub(crate) struct Served {
+    child: Child,
+    /// Where its protocol begins.
+    pub(crate) base_url: String,
+}
+
+impl Served {
+    pub(crate) fn start(model: &Path, slots: usize) -> Self {
+        let mut child = Command::new(&*PYTHON)
+            .arg(script("server.py"))
+            .arg(model)
+            .arg(slots.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python starts");
+        let stdout = child.stdout.take().expect("its output is a pipe");
+        let address = BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("http://"));
+        let address =
+            address.expect("the server says its address; run its script by hand to see why not");
+        Self {
+            child,
+            base_url: format!("{address}/v1"),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A small model of random weights that `tiny_models.py` writes.
 pub(crate) fn tiny_model(name: &str) -> PathBuf {
     TINY.join(format!("{name}.gguf"))

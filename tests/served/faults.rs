@@ -211,7 +211,7 @@ async fn a_second_address_takes_over() {
 }
 
 #[test]
-fn without_a_runtime_the_client_brings_its_own() {
+fn the_client_works_without_a_runtime() {
     let server = raw_server(|connection| {
         let body = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
         let _ = write!(

@@ -18,8 +18,8 @@ use crate::{
 
 /// An HTTP client on `reqwest`, with TLS by rustls and the certificates that the system trusts.
 ///
-/// It works under any executor: its connections live on the tokio runtime that it was made in, or else on a thread of its own. It is a
-/// [`Sleep`] too. Proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, unless [`ClientBuilder::with_proxy`] names
+/// It works under any executor: its connections live on a thread of its own, unless [`ClientBuilder::with_runtime`] names a tokio
+/// runtime. It is a [`Sleep`] too. Proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, unless [`ClientBuilder::with_proxy`] names
 /// one. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
@@ -38,6 +38,7 @@ pub struct ClientBuilder {
     total: Duration,
     most: usize,
     proxy: Option<String>,
+    runtime: Option<Handle>,
 }
 
 impl Default for ClientBuilder {
@@ -47,6 +48,7 @@ impl Default for ClientBuilder {
             total: Duration::from_secs(600),
             most: 64 << 20,
             proxy: None,
+            runtime: None,
         }
     }
 }
@@ -78,6 +80,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
+        self
+    }
+
+    /// Sets the tokio runtime that its connections live on, which needs its drivers of I/O and time and must outlive the client. By
+    /// default a thread of its own.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -114,9 +124,9 @@ impl ClientBuilder {
             http = http.proxy(proxy);
         }
         let http = http.build().map_err(other)?;
-        let (tasks, runtime) = match Handle::try_current() {
-            Ok(handle) => (handle, None),
-            Err(_) => {
+        let (tasks, runtime) = match self.runtime {
+            Some(handle) => (handle, None),
+            None => {
                 let runtime = Owned::start().map_err(|error| Error::Other(error.into()))?;
                 (runtime.handle.clone(), Some(Arc::new(runtime)))
             }
