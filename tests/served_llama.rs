@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use candle_support::{
     block_on,
-    oracle::{F32_COPY, Served},
+    oracle::{F32_COPY, Served, tiny_model},
     reference,
 };
 use futures::{StreamExt, stream};
@@ -26,10 +26,9 @@ use safer_instruct::{
     testkit::{chat_laws, scoring_laws},
 };
 
-/// One slot: with several, llama.cpp's sums depend on what else it works on.
-static SERVED: LazyLock<Served> = LazyLock::new(|| Served::start(&F32_COPY, 1));
-
+/// The default model. One slot: with several, llama.cpp's sums depend on what else it works on.
 fn served() -> OpenAiModel {
+    static SERVED: LazyLock<Served> = LazyLock::new(|| Served::start(&F32_COPY, 1));
     static MODEL: LazyLock<OpenAiModel> = LazyLock::new(|| {
         let builder = OpenAiModel::builder(&SERVED.base_url, "smollm2");
         let all = [
@@ -48,8 +47,18 @@ fn served() -> OpenAiModel {
     MODEL.clone()
 }
 
-chat_laws!(chat, served());
-scoring_laws!(scoring, served());
+/// A model of random weights, which is fast: the laws are about the server.
+fn tiny() -> OpenAiModel {
+    static SERVED: LazyLock<Served> = LazyLock::new(|| Served::start(&tiny_model("none"), 1));
+    static MODEL: LazyLock<OpenAiModel> = LazyLock::new(|| {
+        let connecting = OpenAiModel::builder(&SERVED.base_url, "tiny").connect();
+        block_on(connecting).expect("it can be connected to")
+    });
+    MODEL.clone()
+}
+
+chat_laws!(chat, tiny());
+scoring_laws!(scoring, tiny());
 
 #[test]
 fn it_is_found_out() {

@@ -70,6 +70,9 @@ struct Token {
 
 #[derive(Deserialize)]
 struct Top {
+    /// llama.cpp's own.
+    #[serde(default)]
+    id: Option<u32>,
     token: String,
     #[serde(default)]
     bytes: Option<Vec<u8>>,
@@ -176,6 +179,19 @@ impl Written {
                 tokens.collect()
             }
             Logprobs::Neither(_) => None,
+        }
+    }
+
+    /// What is said of a token in the first place, if it is among the likeliest there.
+    pub(super) fn first_of(&self, id: u32) -> Option<f64> {
+        match self.logprobs.as_ref()? {
+            Logprobs::Chat { content } => {
+                let top = &content.first()?.top_logprobs;
+                top.iter()
+                    .find(|top| top.id == Some(id))
+                    .map(|top| top.logprob)
+            }
+            Logprobs::Text(_) | Logprobs::Neither(_) => None,
         }
     }
 

@@ -59,6 +59,10 @@ pub(super) fn completion(server: Server, model: &str, request: &ChatRequest) -> 
             fields.insert("top_logprobs".to_owned(), count.into());
         }
     }
+    if server == Server::LlamaCpp {
+        // What it kept of an earlier prompt was computed in other batches, and rounds differently: the same seed gave other texts.
+        fields.insert("cache_prompt".to_owned(), false.into());
+    }
     if let Some(constraint) = &request.constraint {
         constrain(server, &abilities, constraint, raw, &mut fields)?;
     }
@@ -292,7 +296,7 @@ mod tests {
                 Server::LlamaCpp,
                 &chat().with_sampling(sampling).with_choices(["a\"\n", "b"])
             ),
-            json!({"model": "m", "messages": said, "max_tokens": 8, "temperature": 0.0, "top_p": 1.0, "seed": 0x7fff_fff8, "top_k": 5,
+            json!({"model": "m", "messages": said, "max_tokens": 8, "temperature": 0.0, "top_p": 1.0, "seed": 0x7fff_fff8, "top_k": 5, "cache_prompt": false,
                 "min_p": 0.0, "repeat_penalty": 1.1, "grammar": "root ::= \"a\\\"\\n\" | \"b\""})
         );
         let raw = ChatRequest::new(Prompt::Raw("Once".into()))

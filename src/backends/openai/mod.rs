@@ -33,7 +33,7 @@
 //! - **Control tokens.** A server encodes the whole conversation with its control tokens at work, so a text that holds `<|im_end|>` would
 //!   end its own message. An invisible character (U+200B) is put into every such marker of the known model families.
 //! - **Seeds** have 31 bits, and servers that batch do not always give the same completion for the same seed.
-//! - **Scores.** vLLM and llama.cpp score any continuation; SGLang and others those of raw text, with `echo`; OpenAI and others, of chats, only
+//! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; SGLang and others those of raw text, with `echo`; OpenAI and others, of chats, only
 //!   among the 20 likeliest first tokens, so that labels must be single tokens.
 
 mod answer;
@@ -71,7 +71,7 @@ use crate::{
     error::{Error, Result},
     model::{
         ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
-        ScoringModel,
+        ScoringModel, TokenLogprob,
     },
     record::{ModelId, Usage},
 };
@@ -230,7 +230,11 @@ impl Shared {
         check(request, &written)?;
         let logprobs = request
             .top_logprobs
-            .and_then(|count| written.token_logprobs(count));
+            .and_then(|count| written.token_logprobs(count))
+            .filter(|tokens| spell(tokens, &written.text))
+            .filter(|tokens| {
+                self.server != Server::LlamaCpp || tokens.len() as u64 == usage.completion_tokens
+            });
         let (text, finish_reason) = ended(written, &request.stop);
         Ok(Completion::new(text, finish_reason, usage, self.id.clone()).with_logprobs(logprobs))
     }
@@ -264,6 +268,21 @@ fn check(request: &ChatRequest, written: &Written) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the tokens make up the text. Servers that give no bytes write a piece of a character as U+FFFD; llama.cpp says it together with
+/// the next one, so that they are too few.
+fn spell(tokens: &[TokenLogprob], text: &str) -> bool {
+    let mut left = text.as_bytes();
+    for token in tokens {
+        // Behind the text a stop string may come.
+        let (mine, rest) = left.split_at(token.bytes.len().min(left.len()));
+        if !token.bytes.starts_with(mine) {
+            return false;
+        }
+        left = rest;
+    }
+    left.is_empty()
 }
 
 /// Ends the text before the first stop string: some servers leave it in.

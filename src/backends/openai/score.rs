@@ -17,6 +17,8 @@ use crate::{
     record::Usage,
 };
 
+/// The longest continuation that is scored token by token, each of which costs a request with the whole prompt.
+const MOST_FORCED: usize = 64;
 /// Enough to leave no other token.
 const BIAS: f64 = 1e5;
 
@@ -127,28 +129,51 @@ impl Shared {
         request: &ScoreRequest,
     ) -> Result<(Continuation, Usage)> {
         let tokens = self.tokens(&broken(text), false, request).await?;
+        if tokens.len() > MOST_FORCED {
+            return Err(self.cannot_score(&format!("of more than {MOST_FORCED} tokens")));
+        }
         let mut so_far = prompt.to_vec();
         let (mut logprob, mut usage) = (0.0, Usage::default());
         for token in &tokens {
-            let body = json!({
-                "model": self.model, "prompt": so_far, "max_tokens": 1, "temperature": 0.0, "logprobs": 1,
-                "logit_bias": [[token, BIAS]],
-            });
-            let written = self.raw(body, so_far.len() as u64, request).await?;
-            let said = written
-                .token_logprobs(0)
-                .and_then(|tokens| tokens.first().map(|token| token.logprob));
-            logprob += said.ok_or_else(|| self.cannot_score("without log-probabilities"))?;
-            usage += written.usage;
+            let (said, cost) = self.forced_token(&so_far, *token, request).await?;
+            logprob += said;
+            usage += cost;
             so_far.push(*token);
         }
-        Ok((
-            Continuation {
-                logprob,
-                tokens: tokens.len(),
-            },
-            usage,
-        ))
+        let tokens = tokens.len();
+        Ok((Continuation { logprob, tokens }, usage))
+    }
+
+    async fn forced_token(
+        &self,
+        prompt: &[u32],
+        token: u32,
+        request: &ScoreRequest,
+    ) -> Result<(f64, Usage)> {
+        let ask = |forced: u32, others: usize| {
+            let body = json!({
+                "model": self.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": others,
+                "logit_bias": [[forced, BIAS]], "cache_prompt": false,
+            });
+            self.raw(body, prompt.len() as u64, request)
+        };
+        let written = ask(token, 1).await?;
+        let mut usage = written.usage;
+        let said = written.token_logprobs(0);
+        if let Some(said) = said.as_ref().and_then(|tokens| tokens.first()) {
+            return Ok((said.logprob, usage));
+        }
+        // Nothing is said of a token that ends in the midst of a character. So another one is forced, and this is looked for among all.
+        let whole = self.tokens("a", false, request).await?;
+        let whole = whole.first().copied().unwrap_or_default();
+        for others in [200, usize::from(u16::MAX) * 16] {
+            let written = ask(whole, others).await?;
+            usage += written.usage;
+            if let Some(said) = written.first_of(token) {
+                return Ok((said, usage));
+            }
+        }
+        Err(self.cannot_score("without log-probabilities"))
     }
 
     /// Prompt and continuation as tokens, and what is said of the last ones.
