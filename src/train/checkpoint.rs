@@ -12,8 +12,9 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Name of the file in the folder of a run.
-pub(super) const FILE: &str = "checkpoint.safetensors";
+/// Names of its files in the folder of a run.
+pub(super) const FILES: [&str; 1] = [FILE];
+const FILE: &str = "checkpoint.safetensors";
 const KEY: &str = "safer-instruct";
 const TENSORS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
 

@@ -11,6 +11,7 @@
 mod adam;
 mod checkpoint;
 mod example;
+mod folder;
 #[cfg(test)]
 mod killed;
 mod lora;
@@ -27,6 +28,7 @@ mod trainer;
 
 pub use crate::backends::candle::Numbers;
 pub use example::Example;
+pub use folder::remove_run;
 pub use lora::{Lora, Target};
 pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes};
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};

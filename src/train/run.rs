@@ -1,6 +1,6 @@
 //! One run: its steps, evaluations and checkpoints.
 
-use std::{fs, ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path};
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::{
     Trainer,
     adam::{Adam, norm},
-    checkpoint::{self, Place, State},
+    checkpoint::{Place, State},
     example::{Example, hash, hash_of},
+    folder,
     objective::{Loss, Objective, Rewards, Score},
     policy::{Policy, sequences, sums},
     progress::{Evaluation, Event, Metrics, Report, Step},
 };
 use crate::{
-    backends::candle::training::ADAPTER_FILES,
     dataset::Existing,
     error::{Error, Result},
 };
@@ -67,37 +67,12 @@ impl<'a, O: Objective> Run<'a, O> {
             "examples": hash(examples),
             "held_out": hash(held_out),
         });
-        let path = folder.join(checkpoint::FILE);
-        let adapter = ADAPTER_FILES.map(|name| folder.join(name));
+        let metrics = folder::open(folder, existing)?;
         let len = policy.initial.len();
-        let found = match existing {
-            Existing::Refuse if path.exists() || adapter.iter().any(|file| file.exists()) => {
-                let reason = "this folder holds a run already; resume it, overwrite it, or take another folder";
-                return Err(Error::input(&path, None, reason));
-            }
-            Existing::Overwrite => {
-                // The adapter too, behind the checkpoint: one without the other is nothing to go on from.
-                for old in [&path]
-                    .into_iter()
-                    .chain(&adapter)
-                    .filter(|old| old.exists())
-                {
-                    fs::remove_file(old).map_err(|error| Error::io(old, error))?;
-                }
-                None
-            }
-            _ => State::load(folder, &fingerprint, len)?,
-        };
+        let found = State::load(folder, &fingerprint, len)?;
         let has_best = |state: &State| state.place.best_step.is_some();
-        if found.as_ref().is_some_and(has_best) && !adapter.iter().all(|file| file.exists()) {
+        if found.as_ref().is_some_and(has_best) && !folder::has_whole_adapter(folder) {
             let reason = "the adapter of its best evaluation is gone; overwrite this run, or take another folder";
-            return Err(Error::input(folder, None, reason));
-        }
-        if found.is_none()
-            && existing == Existing::Resume
-            && adapter.iter().any(|file| file.exists())
-        {
-            let reason = "this folder holds an adapter without a checkpoint to go on from; overwrite it, or take another folder";
             return Err(Error::input(folder, None, reason));
         }
         // Before its first step a run has nothing to go on from.
@@ -107,7 +82,7 @@ impl<'a, O: Objective> Run<'a, O> {
             parameters: policy.initial.clone(),
             adam: Adam::new(len),
         });
-        let metrics = Metrics::open(folder, state.place.step)?;
+        let metrics = Metrics::open(folder, metrics, state.place.step)?;
         let mut run = Self {
             trainer,
             policy,

@@ -1,7 +1,7 @@
 //! Runs of training.
 
 use std::{
-    fmt, fs,
+    fmt,
     ops::ControlFlow,
     path::Path,
     time::{Duration, Instant},
@@ -196,7 +196,7 @@ impl<O: Objective> Trainer<O> {
     ///
     /// # Errors
     /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run;
-    /// [`Error::Io`] if a file cannot be written; [`Error::Model`] if the loss runs away: then the last checkpoint and the best
+    /// [`Error::Io`] if a file cannot be written, or another process trains into the folder; [`Error::Model`] if the loss runs away: then the last checkpoint and the best
     /// adapter before it are still there.
     pub fn run(
         &self,
@@ -212,7 +212,6 @@ impl<O: Objective> Trainer<O> {
         for (at, example) in examples.iter().chain(held_out).enumerate() {
             self.check(policy, at, example)?;
         }
-        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
     }
 

@@ -12,6 +12,9 @@ use crate::{
     error::{Error, Result},
 };
 
+/// How the names of files begin that are not yet whole.
+const PARTIAL: &str = ".safer-instruct-partial-";
+
 /// In what numbers the matrices are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -95,7 +98,7 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     // Opened as any other file: a temporary one of the crate's own making would be readable for its owner alone.
     let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
+        .prefix(PARTIAL)
         .make_in(folder, |path| fs::File::create_new(path))
         .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
@@ -104,6 +107,20 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     // The name, too; where a folder cannot be opened, there is no more to do.
     if let Ok(folder) = fs::File::open(folder) {
         let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Removes what a process that was killed in the middle of [`put`] has left in a folder.
+pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
+    let io = |source| Error::io(folder, source);
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let is_file = entry.file_type().map_err(io)?.is_file();
+        if is_file && entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
+        }
     }
     Ok(())
 }

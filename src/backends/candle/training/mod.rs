@@ -20,7 +20,7 @@ use std::path::Path;
 
 use rayon::ThreadPool;
 
-pub(crate) use super::adapter::{ADAPTER_FILES, put};
+pub(crate) use super::adapter::{ADAPTER_FILES, put, remove_partial};
 
 use self::{
     head::Logprobs,
