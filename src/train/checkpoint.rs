@@ -171,10 +171,25 @@ fn difference(was: &Value, is: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn note(file: &[u8]) -> Note {
+        let (_, metadata) = SafeTensors::read_metadata(file).unwrap();
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()[KEY]).unwrap()
+    }
+
+    /// The fingerprint in a checkpoint, as text.
+    pub(in super::super) fn fingerprint(file: &[u8]) -> String {
+        note(file).fingerprint.to_string()
+    }
+
+    /// The step of a checkpoint.
+    pub(in super::super) fn step(file: &[u8]) -> usize {
+        note(file).place.step
+    }
 
     #[test]
     fn a_state_comes_back_as_it_was() {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::checkpoint;
+use super::{checkpoint, reference};
 use crate::{
     backends::candle::training::{ADAPTER_FILES, remove_partial},
     dataset::Existing,
@@ -42,8 +42,8 @@ pub(super) fn open(folder: &Path, existing: Existing) -> Result<File> {
     Ok(metrics)
 }
 
-/// Removes the run that is in a folder, as [`Existing::Overwrite`] does when it begins another: its checkpoints, adapter and metrics.
-/// Other files stay, and so does the folder; one that holds no run is as it should be.
+/// Removes the run that is in a folder, as [`Existing::Overwrite`] does when it begins another: its checkpoints, adapter,
+/// metrics and what is kept of the reference. Other files stay, and so does the folder; one that holds no run is as it should be.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be removed, or if another process trains into the folder.
@@ -94,6 +94,7 @@ fn remove_files(folder: &Path) -> Result<()> {
     checkpoint::FILES
         .iter()
         .chain(&ADAPTER_FILES)
+        .chain([&reference::FILE])
         .try_for_each(|name| remove(&folder.join(name)))
 }
 

@@ -18,6 +18,7 @@ mod lora;
 mod objective;
 mod policy;
 mod progress;
+mod reference;
 mod run;
 mod schedule;
 mod self_instruct;

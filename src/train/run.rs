@@ -17,6 +17,7 @@ use super::{
     objective::{Loss, Objective, Rewards, Score},
     policy::{Policy, sequences, sums},
     progress::{Evaluation, Event, Metrics, Report, Step},
+    reference,
 };
 use crate::{
     dataset::Existing,
@@ -328,8 +329,14 @@ impl<'a, O: Objective> Run<'a, O> {
             .write(&self.state.parameters, self.folder, self.trainer.numbers)
     }
 
-    /// Log-probabilities of all sequences by the parameters that the run began with.
+    /// Log-probabilities of all sequences by the parameters that the run began with, computed once.
     fn references(&self) -> Result<Vec<f64>> {
+        let fingerprint = self.fingerprint.to_string();
+        let count =
+            (self.examples.len() + self.held_out.len()) * self.trainer.objective.sequences();
+        if let Some(references) = reference::load(self.folder, &fingerprint, count) {
+            return Ok(references);
+        }
         let mut references = Vec::new();
         for examples in [self.examples, self.held_out] {
             let all: Vec<usize> = (0..examples.len()).collect();
@@ -339,6 +346,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 references.extend(self.policy.logprobs(&examples, &self.policy.initial)?);
             }
         }
+        reference::save(self.folder, &fingerprint, &references)?;
         Ok(references)
     }
 

@@ -199,6 +199,48 @@ fn preferences_are_learnt() {
 }
 
 #[test]
+fn the_reference_is_asked_once() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let (train, held_out) = (preferences(20), preferences(26).split_off(20));
+    // Stops after so many events, the first of which is the evaluation before the first step.
+    let run = |folder: &Path, events: usize| {
+        let heard = AtomicUsize::new(0);
+        Trainer::new(Dpo::new())
+            .with_learning_rate(2e-3)
+            .with_batch(4)
+            .with_existing(Existing::Resume)
+            .with_observer(move |_| {
+                if heard.fetch_add(1, Ordering::Relaxed) + 1 == events {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .run(&policy, &train, &held_out, folder)
+            .unwrap()
+    };
+    let [whole, resumed, misled] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    run(whole.path(), usize::MAX);
+    let kept = |folder: &Path| fs::read(folder.join("reference.bin")).unwrap();
+    run(resumed.path(), 3);
+    assert!(kept(resumed.path()) == kept(whole.path()));
+    // Damaged, it is made again.
+    fs::write(resumed.path().join("reference.bin"), "no longer").unwrap();
+    run(resumed.path(), usize::MAX);
+    assert!(kept(resumed.path()) == kept(whole.path()));
+    assert!(adapter(resumed.path()) == adapter(whole.path()));
+
+    // Sound, it is believed: with other numbers in it, the held-out loss is another from there on.
+    run(misled.path(), 3);
+    let checkpoint = fs::read(misled.path().join("checkpoint.safetensors")).unwrap();
+    let fingerprint = checkpoint::tests::fingerprint(&checkpoint);
+    reference::save(misled.path(), &fingerprint, &[0.0; 2 * 26]).unwrap();
+    run(misled.path(), usize::MAX);
+    assert!(adapter(misled.path()) != adapter(whole.path()));
+}
+
+#[test]
 fn patience_ends_a_run_that_gets_no_better() {
     let file = file();
     let policy = policy(&file, lora());

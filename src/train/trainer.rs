@@ -31,6 +31,7 @@ use crate::{
 /// | `adapter_model.safetensors`, `adapter_config.json` | the adapter: the best by held-out loss, or the last if nothing is held out; PEFT, vLLM and [`CandleModel`](crate::backends::candle::CandleModel) load the folder |
 /// | `metrics.jsonl` | every step and every evaluation |
 /// | `checkpoint.safetensors` | what the run goes on from |
+/// | `reference.bin` | log-probabilities by the model that the run began with, for objectives that need them |
 ///
 /// The same model, examples and settings give the same adapter, byte for byte on one machine, at any number of threads, however often the
 /// run was interrupted.
