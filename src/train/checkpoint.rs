@@ -1,6 +1,6 @@
 //! What a run goes on from.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,10 @@ use crate::{
 };
 
 /// Names of its files in the folder of a run.
-pub(super) const FILES: [&str; 1] = [FILE];
+pub(super) const FILES: [&str; 2] = [BEFORE, FILE];
 const FILE: &str = "checkpoint.safetensors";
+/// The one before, which the run goes back to if the loss runs away.
+const BEFORE: &str = "checkpoint.before.safetensors";
 const KEY: &str = "safer-instruct";
 const TENSORS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
 
@@ -42,6 +44,14 @@ pub(super) struct Place {
     pub(super) waited: usize,
     /// Whether it came to its end early.
     pub(super) ended: bool,
+}
+
+impl Place {
+    /// Whether the running mean is so many times its lowest value, and so much above it.
+    pub(super) fn rises(&self, (times, above): (f64, f64)) -> bool {
+        let means = self.smooth_loss.zip(self.lowest_loss);
+        means.is_some_and(|(smooth, lowest)| smooth > times * lowest && smooth > lowest + above)
+    }
 }
 
 /// Numbers by their bits: as decimals they would come back next to what they were.
@@ -94,15 +104,19 @@ impl State {
         put(&folder.join(FILE), &file)
     }
 
-    /// Reads it, if there is one.
+    /// Reads it, if there is one: the last, or the one before if the process was killed between the two.
     ///
     /// # Errors
     /// Refuses a file that is damaged or of another run, and says what differs.
     pub(super) fn load(folder: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
-        let path = folder.join(FILE);
+        let mut path = folder.join(FILE);
+        let before = folder.join(BEFORE);
+        if !path.exists() && before.exists() {
+            path = before;
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(path, error)),
         };
         let damaged = || {
@@ -144,6 +158,33 @@ impl State {
             parameters,
             adam: Adam { first, second },
         }))
+    }
+}
+
+/// Keeps the last checkpoint as the one before, when the next is about to be written.
+pub(super) fn keep(folder: &Path) -> Result<()> {
+    rename(folder, FILE, BEFORE)
+}
+
+/// Makes the checkpoint before the last one again, if there is one.
+pub(super) fn go_back(folder: &Path) -> Result<()> {
+    rename(folder, BEFORE, FILE)
+}
+
+/// Removes the checkpoint before the last, which a run that is at its end needs no more.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let path = folder.join(BEFORE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn rename(folder: &Path, from: &str, to: &str) -> Result<()> {
+    let from = folder.join(from);
+    match fs::rename(&from, folder.join(to)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(from, error)),
+        _ => Ok(()),
     }
 }
 

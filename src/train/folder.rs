@@ -89,7 +89,8 @@ fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-/// Removes all but the events. The checkpoint before its adapter: that alone is nothing to go on from.
+/// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the adapter behind both:
+/// it alone is nothing to go on from.
 fn remove_files(folder: &Path) -> Result<()> {
     checkpoint::FILES
         .iter()

@@ -26,6 +26,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trainer;
+#[cfg(test)]
+mod trouble;
 
 pub use crate::backends::candle::Numbers;
 pub use example::Example;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Trainer,
     adam::{Adam, norm},
-    checkpoint::{Place, State},
+    checkpoint::{self, Place, State},
     example::{Example, hash, hash_of},
     folder,
     objective::{Loss, Objective, Rewards, Score},
@@ -28,6 +28,8 @@ use crate::{
 const SMOOTHING: f64 = 0.9;
 /// The running mean runs away when it is so many times its lowest value, and so much above it.
 const RUNAWAY: (f64, f64) = (2.0, 2.0);
+/// Half-way there no checkpoint is written.
+const DOUBT: (f64, f64) = (1.5, 1.0);
 
 pub(super) struct Run<'a, O> {
     trainer: &'a Trainer<O>,
@@ -122,11 +124,16 @@ impl<'a, O: Objective> Run<'a, O> {
             if !self.held_out.is_empty() && (last || due) {
                 stopped |= self.evaluate()?.is_break();
             }
-            if last
-                || stopped
-                || self.state.place.ended
-                || step.is_multiple_of(self.trainer.settings.checkpoint_every)
-            {
+            let over = last || self.state.place.ended;
+            let due = step.is_multiple_of(self.trainer.settings.checkpoint_every);
+            if over {
+                self.save()?;
+                checkpoint::forget(self.folder)?;
+            } else if (due || stopped) && !self.state.place.rises(DOUBT) {
+                // One that is written because the run is stopped does not move the other on: nothing has come after it yet.
+                if due {
+                    checkpoint::keep(self.folder)?;
+                }
                 self.save()?;
             }
         }
@@ -246,17 +253,16 @@ impl<'a, O: Objective> Run<'a, O> {
         let lowest = place
             .lowest_loss
             .map_or(smooth, |lowest| lowest.min(smooth));
-        let (times, above) = RUNAWAY;
-        let runs_away = smooth > times * lowest && smooth > lowest + above;
-        if loss.is_finite() && gradient_norm.is_finite() && !runs_away {
-            (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+        (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+        if loss.is_finite() && gradient_norm.is_finite() && !place.rises(RUNAWAY) {
             return Ok(());
         }
         let step = place.step + 1;
         let reason = format!(
             "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
-             {gradient_norm:.3}; begin anew with a lower learning rate. The adapter of the best evaluation before, if there was one, is kept"
+             {gradient_norm:.3}; begin anew with a lower learning rate. A checkpoint from before is kept, and the adapter of the best evaluation, if there was one"
         );
+        checkpoint::go_back(self.folder)?;
         Err(Error::model(self.policy.model.name(), reason))
     }
 
@@ -285,6 +291,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate",
                 self.state.place.step
             );
+            checkpoint::go_back(self.folder)?;
             return Err(Error::model(self.policy.model.name(), reason));
         }
         let place = &mut self.state.place;

@@ -17,7 +17,7 @@ use crate::{
     model::{Prompt, ScoreRequest, ScoringModel},
 };
 
-fn file() -> Written {
+pub(super) fn file() -> Written {
     write(&Tiny::new().bytes().1)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn examples(count: u32) -> Vec<Example> {
         .collect()
 }
 
-fn preferences(count: u32) -> Vec<Example> {
+pub(super) fn preferences(count: u32) -> Vec<Example> {
     (0..count)
         .map(|n| {
             let prompt: Vec<u32> = (0..6).map(|at| (n + at * 5) % 26).collect();
@@ -54,7 +54,7 @@ fn preferences(count: u32) -> Vec<Example> {
         .collect()
 }
 
-fn trainer() -> Trainer<Sft> {
+pub(super) fn trainer() -> Trainer<Sft> {
     Trainer::new(Sft)
         .with_learning_rate(5e-3)
         .with_batch(4)
