@@ -320,6 +320,18 @@ fn what_cannot_be_trained_on_is_refused() {
     );
     let long = Example::completion(&[1; 60], &[2; 5]);
     assert!(run(&[long]).contains("it has 65 tokens, more than the context of 64"));
+    let unknown = [
+        Example::completion(&[33], &[33]),
+        Example::completion(&[1], &[34, 2]),
+    ];
+    assert_eq!(
+        run(&unknown),
+        "examples: example 1 cannot be trained on: it has the token 34, and the model has 34 tokens, counted from 0"
+    );
+    assert!(
+        !folder.path().join("metrics.jsonl").exists(),
+        "nothing was begun"
+    );
     let bad = Policy::builder(&file.path)
         .with_lora(Lora::new().with_rank(0))
         .load();

@@ -219,6 +219,7 @@ impl<O: Objective> Trainer<O> {
     }
 
     fn check(&self, policy: &Policy, at: usize, example: &Example) -> Result<()> {
+        let vocabulary = policy.model.vocabulary();
         let reason = if example.sequences.len() != self.objective.sequences() {
             format!(
                 "it has {} completions, and {} needs {}",
@@ -234,6 +235,8 @@ impl<O: Objective> Trainer<O> {
                 example.longest(),
                 policy.model.positions()
             )
+        } else if let Some(id) = example.highest().filter(|id| *id as usize >= vocabulary) {
+            format!("it has the token {id}, and the model has {vocabulary} tokens, counted from 0")
         } else {
             return Ok(());
         };

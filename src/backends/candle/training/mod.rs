@@ -218,6 +218,11 @@ impl Trainable {
         adapter::write(folder, &about, matrices)
     }
 
+    /// Tokens of its vocabulary: the id of each is lower.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.weights.config.vocab_size
+    }
+
     /// Tokens of the longest sequence.
     pub(crate) fn positions(&self) -> usize {
         self.angles.0.len() / (self.shape.head_dim / 2).max(1)
