@@ -65,6 +65,8 @@ impl<'a, O: Objective> Run<'a, O> {
                 "targets": format!("{:?}", policy.lora.targets),
                 "rank_stabilised": policy.lora.rank_stabilised,
                 "begin": hash_of(&policy.initial),
+                "base": policy.base,
+                "numbers": format!("{:?}", trainer.numbers),
             },
             "settings": trainer.settings.fingerprint(examples.len()),
             "examples": hash(examples),
@@ -266,17 +268,18 @@ impl<'a, O: Objective> Run<'a, O> {
         Err(Error::model(self.policy.model.name(), reason))
     }
 
-    /// Looks at what is held out, and writes the adapter if it is the best so far.
+    /// Looks at what is held out with the adapter as it is written, and writes it if it is the best so far.
     fn evaluate(&mut self) -> Result<ControlFlow<()>> {
         let all: Vec<usize> = (0..self.held_out.len()).collect();
         let first = self.examples.len();
+        let written = self.trainer.numbers.rounded(&self.state.parameters);
         let mut losses = Vec::new();
         for part in parts(&all, self.held_out, self.trainer.settings.micro_batch) {
             let examples: Vec<&Example> = part
                 .iter()
                 .filter_map(|at| self.held_out.get(*at))
                 .collect();
-            let sums = self.policy.logprobs(&examples, &self.state.parameters)?;
+            let sums = self.policy.logprobs(&examples, &written)?;
             let scores = scores(&examples, &sums, &self.of(part, first));
             losses.extend(
                 scores

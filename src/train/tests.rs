@@ -70,6 +70,30 @@ fn adapter(folder: &Path) -> Vec<u8> {
 }
 
 #[test]
+fn the_loss_of_an_adapter_in_16_bits_is_that_of_its_16_bits() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let held_out = examples(52).split_off(40);
+    let folder = tempfile::tempdir().unwrap();
+    let report = trainer()
+        .with_numbers(Numbers::F16)
+        .run(&policy, &examples(40), &held_out, folder.path())
+        .unwrap();
+    let written = Policy::builder(&file.path).with_adapter(folder.path());
+    let loss = loss_of(&written.with_threads(1).load().unwrap(), &held_out);
+    let best = report.held_out_best.unwrap();
+    assert!((loss - best).abs() < 1e-9, "{loss} {best}");
+}
+
+/// Nats a token of the adapter that a policy begins with.
+fn loss_of(policy: &Policy, examples: &[Example]) -> f64 {
+    let all: Vec<&Example> = examples.iter().collect();
+    let sums = policy.logprobs(&all, &policy.initial).unwrap();
+    let tokens: usize = examples.iter().map(|e| e.sequences[0].scored).sum();
+    -sums.iter().sum::<f64>() / tokens as f64
+}
+
+#[test]
 fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
     let file = file();
     let policy = policy(&file, lora());
@@ -98,8 +122,7 @@ fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
     assert_eq!((again.lora.rank, again.lora.alpha), (4, 8.0));
     let all: Vec<&Example> = held_out.iter().collect();
     let sums = again.logprobs(&all, &again.initial).unwrap();
-    let tokens: usize = held_out.iter().map(|e| e.sequences[0].scored).sum();
-    let loss = -sums.iter().sum::<f64>() / tokens as f64;
+    let loss = loss_of(&again, &held_out);
     assert!((loss - best).abs() < 1e-9, "{loss} {best}");
 
     let tuned = |adapter: bool| {
@@ -125,6 +148,33 @@ fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
         (tuned(false) - tuned(true)).abs() > 0.05,
         "the adapter does nothing"
     );
+}
+
+#[test]
+fn the_adapter_does_not_depend_on_threads() {
+    // Not a multiple of the widths that kernels work in, when it is divided among threads.
+    let file = write(&Tiny::sized(32, 416).bytes().1);
+    let adapter = |rank, threads| {
+        let policy = Policy::builder(&file.path)
+            .with_lora(lora().with_rank(rank))
+            .with_threads(threads)
+            .load()
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = trainer().with_steps(4);
+        trainer
+            .run(&policy, &examples(16), &[], folder.path())
+            .unwrap();
+        adapter(folder.path())
+    };
+    for rank in [1, 2, 3] {
+        for threads in [2, 3] {
+            assert!(
+                adapter(rank, 1) == adapter(rank, threads),
+                "rank {rank}, {threads} threads"
+            );
+        }
+    }
 }
 
 #[test]
