@@ -68,7 +68,11 @@ fn worker() {
 
 /// Starts a process that trains into a folder.
 fn start(folder: &Path, waits: bool) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
+    start_by(Command::new(env::current_exe().unwrap()), folder, waits)
+}
+
+/// The same, by a command that ends with the name of this program.
+fn start_by(mut command: Command, folder: &Path, waits: bool) -> Child {
     command
         .args([
             "--exact",
@@ -165,4 +169,49 @@ fn a_folder_that_another_process_trains_into_is_refused() {
     remove_run(folder.path()).unwrap();
     assert!(names(folder.path()).is_empty());
     remove_run(folder.path().join("never")).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_the_disk_cannot_hold_leaves_the_one_before() {
+    let file = write(&Tiny::new().bytes().1);
+    let [whole, full] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    train(&file, whole.path(), || {});
+    let mut worker = start(full.path(), false);
+    let lines = BufReader::new(worker.stderr.take().unwrap()).lines();
+    assert_eq!(lines.take(11).count(), 11);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let before = fs::read(full.path().join("checkpoint.safetensors")).unwrap();
+
+    // Files of less than a checkpoint, and an error instead of a signal: what a full disk does, without filling one. The unit is
+    // 512 bytes in some shells and 1,024 in others.
+    let script = "ulimit -f 46; trap '' XFSZ; exec \"$@\"";
+    assert!(before.len() > 46 * 1024);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(env::current_exe().unwrap());
+    let worker = start_by(command, full.path(), false);
+    let output = worker.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        error.contains("checkpoint.safetensors") && error.contains("File too large"),
+        "{error}"
+    );
+    let left = names(full.path());
+    assert!(
+        !left.iter().any(|name| name.contains("partial")),
+        "{left:?}"
+    );
+    let last = left.iter().rfind(|name| name.starts_with("checkpoint"));
+    assert!(fs::read(full.path().join(last.unwrap())).unwrap() == before);
+
+    train(&file, full.path(), || {});
+    assert_eq!(names(full.path()), names(whole.path()));
+    for name in ["adapter_model.safetensors", "adapter_config.json"] {
+        let [a, b] = [&whole, &full].map(|folder| fs::read(folder.path().join(name)).unwrap());
+        assert!(a == b, "{name}");
+    }
 }
