@@ -8,6 +8,8 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../shared/fetch.rs"]
+mod fetch;
 #[path = "../reverse_tune/free_pairs/mod.rs"]
 mod free_pairs;
 mod options;

@@ -13,6 +13,8 @@
 mod curve;
 #[path = "../induction_quality/embedding.rs"]
 mod embedding;
+#[path = "../shared/fetch.rs"]
+mod fetch;
 mod free_pairs;
 #[path = "../induction_quality/measure.rs"]
 mod measure;
