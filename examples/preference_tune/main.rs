@@ -32,7 +32,7 @@ use safer_instruct::{
     ChatModel, ChatRequest, Error, Message, Result,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out, read_pairs},
-    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer},
+    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer, remove_run},
 };
 
 /// Most tokens of an answer that is counted.
@@ -64,6 +64,11 @@ fn run(options: &Options) -> Result<ExitCode> {
             .map(|[prompt, chosen, rejected]| (prompt, chosen, rejected));
         policy.preferences(texts, options.max_tokens)
     };
+    if options.overwrite {
+        // Both before the first begins: if it is stopped, --resume must not meet the other of before.
+        remove_run(&sft)?;
+        remove_run(&dpo)?;
+    }
     if options.sft_epochs > 0 {
         eprintln!("on the chosen responses:");
         let responses = |pairs: &[Pair]| {
