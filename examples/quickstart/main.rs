@@ -16,7 +16,7 @@ mod progress;
 mod report;
 mod stages;
 
-use std::{cell::Cell, process::ExitCode, time::Instant};
+use std::{cell::Cell, env, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use fetch::fetch;

@@ -64,7 +64,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 "dropout": policy.lora.dropout,
                 "targets": format!("{:?}", policy.lora.targets),
                 "rank_stabilised": policy.lora.rank_stabilised,
-                "begin": hash_of(&policy.initial),
+                "initial adapter": hash_of(&policy.initial),
                 "base": policy.base,
                 "numbers": format!("{:?}", trainer.numbers),
             },
