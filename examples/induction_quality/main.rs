@@ -80,7 +80,10 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let pairs = match &options.pairs {
-        Some(path) => pairs::read(path)?.into_iter().map(|(pair, _)| pair).collect(),
+        Some(path) => pairs::read(path)?
+            .into_iter()
+            .map(|(pair, _)| pair)
+            .collect(),
         None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?)?,
     };
     let (_, pairs) = hold_out(pairs, options.count, options.seed);
