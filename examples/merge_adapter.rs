@@ -8,14 +8,18 @@
 //! Without `--model` the base is SmolLM2-135M-Instruct, which the first run downloads (98 MB).
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::{env, path::PathBuf, process::ExitCode};
+#[path = "shared/fetch.rs"]
+mod fetch;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
+use fetch::fetch;
 use indicatif::ProgressBar;
 use safer_instruct::{
     Result,
     backends::candle::{Merge, ModelForm},
-    hub::{Cache, FetchedModel, Fetcher, HuggingFace, ModelSource},
+    hub::ModelSource,
 };
 
 /// Adds a LoRA adapter to the weights of its base and writes them as a GGUF file.
@@ -62,7 +66,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let base = fetch(options)?;
+    let bar = ProgressBar::new(0);
+    let base = fetch(options.cache.as_ref(), &options.model, |at| {
+        bar.set_length(at.total.unwrap_or(at.bytes));
+        bar.set_position(at.bytes);
+    });
+    bar.finish_and_clear();
+    let base = base?;
     let form = match options.form {
         Form::F16 => ModelForm::F16,
         Form::Q8_0 => ModelForm::Q8_0,
@@ -80,28 +90,4 @@ fn run(options: &Options) -> Result<()> {
     bar.finish_and_clear();
     println!("wrote {}", options.output.display());
     Ok(())
-}
-
-/// The file of the base. Endpoint and token come from the usual variables.
-fn fetch(options: &Options) -> Result<FetchedModel> {
-    let cache = match &options.cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
-    let mut hugging_face = HuggingFace::new();
-    if let Ok(endpoint) = env::var("HF_ENDPOINT") {
-        hugging_face = hugging_face.with_endpoint(endpoint);
-    }
-    if let Ok(token) = env::var("HF_TOKEN") {
-        hugging_face = hugging_face.with_token(token);
-    }
-    let bar = ProgressBar::new(0);
-    let fetched = Fetcher::new(cache)
-        .with_hugging_face(hugging_face)
-        .fetch(&options.model, |at| {
-            bar.set_length(at.total.unwrap_or(at.bytes));
-            bar.set_position(at.bytes);
-        });
-    bar.finish_and_clear();
-    fetched
 }

@@ -13,6 +13,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod embedding;
+#[path = "../shared/fetch.rs"]
+mod fetch;
 mod measure;
 mod pairs;
 
@@ -26,7 +28,7 @@ use safer_instruct::{
     Error, InstructionGenerator, Result, Sampling,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out},
-    hub::{Cache, FetchedModel, Fetcher, ModelSource},
+    hub::ModelSource,
     stages::{BestOf, ChatInduction, ReversedInduction},
 };
 
@@ -78,18 +80,21 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let pairs = match &options.pairs {
-        Some(path) => pairs::read(path)?,
-        None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?.path)?,
+        Some(path) => pairs::read(path)?
+            .into_iter()
+            .map(|(pair, _)| pair)
+            .collect(),
+        None => pairs::read_share_gpt(&fetch(options, &pairs::share_gpt())?)?,
     };
     let (_, pairs) = hold_out(pairs, options.count, options.seed);
     if pairs.is_empty() {
         return Err(Error::config("count", "there are no pairs to measure on"));
     }
     let embedding = MiniLm::load(
-        &fetch(options, &embedding::weights())?.path,
-        &fetch(options, &embedding::tokenizer())?.path,
+        &fetch(options, &embedding::weights())?,
+        &fetch(options, &embedding::tokenizer())?,
     )?;
-    let path = fetch(options, &options.model)?.path;
+    let path = fetch(options, &options.model)?;
     let model = CandleModel::load(&path)?;
     let inducer = match &options.adapter {
         Some(adapter) => CandleModel::builder(&path).with_adapter(adapter).load()?,
@@ -187,11 +192,7 @@ async fn induce(
     (induced, failed)
 }
 
-fn fetch(options: &Options, source: &ModelSource) -> Result<FetchedModel> {
-    let cache = match &options.cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
+fn fetch(options: &Options, source: &ModelSource) -> Result<PathBuf> {
     eprintln!("fetching {} unless it is there", source.file_name());
-    Fetcher::new(cache).fetch(source, |_| {})
+    Ok(fetch::fetch(options.cache.as_ref(), source, |_| {})?.path)
 }

@@ -26,12 +26,15 @@ pub(crate) fn first_sentence(pair: &InstructionPair) -> String {
     sentence.trim().to_owned()
 }
 
-/// All pairs of a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<InstructionPair>> {
+/// All pairs of a file, with the lines on which they begin.
+pub(crate) fn read(path: &Path) -> Result<Vec<(InstructionPair, u64)>> {
     let mut reader = InstructionReader::open(path)?;
-    let read = reader.by_ref().collect();
+    let mut pairs = Vec::new();
+    while let Some(pair) = reader.next() {
+        pairs.push((pair?, reader.line().unwrap_or_default()));
+    }
     eprintln!("{}", reader.report());
-    read
+    Ok(pairs)
 }
 
 /// Conversations of people with a chat model, on the Python package index.

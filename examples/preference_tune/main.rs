@@ -8,6 +8,8 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../shared/fetch.rs"]
+mod fetch;
 #[path = "../reverse_tune/free_pairs/mod.rs"]
 mod free_pairs;
 mod options;
@@ -30,7 +32,7 @@ use safer_instruct::{
     ChatModel, ChatRequest, Error, Message, Result,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out, read_pairs},
-    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer},
+    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer, remove_run},
 };
 
 /// Most tokens of an answer that is counted.
@@ -62,6 +64,11 @@ fn run(options: &Options) -> Result<ExitCode> {
             .map(|[prompt, chosen, rejected]| (prompt, chosen, rejected));
         policy.preferences(texts, options.max_tokens)
     };
+    if options.overwrite {
+        // Both before the first begins: if it is stopped, --resume must not meet the other of before.
+        remove_run(&sft)?;
+        remove_run(&dpo)?;
+    }
     if options.sft_epochs > 0 {
         eprintln!("on the chosen responses:");
         let responses = |pairs: &[Pair]| {

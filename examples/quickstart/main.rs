@@ -9,6 +9,8 @@
 // A program for the command line talks to people on its standard streams.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../shared/fetch.rs"]
+mod fetch;
 mod options;
 mod progress;
 mod report;
@@ -17,6 +19,7 @@ mod stages;
 use std::{cell::Cell, env, process::ExitCode, time::Instant};
 
 use clap::Parser;
+use fetch::fetch;
 use futures::{FutureExt, StreamExt, channel::oneshot, executor::block_on, future::ready};
 use options::{Options, Texts};
 use progress::Progress;
@@ -25,7 +28,6 @@ use safer_instruct::{
     Error, OrderedFilter, Result,
     backends::candle::CandleModel,
     dataset::{RunWriter, into_stream, read_pairs},
-    hub::{Cache, FetchedModel, Fetcher, HuggingFace},
 };
 use stages::Memory;
 
@@ -45,7 +47,12 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<ExitCode> {
     // Bad input should be known before a model is downloaded.
     let total = count(options)?;
-    let fetched = fetch(options)?;
+    let progress = Progress::of_download();
+    let fetched = fetch(options.cache.as_ref(), &options.model, |at| {
+        progress.go_to(at.bytes, at.total);
+    });
+    progress.end();
+    let fetched = fetched?;
     let model = CandleModel::load(&fetched.path)?;
     let inducer = match options.adapter() {
         Some(folder) => CandleModel::builder(&fetched.path)
@@ -122,27 +129,6 @@ fn count(options: &Options) -> Result<Option<u64>> {
         total += u64::from(options.draws);
     }
     Ok(Some(total))
-}
-
-/// The file of the model. Endpoint and token come from the usual variables.
-fn fetch(options: &Options) -> Result<FetchedModel> {
-    let cache = match &options.cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
-    let mut hugging_face = HuggingFace::new();
-    if let Ok(endpoint) = env::var("HF_ENDPOINT") {
-        hugging_face = hugging_face.with_endpoint(endpoint);
-    }
-    if let Ok(token) = env::var("HF_TOKEN") {
-        hugging_face = hugging_face.with_token(token);
-    }
-    let progress = Progress::of_download();
-    let fetched = Fetcher::new(cache)
-        .with_hugging_face(hugging_face)
-        .fetch(&options.model, |at| progress.go_to(at.bytes, at.total));
-    progress.end();
-    fetched
 }
 
 /// Passes over the texts whose outcomes are there, and shows the filters with a memory what they saw then.

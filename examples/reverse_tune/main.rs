@@ -10,9 +10,12 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod choice;
 mod curve;
 #[path = "../induction_quality/embedding.rs"]
 mod embedding;
+#[path = "../shared/fetch.rs"]
+mod fetch;
 mod free_pairs;
 #[path = "../induction_quality/measure.rs"]
 mod measure;
@@ -23,18 +26,18 @@ mod process;
 mod progress;
 mod table;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
+use choice::{Choice, Places};
 use clap::Parser;
-use futures::executor::block_on;
 use options::Options;
 use process::{Stop, fetch, stopped};
 use progress::Progress;
 use safer_instruct::{
     Error, Result,
     backends::candle::{CandleModel, Numbers},
-    dataset::{InstructionPair, hold_out},
-    train::{Grounding, Lora, Policy, Prepared, Report, SelfInstruct, Sft, Trainer},
+    dataset::InstructionPair,
+    train::{Lora, Policy, Prepared, Report, Sft, Trainer},
 };
 use table::Table;
 
@@ -49,7 +52,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode> {
-    let (train, held_out) = read_pairs(options)?;
+    let Choice {
+        train,
+        held_out,
+        places,
+    } = Choice::of(options)?;
     let model = fetch(options.cache.as_ref(), &options.model)?;
     let policy = Policy::builder(&model)
         .with_lora(
@@ -61,8 +68,8 @@ fn run(options: &Options) -> Result<ExitCode> {
         .with_context(options.max_tokens)
         .with_seed(options.seed)
         .load()?;
-    let prepared = prepare(&policy, &train, "to train on", options)?;
-    let measured = prepare(&policy, &held_out, "to measure on", options)?;
+    let prepared = prepare(&policy, &train, "to train on", options, &places)?;
+    let measured = prepare(&policy, &held_out, "to measure on", options, &places)?;
 
     let stop = Stop::on_ctrl_c()?;
     let report = tune(&policy, &prepared, &measured, options, &stop)?;
@@ -98,62 +105,12 @@ fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pairs to train on, and others to measure on.
-fn read_pairs(options: &Options) -> Result<(Vec<InstructionPair>, Vec<InstructionPair>)> {
-    let all = match (&options.pairs, options.self_instruct) {
-        (Some(path), _) => read(options, path)?,
-        (None, Some(count)) => write_pairs(options, count)?,
-        (None, None) => {
-            free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), options.seed)?
-        }
-    };
-    let (mut train, mut held_out) = match &options.held_out_pairs {
-        Some(path) => (
-            all,
-            hold_out(read(options, path)?, options.held_out, options.seed).1,
-        ),
-        None => hold_out(all, options.held_out, options.seed),
-    };
-    if train.is_empty() {
-        let reason = format!(
-            "--held-out takes all {} pairs, and none is left to train on; hold out fewer",
-            held_out.len()
-        );
-        return Err(Error::config("held_out", reason));
-    }
-    train.truncate(options.limit);
-    held_out.truncate(options.held_out);
-    Ok((train, held_out))
-}
-
-fn read(options: &Options, path: &Path) -> Result<Vec<InstructionPair>> {
-    if path == Path::new("sharegpt") {
-        let file = fetch(options.cache.as_ref(), &pairs::share_gpt())?;
-        return pairs::read_share_gpt(&file);
-    }
-    pairs::read(path)
-}
-
-/// Pairs that a model writes, as far as the model that is tuned finds them grounded.
-fn write_pairs(options: &Options, count: usize) -> Result<Vec<InstructionPair>> {
-    let load = |source| CandleModel::load(fetch(options.cache.as_ref(), source)?);
-    let writer = load(options.writer.as_ref().unwrap_or(&options.model))?;
-    eprintln!("writing {count} pairs");
-    let pairs = block_on(SelfInstruct::new(writer).write(count, options.seed))?;
-    let written = pairs.len();
-    let grounding = Grounding::new(load(&options.model)?).with_least(options.grounding);
-    let (pairs, dropped) = block_on(grounding.keep(pairs))?;
-    eprintln!(
-        "{count} pairs asked for, {written} whole and distinct, {dropped} of them not grounded"
-    );
-    Ok(pairs)
-}
-
 fn prepare(
     policy: &Policy,
     pairs: &[InstructionPair],
     what: &str,
     options: &Options,
+    places: &Places,
 ) -> Result<Prepared> {
     let texts = pairs.iter().map(|pair| (&pair.instruction, &pair.response));
     let prepared = policy.reversed(texts, options.max_tokens)?;
@@ -163,7 +120,9 @@ fn prepare(
         prepared.truncated
     );
     for (at, why) in prepared.skipped.iter().take(5) {
-        eprintln!("pair {} is left out: {why}", at + 1);
+        let place = pairs.get(*at).and_then(|pair| places.of(pair));
+        let place = place.unwrap_or_else(|| format!("pair {} of those {what}", at + 1));
+        eprintln!("{place} is left out: {why}");
     }
     if prepared.skipped.len() > 5 {
         eprintln!("and {} more", prepared.skipped.len() - 5);
@@ -200,6 +159,9 @@ fn tune(
         .with_observer(stop.observer(&progress));
     if let Some(steps) = options.steps {
         trainer = trainer.with_steps(steps);
+    }
+    if let Some(patience) = options.patience {
+        trainer = trainer.with_patience(patience);
     }
     let report = trainer.run(
         policy,

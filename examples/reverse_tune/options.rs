@@ -66,6 +66,9 @@ pub(crate) struct Options {
     /// Steps [default: what the epochs need]
     #[arg(long)]
     pub(crate) steps: Option<usize>,
+    /// End when so many evaluations in a row, of which there is one every 50 steps, are no better than the best [default: never]
+    #[arg(long, value_name = "EVALUATIONS")]
+    pub(crate) patience: Option<usize>,
     /// Most tokens of a pair; longer responses lose their end
     #[arg(long, value_name = "TOKENS", default_value_t = 320)]
     pub(crate) max_tokens: usize,

@@ -12,7 +12,7 @@ use std::{
 
 use safer_instruct::{
     Error, Result,
-    hub::{Cache, Fetcher, ModelSource},
+    hub::ModelSource,
     train::{Event, Report},
 };
 
@@ -68,10 +68,6 @@ pub(crate) fn stopped(report: &Report) -> ExitCode {
 
 /// A file, downloaded unless it is in the folder, by default the user's cache folder.
 pub(crate) fn fetch(cache: Option<&PathBuf>, source: &ModelSource) -> Result<PathBuf> {
-    let cache = match cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
-    };
     eprintln!("fetching {} unless it is there", source.file_name());
-    Ok(Fetcher::new(cache).fetch(source, |_| {})?.path)
+    Ok(crate::fetch::fetch(cache, source, |_| {})?.path)
 }

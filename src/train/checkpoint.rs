@@ -1,6 +1,6 @@
 //! What a run goes on from.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Name of the file in the folder of a run.
-pub(super) const FILE: &str = "checkpoint.safetensors";
+/// Names of its files in the folder of a run.
+pub(super) const FILES: [&str; 2] = [BEFORE, FILE];
+const FILE: &str = "checkpoint.safetensors";
+/// The one before, which the run goes back to if the loss runs away.
+const BEFORE: &str = "checkpoint.before.safetensors";
 const KEY: &str = "safer-instruct";
 const TENSORS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
 
@@ -41,6 +44,14 @@ pub(super) struct Place {
     pub(super) waited: usize,
     /// Whether it came to its end early.
     pub(super) ended: bool,
+}
+
+impl Place {
+    /// Whether the running mean is so many times its lowest value, and so much above it.
+    pub(super) fn rises(&self, (times, above): (f64, f64)) -> bool {
+        let means = self.smooth_loss.zip(self.lowest_loss);
+        means.is_some_and(|(smooth, lowest)| smooth > times * lowest && smooth > lowest + above)
+    }
 }
 
 /// Numbers by their bits: as decimals they would come back next to what they were.
@@ -93,15 +104,19 @@ impl State {
         put(&folder.join(FILE), &file)
     }
 
-    /// Reads it, if there is one.
+    /// Reads it, if there is one: the last, or the one before if the process was killed between the two.
     ///
     /// # Errors
     /// Refuses a file that is damaged or of another run, and says what differs.
     pub(super) fn load(folder: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
-        let path = folder.join(FILE);
+        let mut path = folder.join(FILE);
+        let before = folder.join(BEFORE);
+        if !path.exists() && before.exists() {
+            path = before;
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(path, error)),
         };
         let damaged = || {
@@ -146,6 +161,33 @@ impl State {
     }
 }
 
+/// Keeps the last checkpoint as the one before, when the next is about to be written.
+pub(super) fn keep(folder: &Path) -> Result<()> {
+    rename(folder, FILE, BEFORE)
+}
+
+/// Makes the checkpoint before the last one again, if there is one.
+pub(super) fn go_back(folder: &Path) -> Result<()> {
+    rename(folder, BEFORE, FILE)
+}
+
+/// Removes the checkpoint before the last, which a run that is at its end needs no more.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let path = folder.join(BEFORE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn rename(folder: &Path, from: &str, to: &str) -> Result<()> {
+    let from = folder.join(from);
+    match fs::rename(&from, folder.join(to)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(from, error)),
+        _ => Ok(()),
+    }
+}
+
 /// What differs between two fingerprints, in words.
 fn difference(was: &Value, is: &Value) -> Option<String> {
     if was == is {
@@ -170,10 +212,25 @@ fn difference(was: &Value, is: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn note(file: &[u8]) -> Note {
+        let (_, metadata) = SafeTensors::read_metadata(file).unwrap();
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()[KEY]).unwrap()
+    }
+
+    /// The fingerprint in a checkpoint, as text.
+    pub(in super::super) fn fingerprint(file: &[u8]) -> String {
+        note(file).fingerprint.to_string()
+    }
+
+    /// The step of a checkpoint.
+    pub(in super::super) fn step(file: &[u8]) -> usize {
+        note(file).place.step
+    }
 
     #[test]
     fn a_state_comes_back_as_it_was() {

@@ -68,6 +68,15 @@ impl Example {
         lengths.max().unwrap_or_default()
     }
 
+    /// The highest id of its tokens.
+    pub(super) fn highest(&self) -> Option<u32> {
+        self.sequences
+            .iter()
+            .flat_map(|tokens| &tokens.ids)
+            .copied()
+            .max()
+    }
+
     /// Whether every sequence has a prompt and a completion.
     pub(super) fn is_whole(&self) -> bool {
         let whole = |tokens: &Tokens| (1..tokens.ids.len()).contains(&tokens.scored);

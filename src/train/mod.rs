@@ -11,12 +11,14 @@
 mod adam;
 mod checkpoint;
 mod example;
+mod folder;
 #[cfg(test)]
 mod killed;
 mod lora;
 mod objective;
 mod policy;
 mod progress;
+mod reference;
 mod run;
 mod schedule;
 mod self_instruct;
@@ -24,9 +26,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trainer;
+#[cfg(test)]
+mod trouble;
 
 pub use crate::backends::candle::Numbers;
 pub use example::Example;
+pub use folder::remove_run;
 pub use lora::{Lora, Target};
 pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes};
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     backends::candle::{
         Numbers, Tokenizer,
-        training::{Sequence, Trainable},
+        training::{Begin, Sequence, Trainable},
     },
     error::{Error, Result},
     model::{Message, Prompt},
@@ -42,7 +42,7 @@ pub struct Policy {
     pub(super) model: Trainable,
     pub(super) lora: Lora,
     pub(super) initial: Vec<f32>,
-    base: String,
+    pub(super) base: String,
 }
 
 /// Options for loading a [`Policy`].
@@ -379,13 +379,12 @@ impl PolicyBuilder {
                 "an example has at least two tokens",
             ));
         }
-        let adapter = self.adapter.as_deref();
+        let read = |folder: &PathBuf| Begin::read(&self.path, folder);
+        let begin = self.adapter.as_ref().map(read).transpose()?;
         let mut lora = self.lora;
-        if let Some(folder) = adapter {
-            let (rank, alpha, rank_stabilised, targets) = Trainable::settings(&self.path, folder)?;
-            lora.rank = rank;
-            lora.alpha = alpha;
-            lora.rank_stabilised = rank_stabilised;
+        if let Some(begin) = &begin {
+            (lora.rank, lora.alpha, lora.rank_stabilised) = begin.scale();
+            let targets = begin.targets();
             let all = Target::ALL.into_iter();
             lora.targets = all
                 .filter(|target| targets.contains(&(*target as usize)))
@@ -398,9 +397,9 @@ impl PolicyBuilder {
             self.threads,
             &mut self.progress,
         )?;
-        let initial = match adapter {
+        let initial = match &begin {
             None => model.initial(self.seed),
-            Some(folder) => model.read_adapter(folder)?,
+            Some(begin) => model.parameters(begin)?,
         };
         Ok(Policy {
             base: self.base.unwrap_or_else(|| model.name().to_owned()),

@@ -1,13 +1,14 @@
 //! What a run tells while it goes on, and at its end.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::METRICS;
 use crate::error::{Error, Result};
 
 /// Something that happened in a run. Written to `metrics.jsonl`, a line each.
@@ -98,17 +99,10 @@ struct Numbered {
 }
 
 impl Metrics {
-    /// Opens the file and keeps the lines up to a step.
-    pub(super) fn open(folder: &Path, step: usize) -> Result<Self> {
-        let path = folder.join("metrics.jsonl");
+    /// Keeps the lines up to a step of the file that was opened in the folder of a run.
+    pub(super) fn open(folder: &Path, mut file: File, step: usize) -> Result<Self> {
+        let path = folder.join(METRICS);
         let io = |error| Error::io(&path, error);
-        let options = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let mut file = options.map_err(io)?;
         let mut kept = 0;
         let mut reader = BufReader::new(&file);
         let mut line = String::new();

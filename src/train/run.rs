@@ -1,6 +1,6 @@
 //! One run: its steps, evaluations and checkpoints.
 
-use std::{fs, ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path};
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -13,12 +13,13 @@ use super::{
     adam::{Adam, norm},
     checkpoint::{self, Place, State},
     example::{Example, hash, hash_of},
+    folder,
     objective::{Loss, Objective, Rewards, Score},
     policy::{Policy, sequences, sums},
     progress::{Evaluation, Event, Metrics, Report, Step},
+    reference,
 };
 use crate::{
-    backends::candle::training::ADAPTER_FILES,
     dataset::Existing,
     error::{Error, Result},
 };
@@ -27,6 +28,8 @@ use crate::{
 const SMOOTHING: f64 = 0.9;
 /// The running mean runs away when it is so many times its lowest value, and so much above it.
 const RUNAWAY: (f64, f64) = (2.0, 2.0);
+/// Half-way there no checkpoint is written.
+const DOUBT: (f64, f64) = (1.5, 1.0);
 
 pub(super) struct Run<'a, O> {
     trainer: &'a Trainer<O>,
@@ -61,43 +64,20 @@ impl<'a, O: Objective> Run<'a, O> {
                 "dropout": policy.lora.dropout,
                 "targets": format!("{:?}", policy.lora.targets),
                 "rank_stabilised": policy.lora.rank_stabilised,
-                "begin": hash_of(&policy.initial),
+                "initial adapter": hash_of(&policy.initial),
+                "base": policy.base,
+                "numbers": format!("{:?}", trainer.numbers),
             },
             "settings": trainer.settings.fingerprint(examples.len()),
             "examples": hash(examples),
             "held_out": hash(held_out),
         });
-        let path = folder.join(checkpoint::FILE);
-        let adapter = ADAPTER_FILES.map(|name| folder.join(name));
+        let metrics = folder::open(folder, existing)?;
         let len = policy.initial.len();
-        let found = match existing {
-            Existing::Refuse if path.exists() || adapter.iter().any(|file| file.exists()) => {
-                let reason = "this folder holds a run already; resume it, overwrite it, or take another folder";
-                return Err(Error::input(&path, None, reason));
-            }
-            Existing::Overwrite => {
-                // The adapter too, behind the checkpoint: one without the other is nothing to go on from.
-                for old in [&path]
-                    .into_iter()
-                    .chain(&adapter)
-                    .filter(|old| old.exists())
-                {
-                    fs::remove_file(old).map_err(|error| Error::io(old, error))?;
-                }
-                None
-            }
-            _ => State::load(folder, &fingerprint, len)?,
-        };
+        let found = State::load(folder, &fingerprint, len)?;
         let has_best = |state: &State| state.place.best_step.is_some();
-        if found.as_ref().is_some_and(has_best) && !adapter.iter().all(|file| file.exists()) {
+        if found.as_ref().is_some_and(has_best) && !folder::has_whole_adapter(folder) {
             let reason = "the adapter of its best evaluation is gone; overwrite this run, or take another folder";
-            return Err(Error::input(folder, None, reason));
-        }
-        if found.is_none()
-            && existing == Existing::Resume
-            && adapter.iter().any(|file| file.exists())
-        {
-            let reason = "this folder holds an adapter without a checkpoint to go on from; overwrite it, or take another folder";
             return Err(Error::input(folder, None, reason));
         }
         // Before its first step a run has nothing to go on from.
@@ -107,7 +87,7 @@ impl<'a, O: Objective> Run<'a, O> {
             parameters: policy.initial.clone(),
             adam: Adam::new(len),
         });
-        let metrics = Metrics::open(folder, state.place.step)?;
+        let metrics = Metrics::open(folder, metrics, state.place.step)?;
         let mut run = Self {
             trainer,
             policy,
@@ -146,11 +126,16 @@ impl<'a, O: Objective> Run<'a, O> {
             if !self.held_out.is_empty() && (last || due) {
                 stopped |= self.evaluate()?.is_break();
             }
-            if last
-                || stopped
-                || self.state.place.ended
-                || step.is_multiple_of(self.trainer.settings.checkpoint_every)
-            {
+            let over = last || self.state.place.ended;
+            let due = step.is_multiple_of(self.trainer.settings.checkpoint_every);
+            if over {
+                self.save()?;
+                checkpoint::forget(self.folder)?;
+            } else if (due || stopped) && !self.state.place.rises(DOUBT) {
+                // One that is written because the run is stopped does not move the other on: nothing has come after it yet.
+                if due {
+                    checkpoint::keep(self.folder)?;
+                }
                 self.save()?;
             }
         }
@@ -270,31 +255,31 @@ impl<'a, O: Objective> Run<'a, O> {
         let lowest = place
             .lowest_loss
             .map_or(smooth, |lowest| lowest.min(smooth));
-        let (times, above) = RUNAWAY;
-        let runs_away = smooth > times * lowest && smooth > lowest + above;
-        if loss.is_finite() && gradient_norm.is_finite() && !runs_away {
-            (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+        (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+        if loss.is_finite() && gradient_norm.is_finite() && !place.rises(RUNAWAY) {
             return Ok(());
         }
         let step = place.step + 1;
         let reason = format!(
             "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
-             {gradient_norm:.3}; begin anew with a lower learning rate. The adapter of the best evaluation before, if there was one, is kept"
+             {gradient_norm:.3}; begin anew with a lower learning rate. A checkpoint from before is kept, and the adapter of the best evaluation, if there was one"
         );
+        checkpoint::go_back(self.folder)?;
         Err(Error::model(self.policy.model.name(), reason))
     }
 
-    /// Looks at what is held out, and writes the adapter if it is the best so far.
+    /// Looks at what is held out with the adapter as it is written, and writes it if it is the best so far.
     fn evaluate(&mut self) -> Result<ControlFlow<()>> {
         let all: Vec<usize> = (0..self.held_out.len()).collect();
         let first = self.examples.len();
+        let written = self.trainer.numbers.rounded(&self.state.parameters);
         let mut losses = Vec::new();
         for part in parts(&all, self.held_out, self.trainer.settings.micro_batch) {
             let examples: Vec<&Example> = part
                 .iter()
                 .filter_map(|at| self.held_out.get(*at))
                 .collect();
-            let sums = self.policy.logprobs(&examples, &self.state.parameters)?;
+            let sums = self.policy.logprobs(&examples, &written)?;
             let scores = scores(&examples, &sums, &self.of(part, first));
             losses.extend(
                 scores
@@ -309,6 +294,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate",
                 self.state.place.step
             );
+            checkpoint::go_back(self.folder)?;
             return Err(Error::model(self.policy.model.name(), reason));
         }
         let place = &mut self.state.place;
@@ -353,8 +339,14 @@ impl<'a, O: Objective> Run<'a, O> {
             .write(&self.state.parameters, self.folder, self.trainer.numbers)
     }
 
-    /// Log-probabilities of all sequences by the parameters that the run began with.
+    /// Log-probabilities of all sequences by the parameters that the run began with, computed once.
     fn references(&self) -> Result<Vec<f64>> {
+        let fingerprint = self.fingerprint.to_string();
+        let count =
+            (self.examples.len() + self.held_out.len()) * self.trainer.objective.sequences();
+        if let Some(references) = reference::load(self.folder, &fingerprint, count) {
+            return Ok(references);
+        }
         let mut references = Vec::new();
         for examples in [self.examples, self.held_out] {
             let all: Vec<usize> = (0..examples.len()).collect();
@@ -364,6 +356,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 references.extend(self.policy.logprobs(&examples, &self.policy.initial)?);
             }
         }
+        reference::save(self.folder, &fingerprint, &references)?;
         Ok(references)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     model::{Prompt, ScoreRequest, ScoringModel},
 };
 
-fn file() -> Written {
+pub(super) fn file() -> Written {
     write(&Tiny::new().bytes().1)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn examples(count: u32) -> Vec<Example> {
         .collect()
 }
 
-fn preferences(count: u32) -> Vec<Example> {
+pub(super) fn preferences(count: u32) -> Vec<Example> {
     (0..count)
         .map(|n| {
             let prompt: Vec<u32> = (0..6).map(|at| (n + at * 5) % 26).collect();
@@ -54,7 +54,7 @@ fn preferences(count: u32) -> Vec<Example> {
         .collect()
 }
 
-fn trainer() -> Trainer<Sft> {
+pub(super) fn trainer() -> Trainer<Sft> {
     Trainer::new(Sft)
         .with_learning_rate(5e-3)
         .with_batch(4)
@@ -67,6 +67,30 @@ fn trainer() -> Trainer<Sft> {
 
 fn adapter(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn the_loss_of_an_adapter_in_16_bits_is_that_of_its_16_bits() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let held_out = examples(52).split_off(40);
+    let folder = tempfile::tempdir().unwrap();
+    let report = trainer()
+        .with_numbers(Numbers::F16)
+        .run(&policy, &examples(40), &held_out, folder.path())
+        .unwrap();
+    let written = Policy::builder(&file.path).with_adapter(folder.path());
+    let loss = loss_of(&written.with_threads(1).load().unwrap(), &held_out);
+    let best = report.held_out_best.unwrap();
+    assert!((loss - best).abs() < 1e-9, "{loss} {best}");
+}
+
+/// Nats a token of the adapter that a policy begins with.
+fn loss_of(policy: &Policy, examples: &[Example]) -> f64 {
+    let all: Vec<&Example> = examples.iter().collect();
+    let sums = policy.logprobs(&all, &policy.initial).unwrap();
+    let tokens: usize = examples.iter().map(|e| e.sequences[0].scored).sum();
+    -sums.iter().sum::<f64>() / tokens as f64
 }
 
 #[test]
@@ -98,8 +122,7 @@ fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
     assert_eq!((again.lora.rank, again.lora.alpha), (4, 8.0));
     let all: Vec<&Example> = held_out.iter().collect();
     let sums = again.logprobs(&all, &again.initial).unwrap();
-    let tokens: usize = held_out.iter().map(|e| e.sequences[0].scored).sum();
-    let loss = -sums.iter().sum::<f64>() / tokens as f64;
+    let loss = loss_of(&again, &held_out);
     assert!((loss - best).abs() < 1e-9, "{loss} {best}");
 
     let tuned = |adapter: bool| {
@@ -125,6 +148,33 @@ fn training_lowers_the_loss_and_the_adapter_does_it_in_the_engine() {
         (tuned(false) - tuned(true)).abs() > 0.05,
         "the adapter does nothing"
     );
+}
+
+#[test]
+fn the_adapter_does_not_depend_on_threads() {
+    // Not a multiple of the widths that kernels work in, when it is divided among threads.
+    let file = write(&Tiny::sized(32, 416).bytes().1);
+    let adapter = |rank, threads| {
+        let policy = Policy::builder(&file.path)
+            .with_lora(lora().with_rank(rank))
+            .with_threads(threads)
+            .load()
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = trainer().with_steps(4);
+        trainer
+            .run(&policy, &examples(16), &[], folder.path())
+            .unwrap();
+        adapter(folder.path())
+    };
+    for rank in [1, 2, 3] {
+        for threads in [2, 3] {
+            assert!(
+                adapter(rank, 1) == adapter(rank, threads),
+                "rank {rank}, {threads} threads"
+            );
+        }
+    }
 }
 
 #[test]
@@ -196,6 +246,48 @@ fn preferences_are_learnt() {
         let last = text.lines().last().unwrap();
         assert!(last.contains("\"held_out_reward_accuracy\":1.0"), "{last}");
     }
+}
+
+#[test]
+fn the_reference_is_asked_once() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let (train, held_out) = (preferences(20), preferences(26).split_off(20));
+    // Stops after so many events, the first of which is the evaluation before the first step.
+    let run = |folder: &Path, events: usize| {
+        let heard = AtomicUsize::new(0);
+        Trainer::new(Dpo::new())
+            .with_learning_rate(2e-3)
+            .with_batch(4)
+            .with_existing(Existing::Resume)
+            .with_observer(move |_| {
+                if heard.fetch_add(1, Ordering::Relaxed) + 1 == events {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .run(&policy, &train, &held_out, folder)
+            .unwrap()
+    };
+    let [whole, resumed, misled] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    run(whole.path(), usize::MAX);
+    let kept = |folder: &Path| fs::read(folder.join("reference.bin")).unwrap();
+    run(resumed.path(), 3);
+    assert!(kept(resumed.path()) == kept(whole.path()));
+    // Damaged, it is made again.
+    fs::write(resumed.path().join("reference.bin"), "no longer").unwrap();
+    run(resumed.path(), usize::MAX);
+    assert!(kept(resumed.path()) == kept(whole.path()));
+    assert!(adapter(resumed.path()) == adapter(whole.path()));
+
+    // Sound, it is believed: with other numbers in it, the held-out loss is another from there on.
+    run(misled.path(), 3);
+    let checkpoint = fs::read(misled.path().join("checkpoint.safetensors")).unwrap();
+    let fingerprint = checkpoint::tests::fingerprint(&checkpoint);
+    reference::save(misled.path(), &fingerprint, &[0.0; 2 * 26]).unwrap();
+    run(misled.path(), usize::MAX);
+    assert!(adapter(misled.path()) != adapter(whole.path()));
 }
 
 #[test]
@@ -278,6 +370,18 @@ fn what_cannot_be_trained_on_is_refused() {
     );
     let long = Example::completion(&[1; 60], &[2; 5]);
     assert!(run(&[long]).contains("it has 65 tokens, more than the context of 64"));
+    let unknown = [
+        Example::completion(&[33], &[33]),
+        Example::completion(&[1], &[34, 2]),
+    ];
+    assert_eq!(
+        run(&unknown),
+        "examples: example 1 cannot be trained on: it has the token 34, and the model has 34 tokens, counted from 0"
+    );
+    assert!(
+        !folder.path().join("metrics.jsonl").exists(),
+        "nothing was begun"
+    );
     let bad = Policy::builder(&file.path)
         .with_lora(Lora::new().with_rank(0))
         .load();

@@ -1,7 +1,7 @@
 //! Runs of training.
 
 use std::{
-    fmt, fs,
+    fmt,
     ops::ControlFlow,
     path::Path,
     time::{Duration, Instant},
@@ -30,7 +30,8 @@ use crate::{
 /// |---|---|
 /// | `adapter_model.safetensors`, `adapter_config.json` | the adapter: the best by held-out loss, or the last if nothing is held out; PEFT, vLLM and [`CandleModel`](crate::backends::candle::CandleModel) load the folder |
 /// | `metrics.jsonl` | every step and every evaluation |
-/// | `checkpoint.safetensors` | what the run goes on from |
+/// | `checkpoint.safetensors` | what the run goes on from; while it runs, also `checkpoint.before.safetensors`, the one before |
+/// | `reference.bin` | log-probabilities by the model that the run began with, for objectives that need them |
 ///
 /// The same model, examples and settings give the same adapter, byte for byte on one machine, at any number of threads, however often the
 /// run was interrupted.
@@ -196,8 +197,10 @@ impl<O: Objective> Trainer<O> {
     ///
     /// # Errors
     /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run;
-    /// [`Error::Io`] if a file cannot be written; [`Error::Model`] if the loss runs away: then the last checkpoint and the best
-    /// adapter before it are still there.
+    /// [`Error::Io`] if a file cannot be written, or another process trains into the folder; [`Error::Model`] if the loss
+    /// runs away: then the checkpoint before the last one and the best adapter are there. A loss runs away when its running mean, which
+    /// keeps 0.9 of itself a step, is more than 2 times its lowest value and more than 2 above it. From half-way there (1.5 times and
+    /// 1 above) on no checkpoint is written, so the one before the last was followed by steps enough to know that it is good.
     pub fn run(
         &self,
         policy: &Policy,
@@ -212,11 +215,11 @@ impl<O: Objective> Trainer<O> {
         for (at, example) in examples.iter().chain(held_out).enumerate() {
             self.check(policy, at, example)?;
         }
-        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
     }
 
     fn check(&self, policy: &Policy, at: usize, example: &Example) -> Result<()> {
+        let vocabulary = policy.model.vocabulary();
         let reason = if example.sequences.len() != self.objective.sequences() {
             format!(
                 "it has {} completions, and {} needs {}",
@@ -232,6 +235,8 @@ impl<O: Objective> Trainer<O> {
                 example.longest(),
                 policy.model.positions()
             )
+        } else if let Some(id) = example.highest().filter(|id| *id as usize >= vocabulary) {
+            format!("it has the token {id}, and the model has {vocabulary} tokens, counted from 0")
         } else {
             return Ok(());
         };

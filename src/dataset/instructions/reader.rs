@@ -119,6 +119,7 @@ pub struct InstructionReader {
     record: Vec<u8>,
     first: Option<Result<InstructionPair>>,
     report: InstructionReport,
+    line: Option<u64>,
 }
 
 impl InstructionReader {
@@ -141,6 +142,12 @@ impl InstructionReader {
         self.report
     }
 
+    /// The line on which the last pair begins, counted from 1. None before the first pair.
+    #[must_use]
+    pub fn line(&self) -> Option<u64> {
+        self.line.filter(|_| self.report.pairs > 0)
+    }
+
     /// Passes over bad records and tells `on_bad` of each.
     pub fn skip_bad<F: FnMut(&Error)>(self, on_bad: F) -> SkipBad<Self, F> {
         SkipBad::new(self, on_bad)
@@ -156,6 +163,7 @@ impl InstructionReader {
             record: Vec::new(),
             first: None,
             report: InstructionReport::default(),
+            line: None,
         };
         match reader.read() {
             None if reader.report.passed_over() == 0 => Err(Error::input(path, None, none)),
@@ -180,7 +188,10 @@ impl InstructionReader {
             let next = self.records.as_mut()?.next(&self.options, &mut self.record);
             match next {
                 Ok(None) => return None,
-                Ok(Some((_, Ok(Found::Pair(pair))))) => return Some(Ok(pair)),
+                Ok(Some((line, Ok(Found::Pair(pair))))) => {
+                    self.line = Some(line);
+                    return Some(Ok(pair));
+                }
                 Ok(Some((_, Ok(Found::PassedOver(why))))) => self.report.pass_over(why),
                 Ok(Some((line, Err(reason)))) => {
                     return Some(Err(Error::input(&self.path, line, reason)));

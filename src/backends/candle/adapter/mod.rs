@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "train")]
 pub use write::Numbers;
 #[cfg(feature = "train")]
-pub(crate) use write::{Written, put, write};
+pub(crate) use write::{Written, put, remove_partial, write};
 
 const SETTINGS: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";

@@ -1,6 +1,6 @@
 //! Writing of an adapter as PEFT does.
 
-use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
@@ -12,6 +12,11 @@ use crate::{
     error::{Error, Result},
 };
 
+/// The highest number up to which all whole ones are held exactly.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// How the names of files begin that are not yet whole.
+const PARTIAL: &str = ".safer-instruct-partial-";
+
 /// In what numbers the matrices are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,6 +26,19 @@ pub enum Numbers {
     F32,
     /// 16 bits: half the size, rounded to three digits.
     F16,
+}
+
+impl Numbers {
+    /// Values as they come back when they were written so.
+    pub(crate) fn rounded(self, values: &[f32]) -> Cow<'_, [f32]> {
+        match self {
+            Self::F32 => values.into(),
+            Self::F16 => {
+                let rounded = values.iter().map(|value| f16::from_f32(*value).to_f32());
+                rounded.collect::<Vec<_>>().into()
+            }
+        }
+    }
 }
 
 /// An adapter that is to be written.
@@ -95,7 +113,7 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     // Opened as any other file: a temporary one of the crate's own making would be readable for its owner alone.
     let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
+        .prefix(PARTIAL)
         .make_in(folder, |path| fs::File::create_new(path))
         .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
@@ -108,6 +126,20 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a process that was killed in the middle of [`put`] has left in a folder.
+pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
+    let io = |source| Error::io(folder, source);
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let is_file = entry.file_type().map_err(io)?.is_file();
+        if is_file && entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
+        }
+    }
+    Ok(())
+}
+
 /// What PEFT writes for such an adapter (`LoraConfig`, `save_pretrained`).
 fn settings(about: &Written<'_>) -> serde_json::Value {
     let targets = about
@@ -115,11 +147,13 @@ fn settings(about: &Written<'_>) -> serde_json::Value {
         .iter()
         .filter_map(|target| TARGETS.get(*target));
     let modules = targets.filter_map(|target| target.0.rsplit('.').next());
-    // A whole number where it is one: some loaders expect that.
+    // A whole number where it is one that is held exactly: some loaders expect that.
     let alpha = match about.alpha {
-        alpha if alpha.fract() == 0.0 => json!(alpha as i64),
+        alpha if alpha.fract() == 0.0 && alpha.abs() <= EXACT => json!(alpha as i64),
         alpha => json!(alpha),
     };
+    // Its own digits, not those of its neighbour in double precision.
+    let dropout: f64 = about.dropout.to_string().parse().unwrap_or_default();
     json!({
         "base_model_name_or_path": about.base,
         "bias": "none",
@@ -127,7 +161,7 @@ fn settings(about: &Written<'_>) -> serde_json::Value {
         "inference_mode": true,
         "init_lora_weights": true,
         "lora_alpha": alpha,
-        "lora_dropout": about.dropout,
+        "lora_dropout": dropout,
         "modules_to_save": null,
         "peft_type": "LORA",
         "r": about.rank,
@@ -176,6 +210,31 @@ fn unpermuted(b: &[f32], rank: usize, head_dim: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::backends::candle::adapter::permuted;
+
+    #[test]
+    fn settings_are_written_as_they_were_set() {
+        for (alpha, dropout, written) in [
+            (32.0, 0.05, r#""lora_alpha":32,"lora_dropout":0.05,"#),
+            (0.5, 0.0, r#""lora_alpha":0.5,"lora_dropout":0.0,"#),
+            (1e30, 0.1, r#""lora_alpha":1e+30,"lora_dropout":0.1,"#),
+        ] {
+            let about = Written {
+                base: "base",
+                rank: 4,
+                alpha,
+                dropout,
+                rank_stabilised: false,
+                targets: &[0],
+                numbers: Numbers::F32,
+                pairs: Pairs::Neighbours,
+                head_dim: 8,
+            };
+            let json = settings(&about).to_string();
+            assert!(json.contains(written), "{json}");
+            let read = crate::backends::candle::adapter::Settings::parse(json.as_bytes()).unwrap();
+            assert_eq!(read.lora_alpha, alpha);
+        }
+    }
 
     #[test]
     fn rows_come_back_to_their_places() {

@@ -119,7 +119,7 @@ pub(in super::super) enum Write<'a> {
     Add,
 }
 
-/// `scale a b`, to rows that lie one after the other.
+/// `scale a b`, to rows that lie one after the other. The result does not depend on the number of threads.
 pub(in super::super) fn product<'a>(
     out: &mut [f32],
     write: Write<'_>,
@@ -127,8 +127,15 @@ pub(in super::super) fn product<'a>(
     a: View<'_>,
     b: impl Into<Right<'a>>,
 ) -> Outcome {
+    let packed;
     let b = match b.into() {
         Right::Packed(packed) => GemmInputB::Packed(&packed.0),
+        // A row times a matrix that is not packed goes through another kernel, which rounds the columns at the end of each thread's
+        // share in its own way.
+        Right::View(view) if a.shape[0] == 1 => {
+            packed = Packed::new(view)?;
+            GemmInputB::Packed(&packed.0)
+        }
         Right::View(view) => GemmInputB::Unpacked(view.tensor()?),
     };
     let options = GemmOptions {

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use rayon::ThreadPool;
 
-pub(crate) use super::adapter::{ADAPTER_FILES, put};
+pub(crate) use super::adapter::{ADAPTER_FILES, put, remove_partial};
 
 use self::{
     head::Logprobs,
@@ -54,6 +54,30 @@ pub(crate) struct Branches {
     /// What `B A` is multiplied with.
     pub(crate) scale: f32,
     pub(crate) dropout: f32,
+}
+
+/// An adapter that training begins with. It is read once: its files may change meanwhile.
+pub(crate) struct Begin(Adapter);
+
+impl Begin {
+    /// Reads an adapter of the model of a file.
+    ///
+    /// # Errors
+    /// As [`with_adapter`](super::CandleModelBuilder::with_adapter).
+    pub(crate) fn read(path: &Path, adapter: &Path) -> Result<Self> {
+        let config = Config::read(&Gguf::open(path)?)?;
+        Adapter::read(adapter, &config).map(Self)
+    }
+
+    /// Rank, alpha, and whether it is rank-stabilised.
+    pub(crate) fn scale(&self) -> (usize, f64, bool) {
+        self.0.scale()
+    }
+
+    /// Places in the table of targets.
+    pub(crate) fn targets(&self) -> Vec<usize> {
+        self.0.targets()
+    }
 }
 
 /// A sequence whose last tokens are scored.
@@ -165,24 +189,20 @@ impl Trainable {
         self.tokenizer.eos().ok_or_else(error)
     }
 
-    /// Rank, alpha, whether it is rank-stabilised, and the targets of an adapter of the model of a file.
-    pub(crate) fn settings(path: &Path, adapter: &Path) -> Result<(usize, f64, bool, Vec<usize>)> {
-        let config = Config::read(&Gguf::open(path)?)?;
-        let adapter = Adapter::read(adapter, &config)?;
-        let (rank, alpha, rank_stabilised) = adapter.scale();
-        Ok((rank, alpha, rank_stabilised, adapter.targets()))
-    }
-
     /// The parameters of an adapter with the rank and the targets of this one. Matrices that it leaves out are zero.
     ///
     /// # Errors
-    /// As [`with_adapter`](super::CandleModelBuilder::with_adapter).
-    pub(crate) fn read_adapter(&self, folder: &Path) -> Result<Vec<f32>> {
-        let adapter = Adapter::read(folder, &self.weights.config)?;
+    /// [`Error::Model`] if it does not fit.
+    pub(crate) fn parameters(&self, begin: &Begin) -> Result<Vec<f32>> {
         let mut parameters = vec![0.0; self.layout.len];
         for matrix in &self.layout.matrices {
             let to = parameters.get_mut(matrix.range.clone());
-            if let (Some(to), Some(from)) = (to, adapter.matrix(matrix.place, matrix.side)) {
+            let from = begin.0.matrix(matrix.place, matrix.side);
+            if let (Some(to), Some(from)) = (to, from) {
+                if to.len() != from.len() {
+                    let reason = "it does not fit the adapter that training begins with";
+                    return Err(Error::model(self.name.as_str(), reason));
+                }
                 to.copy_from_slice(from);
             }
         }
@@ -216,6 +236,11 @@ impl Trainable {
             head_dim: self.shape.head_dim,
         };
         adapter::write(folder, &about, matrices)
+    }
+
+    /// Tokens of its vocabulary: the id of each is lower.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.weights.config.vocab_size
     }
 
     /// Tokens of the longest sequence.

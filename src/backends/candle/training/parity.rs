@@ -29,10 +29,11 @@ fn load() -> (Trainable, Vec<f32>) {
         rank: 4,
         ..branches(&[0, 1, 2, 3, 4, 5, 6], 0.0)
     };
-    let model = Trainable::load(&model.path, &branches, 256, None, &mut |_, _| {}).unwrap();
     let folder = tempfile::tempdir().unwrap();
     golden::write(folder.path(), true);
-    let parameters = model.read_adapter(folder.path()).unwrap();
+    let begin = Begin::read(&model.path, folder.path()).unwrap();
+    let model = Trainable::load(&model.path, &branches, 256, None, &mut |_, _| {}).unwrap();
+    let parameters = model.parameters(&begin).unwrap();
     (model, parameters)
 }
 

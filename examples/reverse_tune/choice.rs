@@ -1,0 +1,123 @@
+//! Which pairs are trained on, and which are measured on.
+
+use std::{collections::HashSet, path::Path};
+
+use futures::executor::block_on;
+use safer_instruct::{
+    Error, Result,
+    backends::candle::CandleModel,
+    dataset::{InstructionPair, hold_out},
+    train::{Grounding, SelfInstruct},
+};
+
+use crate::{free_pairs, options::Options, pairs, process::fetch};
+
+/// Pairs to train on, and others to measure on, both in an order that the seed chooses.
+pub(crate) struct Choice {
+    pub(crate) train: Vec<InstructionPair>,
+    pub(crate) held_out: Vec<InstructionPair>,
+    pub(crate) places: Places,
+}
+
+/// Where pairs stand in their files, as `file:line`.
+#[derive(Default)]
+pub(crate) struct Places(Vec<(InstructionPair, String)>);
+
+impl Places {
+    /// The place of a pair; none if it is not from a file of the user.
+    pub(crate) fn of(&self, pair: &InstructionPair) -> Option<String> {
+        let mut places = self.0.iter();
+        let found = places.find(|(other, _)| other == pair);
+        found.map(|(_, place)| place.clone())
+    }
+}
+
+impl Choice {
+    pub(crate) fn of(options: &Options) -> Result<Self> {
+        let (seed, most) = (options.seed, options.held_out);
+        let mut places = Places::default();
+        let all = match (&options.pairs, options.self_instruct) {
+            (Some(path), _) => read(options, path, &mut places)?,
+            (None, Some(count)) => write_pairs(options, count)?,
+            (None, None) => {
+                free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), seed)?
+            }
+        };
+        let (train, mut held_out) = match &options.held_out_pairs {
+            Some(path) => {
+                let others = read(options, path, &mut places)?;
+                (hold_out(all, 0, seed).0, hold_out(others, most, seed).1)
+            }
+            None => hold_out(all, most, seed),
+        };
+        if train.is_empty() {
+            let reason = format!(
+                "--held-out takes all {} pairs, and none is left to train on; hold out fewer",
+                held_out.len()
+            );
+            return Err(Error::config("held_out", reason));
+        }
+        held_out.truncate(most);
+        let count = train.len();
+        let mut train = apart(train, &held_out);
+        if train.len() < count {
+            eprintln!(
+                "{} pairs are not trained on: their instruction or response stands among those that are held out",
+                count - train.len()
+            );
+        }
+        if train.is_empty() {
+            let reason = "none is left to train on: the instruction or the response of each stands among those that are held out";
+            return Err(Error::config("pairs", reason));
+        }
+        train.truncate(options.limit);
+        Ok(Self {
+            train,
+            held_out,
+            places,
+        })
+    }
+}
+
+/// The pairs that share neither their instruction nor their response with one of the others.
+fn apart(pairs: Vec<InstructionPair>, others: &[InstructionPair]) -> Vec<InstructionPair> {
+    let texts = |text: fn(&InstructionPair) -> &str| -> HashSet<&str> {
+        others.iter().map(|pair| text(pair).trim()).collect()
+    };
+    let (instructions, responses) = (
+        texts(|pair| &pair.instruction),
+        texts(|pair| &pair.response),
+    );
+    let shares = |pair: &InstructionPair| {
+        instructions.contains(pair.instruction.trim()) || responses.contains(pair.response.trim())
+    };
+    pairs.into_iter().filter(|pair| !shares(pair)).collect()
+}
+
+fn read(options: &Options, path: &Path, places: &mut Places) -> Result<Vec<InstructionPair>> {
+    if path == Path::new("sharegpt") {
+        let file = fetch(options.cache.as_ref(), &pairs::share_gpt())?;
+        return pairs::read_share_gpt(&file);
+    }
+    let read = pairs::read(path)?;
+    let place = |(pair, line): &(InstructionPair, u64)| {
+        (pair.clone(), format!("{}:{line}", path.display()))
+    };
+    places.0.extend(read.iter().map(place));
+    Ok(read.into_iter().map(|(pair, _)| pair).collect())
+}
+
+/// Pairs that a model writes, as far as the model that is tuned finds them grounded.
+fn write_pairs(options: &Options, count: usize) -> Result<Vec<InstructionPair>> {
+    let load = |source| CandleModel::load(fetch(options.cache.as_ref(), source)?);
+    let writer = load(options.writer.as_ref().unwrap_or(&options.model))?;
+    eprintln!("writing {count} pairs");
+    let pairs = block_on(SelfInstruct::new(writer).write(count, options.seed))?;
+    let written = pairs.len();
+    let grounding = Grounding::new(load(&options.model)?).with_least(options.grounding);
+    let (pairs, dropped) = block_on(grounding.keep(pairs))?;
+    eprintln!(
+        "{count} pairs asked for, {written} whole and distinct, {dropped} of them not grounded"
+    );
+    Ok(pairs)
+}

@@ -1,0 +1,107 @@
+//! The folder of a run: who may write into it, and what lies in it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{checkpoint, reference};
+use crate::{
+    backends::candle::training::{ADAPTER_FILES, remove_partial},
+    dataset::Existing,
+    error::{Error, Result},
+};
+
+/// Name of the file of events.
+pub(super) const METRICS: &str = "metrics.jsonl";
+
+/// Makes a folder ready for a run, and gives its file of events. As long as that is open, no other process trains into the folder.
+///
+/// # Errors
+/// Refuses a folder that another process trains into, and one that holds what would be lost.
+pub(super) fn open(folder: &Path, existing: Existing) -> Result<File> {
+    let (checkpoint, adapter) = (has_any(folder, &checkpoint::FILES), has_adapter(folder));
+    let refused = |reason| Err(Error::input(folder, None, reason));
+    if existing == Existing::Refuse && (checkpoint || adapter) {
+        return refused(
+            "this folder holds a run already; resume it, overwrite it, or take another folder",
+        );
+    }
+    if existing == Existing::Resume && adapter && !checkpoint {
+        return refused(
+            "this folder holds an adapter without a checkpoint to go on from; overwrite it, or take another folder",
+        );
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    let metrics = lock(folder)?;
+    remove_partial(folder)?;
+    if existing == Existing::Overwrite {
+        remove_files(folder)?;
+    }
+    Ok(metrics)
+}
+
+/// Removes the run that is in a folder, as [`Existing::Overwrite`] does when it begins another: its checkpoints, adapter,
+/// metrics and what is kept of the reference. Other files stay, and so does the folder; one that holds no run is as it should be.
+///
+/// # Errors
+/// [`Error::Io`] if a file cannot be removed, or if another process trains into the folder.
+pub fn remove_run(folder: impl AsRef<Path>) -> Result<()> {
+    let folder = folder.as_ref();
+    if !has_any(folder, &[METRICS]) {
+        return remove_files(folder);
+    }
+    let _metrics = lock(folder)?;
+    remove_partial(folder)?;
+    remove_files(folder)?;
+    remove(&folder.join(METRICS))
+}
+
+/// Whether both files of an adapter are there.
+pub(super) fn has_whole_adapter(folder: &Path) -> bool {
+    ADAPTER_FILES.iter().all(|name| folder.join(name).exists())
+}
+
+fn has_adapter(folder: &Path) -> bool {
+    has_any(folder, &ADAPTER_FILES)
+}
+
+fn has_any(folder: &Path, names: &[&str]) -> bool {
+    names.iter().any(|name| folder.join(name).exists())
+}
+
+/// Opens the file of events and keeps other processes from training into its folder.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(METRICS);
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let file = options
+        .open(&path)
+        .map_err(|error| Error::io(&path, error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let error = io::Error::other("another process is training into this folder");
+            Err(Error::io(&path, error))
+        }
+        // Some network file systems know no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the adapter behind both:
+/// it alone is nothing to go on from.
+fn remove_files(folder: &Path) -> Result<()> {
+    checkpoint::FILES
+        .iter()
+        .chain(&ADAPTER_FILES)
+        .chain([&reference::FILE])
+        .try_for_each(|name| remove(&folder.join(name)))
+}
+
+fn remove(path: &PathBuf) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
+}
