@@ -111,10 +111,12 @@ where
         let mut sources = Box::pin(sources);
         let mut memories = self.pipeline.memories();
         let check = PassOver::new(shared, draws);
-        let passed_over = pin!(check.run(&mut sources, &mut memories));
-        let begun = match select(passed_over, &mut self.drive.stop).await {
-            Either::Left((begun, _)) => begun?,
-            Either::Right(((), _)) => return Ok(self.drive.stopped(shared)),
+        let begun = {
+            let passed_over = pin!(check.run(&mut sources, &mut memories));
+            match select(passed_over, &mut self.drive.stop).await {
+                Either::Left((begun, _)) => begun?,
+                Either::Right(((), _)) => return Ok(self.drive.stopped(shared)),
+            }
         };
         let (text, first_draw) = begun.map_or((None, 0), |(text, draws)| (Some(Ok(text)), draws));
 
