@@ -1,0 +1,17 @@
+//! The journal of a run: what is durable, what is paid for once, and what the files are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod budget;
+mod export;
+mod file;
+mod fork;
+mod killed;
+mod recorded;
+mod retry;
+mod runner;
+mod support;
