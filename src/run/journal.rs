@@ -69,7 +69,8 @@ pub struct Journal {
 pub(super) struct Shared {
     pub(super) worker: Worker,
     pub(super) turns: Turns,
-    _lock: File,
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(super) lock: File,
 }
 
 impl Journal {
@@ -152,7 +153,7 @@ impl Journal {
         let shared = Shared {
             worker: Worker::start(path, store)?,
             turns: Turns::default(),
-            _lock: lock,
+            lock,
         };
         Ok(Self {
             shared: Arc::new(shared),

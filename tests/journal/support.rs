@@ -15,9 +15,9 @@ use async_trait::async_trait;
 use futures::{Stream, executor::block_on, stream};
 use rusqlite::{Connection, OpenFlags};
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Continuation, Error, FinishReason, InstructionGenerator,
-    ModelId, Pipeline, PreferenceJudge, ResponseGenerator, Result, ScoreRequest, Scores,
-    ScoringModel, SourceText, Usage,
+    ChatModel, ChatRequest, Completion, Continuation, Decision, Error, FinishReason,
+    InstructionGenerator, ModelId, OrderedFilter, Pipeline, PreferenceJudge, PreferencePair,
+    ResponseGenerator, Result, ScoreRequest, Scores, ScoringModel, SourceText, Usage,
     filters::Distinct,
     judges::LikelihoodJudge,
     run::{Journal, Price, Report, Runner},
@@ -173,10 +173,26 @@ pub(crate) fn pipeline<M: ChatModel + ScoringModel + Clone>(
     )
     .with_upset(safer_instruct::Upset::Flip)
     .with_ordered_source_filter(Distinct::new)
+    .with_ordered_pair_filter(Fifth::default)
     .with_ordered_pair_filter(Distinct::new)
     .with_draws(DRAWS)
     .with_concurrency(6)
     .with_seed(7)
+}
+
+/// Drops each fifth pair, so that it must have seen those that it or a later filter dropped.
+#[derive(Default)]
+struct Fifth(u32);
+
+impl OrderedFilter<PreferencePair> for Fifth {
+    fn assess_next(&mut self, _: &PreferencePair) -> Decision {
+        self.0 += 1;
+        if self.0.is_multiple_of(5) {
+            Decision::drop("fifth")
+        } else {
+            Decision::Keep
+        }
+    }
 }
 
 /// Some are duplicates, and some are `wobbly`.
