@@ -69,8 +69,7 @@ pub struct Journal {
 pub(super) struct Shared {
     pub(super) worker: Worker,
     pub(super) turns: Turns,
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(super) lock: File,
+    pub(super) _lock: File,
 }
 
 impl Journal {
@@ -153,7 +152,7 @@ impl Journal {
         let shared = Shared {
             worker: Worker::start(path, store)?,
             turns: Turns::default(),
-            lock,
+            _lock: lock,
         };
         Ok(Self {
             shared: Arc::new(shared),

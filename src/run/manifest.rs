@@ -129,7 +129,7 @@ mod tests {
             old.changes(&new),
             [
                 "came: nothing -> an object of 1 names",
-                "model.hash: \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\" -> \"sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…\"",
+                "model.hash: \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"… -> \"sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\"…",
                 "model.name: \"small\" -> \"large\"",
                 "prompt: a text of 48 bytes -> a text of 48 bytes",
                 "seed: 7 -> 8",

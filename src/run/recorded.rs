@@ -219,7 +219,10 @@ mod tests {
         // Pinned: a journal outlives the process that wrote it.
         let request = ChatRequest::new(crate::model::Prompt::Raw("once".into()));
         let hex = blake3::Hash::from(key("complete", "m", &request).unwrap()).to_hex();
-        assert_eq!(hex.as_str(), "PIN");
+        assert_eq!(
+            hex.as_str(),
+            "99e8fb520052331feb497cd6aa122325681592729818771a0c367b800fb9326b"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn small(path: &std::path::Path, pages: u32) -> Shared {
     Shared {
         worker: Worker::start(path, store).unwrap(),
         turns: Turns::default(),
-        lock: File::open(path.with_extension("sqlite.lock")).unwrap(),
+        _lock: File::open(path.with_extension("sqlite.lock")).unwrap(),
     }
 }
 
