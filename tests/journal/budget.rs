@@ -15,8 +15,8 @@ use crate::support::{
 };
 
 const TEXTS: usize = 24;
-/// Calls in flight at once.
-const CONCURRENCY: u64 = 6;
+/// Calls in flight at once: of six draws, whose judge asks in both orders at once.
+const IN_FLIGHT: u64 = 12;
 
 #[test]
 fn a_run_ends_at_its_budget_goes_on_under_a_larger_one_and_pays_nothing_twice() {
@@ -68,7 +68,7 @@ fn tokens_and_money_are_overdrawn_by_what_is_in_flight_at_most() {
         assert_eq!(report.end, End::OverBudget(limit));
         let spent = journal.spent();
         assert!(
-            spent.money >= money && spent.money < money + CONCURRENCY * COST,
+            spent.money >= money && spent.money < money + IN_FLIGHT * COST,
             "{spent:?}"
         );
         assert_eq!(spent.usage.total() / USAGE.total(), spent.money / COST);
