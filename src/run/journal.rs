@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use futures::executor::block_on;
 use serde_json::Value;
 
 use super::{
@@ -164,13 +163,9 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
-    pub fn with_budget(self, budget: Budget) -> Result<Self> {
-        block_on(
-            self.shared
-                .worker
-                .ask(move |store| store.set_budget(budget)),
-        )?;
-        Ok(self)
+    pub async fn set_budget(&self, budget: Budget) -> Result<()> {
+        let set = move |store: &mut Store| store.set_budget(budget);
+        self.shared.worker.ask(set).await
     }
 
     /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same if

@@ -26,9 +26,9 @@
 //!     Journal::open(&path, manifest)?
 //! } else {
 //!     Journal::create(&path, manifest)?
-//! }
+//! };
 //! // Money is counted in millionths: at most 5 dollars.
-//! .with_budget(Budget::new().with_money(5_000_000))?;
+//! block_on(journal.set_budget(Budget::new().with_money(5_000_000)))?;
 //! let model = journal.record(paid_model, "m").with_price(Price::per_million(500_000, 1_500_000));
 //! let pipeline = Pipeline::new(
 //!     ChatInduction::new(&model),

@@ -25,7 +25,7 @@ fn a_run_ends_at_its_budget_goes_on_under_a_larger_one_and_pays_nothing_twice() 
     let mut journal = Journal::create(&path, manifest()).unwrap();
     for most in [1, 7, 30, 31] {
         let budget = Budget::new().with_requests(most);
-        journal = journal.with_budget(budget).unwrap();
+        block_on(journal.set_budget(budget)).unwrap();
         let report = run(&mut journal, &model, texts(TEXTS)).unwrap();
         assert_eq!(report.end, End::OverBudget(Limit::Requests));
         assert_eq!(
@@ -44,7 +44,7 @@ fn a_run_ends_at_its_budget_goes_on_under_a_larger_one_and_pays_nothing_twice() 
     assert_eq!(model.calls(), 31);
     assert!(journal.done() > 0);
 
-    let mut journal = journal.with_budget(Budget::new()).unwrap();
+    block_on(journal.set_budget(Budget::new())).unwrap();
     let report = run(&mut journal, &model, texts(TEXTS)).unwrap();
     assert_eq!((report.end, model.most()), (End::Complete, 1));
     let out = folder.path().join("out");
@@ -62,8 +62,8 @@ fn tokens_and_money_are_overdrawn_by_what_is_in_flight_at_most() {
     ] {
         let (_folder, path) = folder();
         let model = Counted::default();
-        let journal = Journal::create(&path, manifest()).unwrap();
-        let mut journal = journal.with_budget(budget).unwrap();
+        let mut journal = Journal::create(&path, manifest()).unwrap();
+        block_on(journal.set_budget(budget)).unwrap();
         let report = run(&mut journal, &model, texts(TEXTS)).unwrap();
         assert_eq!(report.end, End::OverBudget(limit));
         let spent = journal.spent();
@@ -90,8 +90,8 @@ impl<M: ChatModel> Filter<Induced> for Lenient<M> {
 #[test]
 fn an_outcome_that_hides_a_refused_call_is_not_written() {
     let (_folder, path) = folder();
-    let journal = Journal::create(&path, manifest()).unwrap();
-    let mut journal = journal.with_budget(Budget::new().with_requests(5)).unwrap();
+    let mut journal = Journal::create(&path, manifest()).unwrap();
+    block_on(journal.set_budget(Budget::new().with_requests(5))).unwrap();
     let asked = journal.record(Counted::default(), "filter");
     let pipeline = pipeline(Counted::default())
         .with_concurrency(1)
@@ -107,7 +107,7 @@ fn an_outcome_that_hides_a_refused_call_is_not_written() {
 fn a_call_over_the_budget_is_an_error_that_is_never_retried() {
     let (_folder, path) = folder();
     let journal = Journal::create(&path, manifest()).unwrap();
-    let journal = journal.with_budget(Budget::new().with_money(COST)).unwrap();
+    block_on(journal.set_budget(Budget::new().with_money(COST))).unwrap();
     let model = journal
         .record(Counted::default(), "counted")
         .with_price(price());
@@ -133,10 +133,8 @@ fn a_call_over_the_budget_is_an_error_that_is_never_retried() {
 fn wall_time_adds_up_over_sessions_and_ends_the_run() {
     let (_folder, path) = folder();
     let limit = Duration::from_secs(60);
-    let journal = Journal::create(&path, manifest()).unwrap();
-    let mut journal = journal
-        .with_budget(Budget::new().with_wall_time(limit))
-        .unwrap();
+    let mut journal = Journal::create(&path, manifest()).unwrap();
+    block_on(journal.set_budget(Budget::new().with_wall_time(limit))).unwrap();
     let ticks = std::sync::atomic::AtomicU64::new(0);
     let clock = || Duration::from_secs(ticks.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
     // The time that is left when the session begins is waited for. Here it never ends, the drain included.

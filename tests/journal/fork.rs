@@ -1,5 +1,6 @@
 //! Manifests that change, and journals that begin with what others paid for.
 
+use futures::executor::block_on;
 use safer_instruct::run::{Budget, End, Journal, Status};
 use serde_json::json;
 
@@ -34,11 +35,11 @@ fn a_fork_pays_for_no_call_that_is_still_the_same() {
 
     // The old one is still open. The new one has texts before the old ones, so no outcome can be taken along.
     let new = json!({"model": {"name": "counted"}, "seed": 7, "more": true});
-    let journal = Journal::fork(&path, &forked, new.clone()).unwrap();
+    let mut journal = Journal::fork(&path, &forked, new.clone()).unwrap();
     let status = Status::read(&forked).unwrap();
     assert_eq!((status.done(), status.answered), (0, u64::from(calls)));
     assert_eq!(status.spent.requests, 0, "they were paid elsewhere");
-    let mut journal = journal.with_budget(Budget::new().with_requests(0)).unwrap();
+    block_on(journal.set_budget(Budget::new().with_requests(0))).unwrap();
     let report = run(&mut journal, &model, texts(TEXTS)).unwrap();
     assert_eq!((report.end, model.calls()), (End::Complete, calls));
     assert_eq!(

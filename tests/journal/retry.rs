@@ -7,7 +7,8 @@ use safer_instruct::{
 };
 
 use crate::support::{
-    Counted, folder, manifest, never, no_time, pipeline, price, reader, run, stream_of, texts,
+    Counted, can_be_spawned, folder, manifest, never, no_time, pipeline, price, reader, run,
+    stream_of, texts,
 };
 
 const TEXTS: usize = 30;
@@ -15,7 +16,8 @@ const TEXTS: usize = 30;
 fn retry(journal: &mut Journal, model: &Counted, texts: Vec<SourceText>) -> Result<Report> {
     let model = journal.record(model.clone(), "counted").with_price(price());
     let pipeline = pipeline(&model);
-    block_on(Runner::new(journal, &pipeline, no_time, never).retry(stream_of(texts)))
+    let runner = Runner::new(journal, &pipeline, no_time, never);
+    block_on(can_be_spawned(runner.retry(stream_of(texts))))
 }
 
 /// Place, kind and line of each row.

@@ -17,8 +17,8 @@ use safer_instruct::{
 };
 
 use crate::support::{
-    COST, Counted, DRAWS, files, folder, manifest, never, no_time, number, pipeline, price, run,
-    stream_of, texts, undisturbed,
+    COST, Counted, DRAWS, can_be_spawned, files, folder, manifest, never, no_time, number,
+    pipeline, price, run, stream_of, texts, undisturbed,
 };
 
 const TEXTS: usize = 24;
@@ -171,7 +171,8 @@ fn a_run_that_is_stopped_before_it_begins_makes_no_call() {
     let pipeline = pipeline(&recorded);
     let runner =
         Runner::new(&mut journal, &pipeline, no_time, never).with_stop(std::future::ready(()));
-    let report = block_on(runner.run(stream_of(texts(TEXTS)))).unwrap();
+    let run = runner.run(stream_of(texts(TEXTS)));
+    let report = block_on(can_be_spawned(run)).unwrap();
     assert_eq!((report.end, model.calls()), (End::Stopped, 0));
 }
 

@@ -46,11 +46,14 @@ pub(crate) fn manifest() -> serde_json::Value {
 #[derive(Clone, Default)]
 pub(crate) struct Counted(Arc<Inner>);
 
+/// Gets `begin` or `end` and the key of the call.
+type Told = dyn Fn(&str, &str) + Send + Sync;
+
 #[derive(Default)]
 struct Inner {
     calls: Mutex<BTreeMap<String, u32>>,
     fails: AtomicBool,
-    told: Option<Box<dyn Fn(&str, &str) + Send + Sync>>,
+    told: Option<Box<Told>>,
 }
 
 impl Counted {
@@ -272,4 +275,9 @@ pub(crate) fn undisturbed(count: usize) -> BTreeMap<String, String> {
     let out = folder.path().join("out");
     journal.export(&out).unwrap();
     files(&out)
+}
+
+/// Executors with several threads ask for it.
+pub(crate) fn can_be_spawned<F: Future + Send>(future: F) -> F {
+    future
 }
