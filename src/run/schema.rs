@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{
     manifest::Manifest,
-    trouble::{DAMAGED, NO_JOURNAL, Trouble},
+    trouble::{NO_JOURNAL, Trouble},
 };
 
 /// Says in the header of the file that it is a journal: "saRJ".
@@ -137,14 +137,6 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Trouble> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     set_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // The log goes into the file, so that its length can be looked at.
-    let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    let expected: u64 = connection.query_row(pages, [], |row| row.get(0))?;
-    let length = fs::metadata(path).map_err(|error| Trouble::io(&error))?;
-    if length.len() < expected {
-        return Err(Trouble::damaged(DAMAGED));
-    }
     Ok(connection)
 }
 

@@ -11,6 +11,8 @@ mod export;
 mod file;
 mod fork;
 mod killed;
+#[cfg(feature = "testkit")]
+mod laws;
 mod recorded;
 mod retry;
 mod runner;
