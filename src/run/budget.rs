@@ -103,15 +103,6 @@ impl Budget {
             Some(Overdraft { limit, spent, most })
         })
     }
-
-    pub(super) fn out_of_time(&self, spent: &Spent) -> Option<Overdraft> {
-        let most = self.wall_time?;
-        Some(Overdraft {
-            limit: Limit::WallTime,
-            spent: milliseconds(spent.wall_time),
-            most: milliseconds(most),
-        })
-    }
 }
 
 /// What a run has spent, all its sessions together.

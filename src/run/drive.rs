@@ -14,7 +14,7 @@ use futures::{
 };
 
 use super::{
-    budget::milliseconds,
+    budget::{Limit, milliseconds},
     journal::Shared,
     progress::{End, Progress, Report},
     sources::{Desk, Ticket},
@@ -94,8 +94,8 @@ impl Drive<'_> {
                     if self.stop.poll_unpin(context).is_ready() {
                         return Poll::Ready(Step::Close(End::Stopped));
                     }
-                    if let Poll::Ready(end) = out_of_time.poll_unpin(context) {
-                        return Poll::Ready(Step::Close(end));
+                    if out_of_time.poll_unpin(context).is_ready() {
+                        return Poll::Ready(Step::Close(End::OverBudget(Limit::WallTime)));
                     }
                 }
                 if open && out_of_patience.poll_unpin(context).is_ready() {
@@ -154,22 +154,15 @@ impl Drive<'_> {
     }
 
     /// Ends when the budget's wall time does.
-    fn out_of_time(&self, shared: &Shared) -> Fuse<BoxFuture<'static, End>> {
-        let tally = shared.worker.tally();
-        match (
-            tally.budget.wall_time,
-            tally.budget.out_of_time(&tally.spent),
-        ) {
-            (Some(most), Some(overdraft)) => {
-                let end = End::OverBudget(overdraft.limit);
-                let left = most.saturating_sub(shared.worker.wall_time());
-                if milliseconds(left) == 0 {
-                    return std::future::ready(end).boxed().fuse();
-                }
-                self.sleep.sleep(left).map(move |()| end).boxed().fuse()
-            }
-            _ => Fuse::terminated(),
+    fn out_of_time(&self, shared: &Shared) -> Fuse<BoxFuture<'static, ()>> {
+        let Some(most) = shared.worker.tally().budget.wall_time else {
+            return Fuse::terminated();
+        };
+        let left = most.saturating_sub(shared.worker.wall_time());
+        if left.is_zero() {
+            return std::future::ready(()).boxed().fuse();
         }
+        self.sleep.sleep(left).fuse()
     }
 
     /// The report of a session that was told to stop before it began.

@@ -98,10 +98,7 @@ fn a_retry_knows_the_pairs_of_the_other_texts() {
     let summary = journal.export(&out).unwrap();
     let mut seen: Vec<String> = safer_instruct::dataset::read_pairs(out.join("pairs.jsonl"))
         .unwrap()
-        .map(|pair| {
-            let pair = pair.unwrap();
-            format!("{:?}", (pair.prompt, pair.chosen, pair.rejected))
-        })
+        .map(|pair| pair.unwrap().chosen)
         .collect();
     seen.sort();
     seen.dedup();
