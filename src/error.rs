@@ -96,6 +96,16 @@ pub enum Error {
         /// The error of the last attempt.
         source: Box<Error>,
     },
+    /// What a run may spend is spent. Permanent: the run ends, and goes on under a larger budget.
+    #[error("the budget of {limit} {budget} is used up ({spent} spent); raise it and go on")]
+    OverBudget {
+        /// What is counted, with its unit.
+        budget: &'static str,
+        /// How much is spent.
+        spent: u64,
+        /// How much may be spent.
+        limit: u64,
+    },
     /// The worker behind a backend is gone. Permanent.
     #[error("{backend} has stopped: {reason}")]
     Stopped {
@@ -152,6 +162,7 @@ impl Error {
             | Self::Config { .. }
             | Self::Model { .. }
             | Self::Exhausted { .. }
+            | Self::OverBudget { .. }
             | Self::Stopped { .. }
             | Self::Io { .. }
             | Self::Input { .. }
@@ -178,6 +189,7 @@ impl Error {
             Self::Model { .. } => "model",
             Self::Malformed { .. } => "malformed",
             Self::Exhausted { .. } => "exhausted",
+            Self::OverBudget { .. } => "over_budget",
             Self::Stopped { .. } => "stopped",
             Self::Io { .. } => "io",
             Self::Input { .. } => "input",

@@ -98,6 +98,7 @@
 //! # Writing
 //!
 //! [`dataset::RunWriter`] writes pairs, rejects and a summary into a folder that a run can be continued from.
+//! Long runs against paid models have a durable journal, in the module `run` with the feature of that name.
 //!
 //! # Backends
 //!
@@ -117,10 +118,11 @@
 //! | `candle` | the reference backend on local hardware | no |
 //! | `hub` | fetching and checking of model files; part of `candle` | no |
 //! | `llguidance` | completions that satisfy a JSON schema, with `candle` | no |
+//! | `run` | the durable journal of a long run, with budgets and progress | no |
 //! | `train` | tuning of local models, with `candle` | no |
 //! | `cuda`, `metal` | a device for `candle` | no |
 //! | `testkit` | laws and doubles for tests | no |
-//! | `full` | `candle`, `llguidance` and `testkit` | no |
+//! | `full` | `candle`, `llguidance`, `run`, `testkit` and `train` | no |
 //!
 //! Without features the crate depends on no runtime, no network and no model code.
 #![cfg_attr(not(feature = "testkit"), allow(rustdoc::broken_intra_doc_links))]
@@ -154,6 +156,9 @@ pub mod filters;
 pub mod hub;
 pub mod judges;
 pub mod prompt;
+#[cfg(feature = "run")]
+#[cfg_attr(docsrs, doc(cfg(feature = "run")))]
+pub mod run;
 pub mod stages;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -186,7 +191,7 @@ mod writing_a_backend {}
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
-#[cfg(all(doctest, feature = "candle"))]
+#[cfg(all(doctest, feature = "candle", feature = "run"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 #[cfg(all(doctest, feature = "train"))]

@@ -47,6 +47,12 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("dataset", &["error", "record", "outcome", "text"]),
+    (
+        "run",
+        &[
+            "error", "record", "outcome", "model", "stage", "decorate", "pipeline", "dataset",
+        ],
+    ),
     ("hub", &["error"]),
     (
         "backends",
@@ -64,7 +70,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 const FREE: &[&str] = &["lib", "testkit"];
 
 /// What must not come in without a feature. A name that ends in `-` stands for all names that begin so.
-const NEVER_IN_CORE: &[&str] = &["tokio", "reqwest", "hyper", "candle-", "tokenizers", "ureq"];
+const NEVER_IN_CORE: &[&str] = &[
+    "tokio",
+    "reqwest",
+    "hyper",
+    "candle-",
+    "tokenizers",
+    "ureq",
+    "rusqlite",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -32,6 +32,7 @@ mod decode;
 mod files;
 mod format;
 mod instructions;
+mod manifest;
 mod pairs;
 mod parse;
 mod reader;
@@ -48,8 +49,12 @@ pub use instructions::{
     InstructionColumns, InstructionPair, InstructionReader, InstructionReaderBuilder,
     InstructionReport, hold_out,
 };
+#[cfg(feature = "run")]
+pub(crate) use manifest::{differences, sorted};
 pub use pairs::{PairReader, read_pairs};
 pub use reader::{ReadReport, Reader, ReaderBuilder};
+#[cfg(feature = "run")]
+pub(crate) use row::Row;
 pub use skip::SkipBad;
 pub use stream::{ReadStream, into_stream};
 pub use summary::Summary;

@@ -12,7 +12,7 @@ use crate::{
 
 /// One outcome as a line of its file.
 #[derive(Debug)]
-pub(super) enum Row<'a> {
+pub(crate) enum Row<'a> {
     Kept(Cow<'a, PreferencePair>),
     Dropped(DroppedRow<'a>),
     Failed(FailedRow<'a>),
@@ -20,36 +20,36 @@ pub(super) enum Row<'a> {
 
 /// A line of `dropped.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct DroppedRow<'a> {
-    pub(super) id: Cow<'a, str>,
+pub(crate) struct DroppedRow<'a> {
+    pub(crate) id: Cow<'a, str>,
     draw: u32,
     run_seed: u64,
     category: Option<Cow<'a, str>>,
-    pub(super) stage: Stage,
-    pub(super) reason: Cow<'a, str>,
+    pub(crate) stage: Stage,
+    pub(crate) reason: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'a, str>>,
     #[serde(flatten)]
-    pub(super) draft: DraftRow<'a>,
+    pub(crate) draft: DraftRow<'a>,
 }
 
 /// A line of `failed.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct FailedRow<'a> {
-    pub(super) id: Cow<'a, str>,
+pub(crate) struct FailedRow<'a> {
+    pub(crate) id: Cow<'a, str>,
     draw: u32,
     run_seed: u64,
     category: Option<Cow<'a, str>>,
-    pub(super) stage: Stage,
-    pub(super) error_kind: Cow<'a, str>,
+    pub(crate) stage: Stage,
+    pub(crate) error_kind: Cow<'a, str>,
     error: Cow<'a, str>,
     #[serde(flatten)]
-    pub(super) draft: DraftRow<'a>,
+    pub(crate) draft: DraftRow<'a>,
 }
 
 /// What had been made of a source text.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct DraftRow<'a> {
+pub(crate) struct DraftRow<'a> {
     text: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instruction: Option<Made<'a>>,
@@ -71,7 +71,7 @@ struct Made<'a> {
 
 impl<'a> Row<'a> {
     /// The line of an outcome.
-    pub(super) fn of(outcome: &'a Outcome) -> Self {
+    pub(crate) fn of(outcome: &'a Outcome) -> Self {
         match outcome {
             Outcome::Kept(pair) => Self::Kept(Cow::Borrowed(pair)),
             Outcome::Dropped {
@@ -116,7 +116,7 @@ impl<'a> Row<'a> {
     }
 
     /// The line without its line feed.
-    pub(super) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Kept(pair) => serde_json::to_vec(pair),
             Self::Dropped(row) => serde_json::to_vec(row),
@@ -125,7 +125,7 @@ impl<'a> Row<'a> {
     }
 
     /// Tokens of everything that was made of the source text.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         match self {
             Self::Kept(pair) => {
                 let made = &pair.provenance;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::row::Row;
+use super::{manifest::sorted, row::Row};
 use crate::{
     outcome::{Outcome, Stage},
     record::Usage,
@@ -180,17 +180,4 @@ fn count(counts: &Counts, stage: Stage, key: &str) -> u64 {
         .and_then(|reasons| reasons.get(key))
         .copied()
         .unwrap_or(0)
-}
-
-/// The same value with all names in order. Other crates may turn on `preserve_order` of serde_json, and the same manifest has to
-/// give the same bytes either way.
-fn sorted(value: serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Object(map) => {
-            let map: BTreeMap<_, _> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
-            map.into_iter().collect()
-        }
-        serde_json::Value::Array(list) => list.into_iter().map(sorted).collect(),
-        other => other,
-    }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     appender::{Appender, exists, partial_name},
+    manifest::differences,
     row::Row,
     summary::Summary,
 };
@@ -117,17 +118,22 @@ impl RunWriter {
     /// run can be resumed.
     pub fn write(&mut self, outcome: &Outcome) -> Result<()> {
         let row = Row::of(outcome);
-        let (file, mark) = match &row {
+        let line = row.to_json().map_err(|error| Error::Other(error.into()))?;
+        self.write_row(&row, line)
+    }
+
+    /// Writes the next outcome, whose line is there.
+    pub(crate) fn write_row(&mut self, row: &Row<'_>, mut line: Vec<u8>) -> Result<()> {
+        let (file, mark) = match row {
             Row::Kept(_) => (&mut self.pairs, b"k\n"),
             Row::Dropped(_) => (&mut self.dropped, b"d\n"),
             Row::Failed(_) => (&mut self.failed, b"f\n"),
         };
-        let mut line = row.to_json().map_err(|error| Error::Other(error.into()))?;
         line.push(b'\n');
         file.append(&line)?;
         // A crash here leaves a line without a mark, which a resumed run cuts off.
         self.progress.append(mark)?;
-        self.summary.add_row(&row);
+        self.summary.add_row(row);
         Ok(())
     }
 
@@ -170,13 +176,13 @@ impl RunWriter {
     fn resume(dir: &Path, manifest: serde_json::Value) -> Result<Self> {
         let old = read_summary(dir)?;
         let new = Summary::new().with_manifest(manifest);
-        let mut differ = Vec::new();
-        differences(new.manifest(), old.manifest(), "", &mut differ);
+        let differ = differences(old.manifest(), new.manifest());
         if !differ.is_empty() {
+            let places: Vec<_> = differ.into_iter().map(|differ| differ.place).collect();
             let reason = format!(
                 "{} holds a run with other settings ({}); choose another folder or overwrite it",
                 dir.display(),
-                differ.join(", ")
+                places.join(", ")
             );
             return Err(Error::config("output folder", reason));
         }
@@ -310,30 +316,6 @@ fn parse<T: DeserializeOwned>(dir: &Path, name: &str, line: &[u8]) -> Result<T> 
         let reason = "a line is not of this version; choose another folder or overwrite the run";
         Error::input(dir.join(name), None, reason)
     })
-}
-
-/// The places at which two manifests differ.
-fn differences(one: &serde_json::Value, two: &serde_json::Value, at: &str, out: &mut Vec<String>) {
-    match (one, two) {
-        (serde_json::Value::Object(one), serde_json::Value::Object(two)) => {
-            for key in one
-                .keys()
-                .chain(two.keys().filter(|key| !one.contains_key(*key)))
-            {
-                let place = if at.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{at}.{key}")
-                };
-                let null = serde_json::Value::Null;
-                let (one, two) = (one.get(key), two.get(key));
-                differences(one.unwrap_or(&null), two.unwrap_or(&null), &place, out);
-            }
-        }
-        _ if one == two => {}
-        _ if at.is_empty() => out.push("the whole manifest".to_owned()),
-        _ => out.push(at.to_owned()),
-    }
 }
 
 /// Makes the new names last. Only Unix can open a folder for it.

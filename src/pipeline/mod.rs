@@ -3,6 +3,7 @@
 //! [`Pipeline::process`] is the algorithm for one source text; [`Pipeline::run`] is concurrency around it and nothing else: no
 //! channels, no spawned tasks, no queue per stage.
 
+mod memory;
 mod observer;
 mod ordered;
 mod process;
@@ -10,6 +11,8 @@ mod run;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "run")]
+pub(crate) use memory::{Given, Memories};
 pub use observer::{Event, Observer};
 
 use crate::{

@@ -6,11 +6,16 @@ use futures::{
     stream,
 };
 
-use super::{Event, Memory, Pipeline, ordered::ordered, process::dropped};
+use super::{
+    Event, Pipeline,
+    memory::{Given, Memories, Remembering, ask},
+    ordered::ordered,
+    process::dropped,
+};
 use crate::{
     outcome::{Decision, Outcome, Reason, Stage},
     record::{PreferencePair, SourceText},
-    stage::{InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
+    stage::{InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
 impl<I, R, J> Pipeline<I, R, J>
@@ -28,7 +33,8 @@ where
     where
         S: Stream<Item = SourceText> + 'a,
     {
-        self.give_out(ordered(self.jobs(sources), self.rest.concurrency))
+        self.run_after(self.memories(), 0, sources)
+            .map(|given| given.outcome)
     }
 
     /// [`run`](Self::run) in whatever order the outcomes come. An ordered filter on pairs sees them in that order too,
@@ -37,24 +43,68 @@ where
     where
         S: Stream<Item = SourceText> + 'a,
     {
-        self.give_out(self.jobs(sources).buffer_unordered(self.rest.concurrency))
+        let Memories {
+            sources: seen,
+            pairs,
+        } = self.memories();
+        let jobs = self.jobs(seen, 0, sources);
+        self.give_out(pairs, jobs.buffer_unordered(self.rest.concurrency))
+            .map(|given| given.outcome)
+    }
+
+    /// [`run`](Self::run) behind outcomes that are there: `memories` have seen what led to them, and `first_draw` draws
+    /// at the first text are among them.
+    pub(crate) fn run_after<'a, S>(
+        &'a self,
+        memories: Memories,
+        first_draw: u32,
+        sources: S,
+    ) -> impl Stream<Item = Given> + 'a
+    where
+        S: Stream<Item = SourceText> + 'a,
+    {
+        let Memories {
+            sources: seen,
+            pairs,
+        } = memories;
+        let jobs = self.jobs(seen, first_draw, sources);
+        self.give_out(pairs, ordered(jobs, self.rest.concurrency))
+    }
+
+    /// Works on single draws, whose texts the filters with a memory have let through before.
+    #[cfg(feature = "run")]
+    pub(crate) fn run_draws<'a, S>(
+        &'a self,
+        memories: Memories,
+        draws: S,
+    ) -> impl Stream<Item = Given> + 'a
+    where
+        S: Stream<Item = SourceText> + 'a,
+    {
+        let jobs = draws.map(|source| {
+            let lineage = source.lineage().clone().with_run_seed(self.rest.seed);
+            Box::pin(self.work_on(source.with_lineage(lineage)))
+        });
+        self.give_out(memories.pairs, ordered(jobs, self.rest.concurrency))
     }
 
     /// One future for each draw, in input order.
     fn jobs<'a, S>(
         &'a self,
+        mut memories: Remembering<SourceText>,
+        mut first_draw: u32,
         sources: S,
     ) -> impl Stream<Item = impl Future<Output = Outcome> + 'a> + 'a
     where
         S: Stream<Item = SourceText> + 'a,
     {
-        let mut memories = remember(&self.rest.ordered_source_filters);
         sources.flat_map(move |source| {
+            let first = std::mem::take(&mut first_draw);
             let lineage = source.lineage().clone().with_run_seed(self.rest.seed);
             let decision = ask(&mut memories, &source);
             let last = self.rest.draws - 1;
             let mut source = Some(source);
-            stream::iter((0..self.rest.draws).filter_map(move |draw| {
+            stream::iter((first..self.rest.draws).filter_map(move |draw| {
                 // The last draw takes the text, the others copy it.
                 let text = if draw == last {
                     source.take()
@@ -76,36 +126,29 @@ where
     /// Asks the filters with a memory about the pairs, and tells the observer what became of each draw.
     fn give_out<'a>(
         &'a self,
+        mut memories: Remembering<PreferencePair>,
         outcomes: impl Stream<Item = Outcome> + 'a,
-    ) -> impl Stream<Item = Outcome> + 'a {
-        let mut memories = remember(&self.rest.ordered_pair_filters);
+    ) -> impl Stream<Item = Given> + 'a {
         outcomes.map(move |outcome| {
-            let outcome = match outcome {
+            let given = match outcome {
                 Outcome::Kept(pair) => match ask(&mut memories, &*pair) {
-                    Decision::Keep => Outcome::Kept(pair),
-                    Decision::Drop(reason) => drop_pair(*pair, reason),
+                    Decision::Keep => Given::new(Outcome::Kept(pair)),
+                    Decision::Drop(reason) => drop_pair(pair, reason),
                 },
-                other => other,
+                other => Given::new(other),
             };
-            self.tell(&Event::Finished { outcome: &outcome });
-            outcome
+            self.tell(&Event::Finished {
+                outcome: &given.outcome,
+            });
+            given
         })
     }
 }
 
-fn remember<T>(makers: &[Memory<T>]) -> Vec<Box<dyn OrderedFilter<T>>> {
-    makers.iter().map(|make| make()).collect()
-}
-
-fn ask<T>(memories: &mut [Box<dyn OrderedFilter<T>>], item: &T) -> Decision {
-    for memory in memories {
-        if let Decision::Drop(reason) = memory.assess_next(item) {
-            return Decision::Drop(reason);
-        }
+fn drop_pair(pair: Box<PreferencePair>, reason: Reason) -> Given {
+    Given {
+        #[cfg(feature = "run")]
+        dropped_pair: Some(pair.clone()),
+        outcome: dropped(Stage::Pair, reason, *pair),
     }
-    Decision::Keep
-}
-
-fn drop_pair(pair: PreferencePair, reason: Reason) -> Outcome {
-    dropped(Stage::Pair, reason, pair)
 }

@@ -1,0 +1,87 @@
+//! What the filters with a memory remember in one run.
+
+use super::Pipeline;
+use crate::{
+    outcome::{Decision, Outcome},
+    record::{PreferencePair, SourceText},
+    stage::{InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
+};
+
+/// Filters with a memory, in the order in which they are asked.
+pub(super) type Remembering<T> = Vec<Box<dyn OrderedFilter<T>>>;
+
+/// The filters with a memory of one run. One that goes on behind outcomes that are there shows them what they saw then.
+pub(crate) struct Memories {
+    pub(super) sources: Remembering<SourceText>,
+    pub(super) pairs: Remembering<PreferencePair>,
+}
+
+#[cfg(feature = "run")]
+impl Memories {
+    /// Shows a source text that was read before.
+    pub(crate) fn saw_source(&mut self, source: &SourceText) {
+        let _ = ask(&mut self.sources, source);
+    }
+
+    /// Shows a pair that they were asked about before, whatever they said.
+    pub(crate) fn saw_pair(&mut self, pair: &PreferencePair) {
+        let _ = ask(&mut self.pairs, pair);
+    }
+
+    /// Whether there is a filter that wants to see pairs.
+    pub(crate) fn want_pairs(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+}
+
+/// An outcome as it is given out.
+pub(crate) struct Given {
+    pub(crate) outcome: Outcome,
+    /// The pair, if it was a filter with a memory that dropped it.
+    #[cfg(feature = "run")]
+    pub(crate) dropped_pair: Option<Box<PreferencePair>>,
+}
+
+impl Given {
+    pub(super) fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            #[cfg(feature = "run")]
+            dropped_pair: None,
+        }
+    }
+}
+
+impl<I, R, J> Pipeline<I, R, J>
+where
+    I: InstructionGenerator,
+    R: ResponseGenerator,
+    J: PreferenceJudge,
+{
+    /// New memories.
+    pub(crate) fn memories(&self) -> Memories {
+        let rest = &self.rest;
+        Memories {
+            sources: rest
+                .ordered_source_filters
+                .iter()
+                .map(|make| make())
+                .collect(),
+            pairs: rest
+                .ordered_pair_filters
+                .iter()
+                .map(|make| make())
+                .collect(),
+        }
+    }
+}
+
+/// Asks one after the other; the first that drops ends it.
+pub(super) fn ask<T>(memories: &mut Remembering<T>, item: &T) -> Decision {
+    for memory in memories {
+        if let Decision::Drop(reason) = memory.assess_next(item) {
+            return Decision::Drop(reason);
+        }
+    }
+    Decision::Keep
+}

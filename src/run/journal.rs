@@ -1,0 +1,237 @@
+//! The journal of a run, as its users see it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::{
+    budget::{Budget, Spent},
+    export::export,
+    manifest::Manifest,
+    recorded::{Recorded, Turns},
+    schema::{beside, build, open_reader, open_writer},
+    store::Store,
+    trouble::Trouble,
+    worker::Worker,
+};
+use crate::{
+    dataset::Summary,
+    error::{Error, Result},
+};
+
+/// What is durably known of a run: outcomes, calls of models and what they cost, in one SQLite file.
+///
+/// - What a call is to be asked is on the disk before the model is called, and its answer and cost before anybody sees it.
+/// - A call that was answered is never made again. One that was in flight when the process ended is: nobody knows whether it was paid.
+/// - Outcomes are written in input order, so those that are there are those of the first texts.
+///
+/// The file is locked (`run.sqlite.lock` beside it) until the journal and every model that it [records](Self::record) are dropped.
+/// The first failure to write ends its use; what was committed stays, and the journal can be opened again.
+///
+/// The constructors and [`export`](Self::export) block; everything else is done by a thread of its own.
+///
+/// ```
+/// use futures::executor::block_on;
+/// use safer_instruct::{ChatModel, ChatRequest, Prompt, run::{Journal, Price}};
+/// # use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+/// # use safer_instruct::{Completion, FinishReason, ModelId, Usage, complete_fn};
+/// # let calls = AtomicU32::new(0);
+/// # let paid_model = complete_fn(|_| {
+/// #     calls.fetch_add(1, Ordering::Relaxed);
+/// #     let usage = Usage { prompt_tokens: 10, completion_tokens: 2 };
+/// #     async move { Ok(Completion::new("Yes.", FinishReason::Stop, usage, Arc::new(ModelId::new("m")))) }
+/// # });
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("run.sqlite");
+///
+/// let journal = Journal::create(&path, serde_json::json!({"model": "m", "seed": 7}))?;
+/// let model = journal.record(paid_model, "m").with_price(Price::per_million(500_000, 1_500_000));
+/// let request = ChatRequest::new(Prompt::Raw("Can I?".into()));
+/// assert_eq!(block_on(model.complete(&request))?.text, "Yes.");
+/// assert_eq!(block_on(model.complete(&request))?.text, "Yes.");
+/// assert_eq!((journal.spent().requests, journal.spent().money), (1, 8));
+/// # assert_eq!(calls.load(Ordering::Relaxed), 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Journal {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the journal and the models that it records have in common. The order matters: the file is closed, then unlocked.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) worker: Worker,
+    pub(super) turns: Turns,
+    pub(super) _lock: File,
+}
+
+impl Journal {
+    /// Starts the journal of a new run.
+    ///
+    /// `manifest` says what the run is made with: inputs, prompts, models, adapters, parameters, the seed. Keep secrets out of it.
+    /// The version of this crate is added.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is a file already; [`Error::Io`] if it cannot be written or another process has it.
+    pub fn create(path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
+        let (path, lock) = lock_new(path.as_ref())?;
+        build(path, &Manifest::new(manifest), |_| Ok(())).map_err(|trouble| trouble.error(path))?;
+        Self::start(path, lock)
+    }
+
+    /// Goes on with a run that was made with an equal manifest and the same version of this crate.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the manifest differs, with what is another in it (then see [`fork`](Self::fork));
+    /// [`Error::Input`] if the file is no journal, a damaged one, or of a newer version; [`Error::Io`] if it is not there or
+    /// cannot be written, or another process has it.
+    pub fn open(path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
+        let path = path.as_ref();
+        // Or the lock would be made for a file that is not there.
+        fs::metadata(path).map_err(|error| Error::io(path, error))?;
+        let lock = lock(path)?;
+        let fail = |trouble: Trouble| trouble.error(path);
+        let old = open_reader(path)
+            .and_then(|reader| Manifest::read(&reader))
+            .map_err(fail)?;
+        let changes = old.changes(&Manifest::new(manifest));
+        if !changes.is_empty() {
+            let reason = format!(
+                "{} was made with another manifest ({}); give these their old values, or fork the journal to keep the calls that were answered",
+                path.display(),
+                changes.join("; ")
+            );
+            return Err(Error::config("manifest", reason));
+        }
+        Self::start(path, lock)
+    }
+
+    /// Starts the journal of a new run with the answered calls of an old one, which cost it nothing. Requests that are still the
+    /// same are not made again. The old journal stays as it is, and may be in use.
+    ///
+    /// # Errors
+    /// Those of [`create`](Self::create) for the new path and of [`Status::read`](super::Status::read) for the old one.
+    pub fn fork(old: impl AsRef<Path>, path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
+        let old = old.as_ref();
+        let reader = open_reader(old).map_err(|trouble| trouble.error(old))?;
+        let (path, lock) = lock_new(path.as_ref())?;
+        build(path, &Manifest::new(manifest), |new| {
+            let columns = "key, model, state, tries, errors, prompt_tokens, completion_tokens, cost, inherited, answer";
+            let mut query = reader.prepare(&format!(
+                "SELECT {} FROM calls WHERE state = 'done'",
+                columns.replace("inherited", "1")
+            ))?;
+            let mut insert = new.prepare(&format!(
+                "INSERT INTO calls ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            ))?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                for column in 0..10 {
+                    let value: rusqlite::types::Value = row.get(column)?;
+                    insert.raw_bind_parameter(column + 1, value)?;
+                }
+                insert.raw_execute()?;
+            }
+            Ok(())
+        })
+        .map_err(|trouble| trouble.error(path))?;
+        Self::start(path, lock)
+    }
+
+    fn start(path: &Path, lock: File) -> Result<Self> {
+        let store = open_writer(path)
+            .and_then(Store::new)
+            .map_err(|trouble| trouble.error(path))?;
+        let shared = Shared {
+            worker: Worker::start(path, store)?,
+            turns: Turns::default(),
+            _lock: lock,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Sets what the run may spend, what it has spent included. It stays in the journal until it is set again. By default there is
+    /// no limit.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub async fn set_budget(&self, budget: Budget) -> Result<()> {
+        let set = move |store: &mut Store| store.set_budget(budget);
+        self.shared.worker.ask(set).await
+    }
+
+    /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same if
+    /// they are equal.
+    pub fn record<M>(&self, model: M, name: impl Into<Arc<str>>) -> Recorded<M> {
+        Recorded::new(model, name.into(), Arc::clone(&self.shared))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.worker.path()
+    }
+
+    /// How many outcomes there are.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.shared.worker.tally().counts.total()
+    }
+
+    /// What the run has spent, all its sessions together.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.shared.worker.tally().spent
+    }
+
+    /// Writes the outcomes into a folder; see [`export`](super::export()).
+    ///
+    /// # Errors
+    /// Those of [`export`](super::export()).
+    pub fn export(&self, folder: impl AsRef<Path>) -> Result<Summary> {
+        export(self.path(), folder)
+    }
+}
+
+fn lock_new(path: &Path) -> Result<(&Path, File)> {
+    let lock = lock(path)?;
+    if path.symlink_metadata().is_ok() {
+        let reason = format!(
+            "{} is there already; open it to go on, or choose another path",
+            path.display()
+        );
+        return Err(Error::config("journal", reason));
+    }
+    Ok((path, lock))
+}
+
+/// Locks a file beside the journal. The journal itself must not be: SQLite has locks of its own on it, which closing it elsewhere
+/// in this process would take away.
+fn lock(path: &Path) -> Result<File> {
+    let path = beside(path, ".lock");
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| Error::io(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let reason = "the journal is in use: by another process, or by a model of this one that it records; wait for its end";
+            Err(Error::io(
+                path,
+                io::Error::new(io::ErrorKind::ResourceBusy, reason),
+            ))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io(path, error)),
+    }
+}

@@ -1,0 +1,198 @@
+//! The tables of a journal, and how its file is opened.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::{
+    manifest::Manifest,
+    trouble::{NO_JOURNAL, Trouble},
+};
+
+/// Says in the header of the file that it is a journal: "saRJ".
+const APPLICATION: i32 = i32::from_be_bytes(*b"saRJ");
+/// Counts up whenever an older library could not read what a newer one writes.
+const VERSION: i32 = 1;
+/// A reader may hold the file for moments; no other process writes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Large columns stand last, where a reader of the others need not go over them. No rowid is ever an id: rows have the same
+/// keys whoever writes them.
+const TABLES: &str = "
+CREATE TABLE manifest (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What became of each draw. The place in input order is the number of the text times the draws, plus the draw.
+CREATE TABLE outcomes (
+    place INTEGER PRIMARY KEY,
+    source_id TEXT NOT NULL,
+    draw INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('kept', 'dropped', 'failed')),
+    stage TEXT,
+    code TEXT,
+    text_hash BLOB NOT NULL,
+    -- The line of its file, without line feed.
+    line TEXT NOT NULL,
+    -- The pair that filters with a memory saw, if it was they who dropped it.
+    dropped_pair TEXT
+) STRICT;
+CREATE INDEX outcomes_by_kind ON outcomes (kind);
+
+CREATE TABLE calls (
+    key BLOB PRIMARY KEY,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'failed', 'done')),
+    tries INTEGER NOT NULL,
+    errors INTEGER NOT NULL DEFAULT 0,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER NOT NULL DEFAULT 0,
+    -- Made by the run that this one was forked from, and paid there.
+    inherited INTEGER NOT NULL DEFAULT 0,
+    answer TEXT,
+    CHECK ((state = 'done') = (answer IS NOT NULL))
+) STRICT;
+CREATE INDEX calls_in_flight ON calls (key) WHERE state = 'intent';
+
+-- Failures that a retry replaced, counted from 0 for each draw.
+CREATE TABLE dead_letters (
+    place INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    source_id TEXT NOT NULL,
+    draw INTEGER NOT NULL,
+    stage TEXT,
+    code TEXT,
+    line TEXT NOT NULL,
+    PRIMARY KEY (place, number)
+) STRICT;
+
+-- One row. The sums are those of the calls that were not inherited.
+CREATE TABLE budget (
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    money INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL DEFAULT 0,
+    milliseconds INTEGER NOT NULL DEFAULT 0,
+    most_tokens INTEGER,
+    most_money INTEGER,
+    most_requests INTEGER,
+    most_milliseconds INTEGER
+) STRICT;
+INSERT INTO budget (only) VALUES (0);
+";
+
+/// Makes a journal under a temporary name and gives it its own when it is whole.
+pub(super) fn build(
+    path: &Path,
+    manifest: &Manifest,
+    fill: impl FnOnce(&Connection) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let partial = beside(path, ".partial");
+    // Left by a process that was killed at this point.
+    for leftover in [partial.clone(), beside(&partial, "-journal")] {
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Trouble::io(&error));
+            }
+            _ => {}
+        }
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let connection = Connection::open_with_flags(&partial, flags)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch("BEGIN")?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    connection.execute_batch(TABLES)?;
+    let mut insert = connection.prepare("INSERT INTO manifest (name, value) VALUES (?1, ?2)")?;
+    for (name, value) in manifest.rows() {
+        insert.execute(params![name, value])?;
+    }
+    drop(insert);
+    fill(&connection)?;
+    connection.execute_batch("COMMIT")?;
+    set_wal(&connection)?;
+    // Moves the log into the file and removes it.
+    connection.close().map_err(|(_, error)| error)?;
+    let put = || {
+        fs::rename(&partial, path)?;
+        match path.parent() {
+            // Only Unix can open a folder for it.
+            Some(folder) if cfg!(unix) => fs::File::open(non_empty(folder))?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    put().map_err(|error| Trouble::io(&error))
+}
+
+/// Opens a journal to write.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Trouble> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    set_wal(&connection)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// Opens a journal to read, while another process may write it.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Trouble> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Trouble> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+    let (application, version): (i32, i32) = (number("application_id")?, number("user_version")?);
+    if application != APPLICATION {
+        return Err(Trouble::damaged(NO_JOURNAL));
+    }
+    if version != VERSION {
+        return Err(Trouble::damaged(format!(
+            "the journal has the schema {version}, and this version of the library knows {VERSION}: take the version that made it"
+        )));
+    }
+    Ok(connection)
+}
+
+fn set_wal(connection: &Connection) -> Result<(), Trouble> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let reason = "SQLite cannot keep a write-ahead log here: put the journal on a local disk";
+    Err(Trouble::Io(io::ErrorKind::Unsupported, reason.to_owned()))
+}
+
+/// One value of the manifest.
+pub(super) fn manifest_value(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<String>, Trouble> {
+    let sql = "SELECT value FROM manifest WHERE name = ?1";
+    Ok(connection
+        .query_row(sql, [name], |row| row.get(0))
+        .optional()?)
+}
+
+/// The same path with something behind its name.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// The folder of a bare file name is the current one.
+fn non_empty(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+}
