@@ -27,7 +27,7 @@ use futures::{FutureExt, channel::oneshot, executor::block_on};
 use options::{Command, Options, Settings, Work};
 use progress::Progress;
 use safer_instruct::{
-    ChatModel, Decorate, Error, Result, RetryPolicy,
+    Decorate, Error, Result, RetryPolicy,
     backends::openai::{Client, OpenAiModel},
     dataset::into_stream,
     run::{End, Journal, Report, Runner, Status},
@@ -123,7 +123,7 @@ impl Folder {
         retry: bool,
     ) -> Result<ExitCode> {
         block_on(journal.set_budget(work.budget()))?;
-        let model: Arc<dyn ChatModel> = Arc::new(
+        let model = Arc::new(
             journal
                 .record(
                     model.with_retry(RETRY, client.clone()),
@@ -248,6 +248,9 @@ fn connect(settings: &Settings, work: &Work) -> Result<(OpenAiModel, Client)> {
     }
     if let Ok(key) = env::var(&work.key_variable) {
         builder = builder.with_key(key);
+    }
+    for need in settings.needs() {
+        builder = builder.with_need(need);
     }
     for (name, value) in settings.fields()? {
         builder = builder.with_field(name, value);

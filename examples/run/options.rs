@@ -2,10 +2,10 @@
 
 use std::{env, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use safer_instruct::{
     Error, Result, SourceText,
-    backends::openai::Limits,
+    backends::openai::{Limits, Need},
     dataset::{Columns, Reader},
     run::{Budget, Price},
 };
@@ -82,12 +82,41 @@ pub(crate) struct Settings {
     /// Temperature of induction and response; 0 takes the likeliest tokens
     #[arg(long, default_value_t = 0.0)]
     pub(crate) temperature: f64,
+    /// How instructions are induced
+    #[arg(long, value_enum, default_value_t = Form::Chat)]
+    pub(crate) form: Form,
+    /// Who judges
+    #[arg(long, value_enum, default_value_t = Judge::Pairwise)]
+    pub(crate) judge: Judge,
+    /// Keep responses that were cut off at --max-tokens
+    #[arg(long)]
+    pub(crate) keep_truncated: bool,
     /// Another field of every request, as NAME=JSON, such as reasoning_effort=\"low\"
     #[arg(long = "field", value_name = "NAME=JSON")]
     fields: Vec<String>,
     /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+/// How instructions are induced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Form {
+    /// By request and example, for instruct models
+    Chat,
+    /// The paper's template, for models tuned in reverse; the server must complete raw text
+    Reversed,
+}
+
+/// Who judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Judge {
+    /// The model reasons and says which response is better, in both orders
+    Pairwise,
+    /// How likely the model finds either label; for small models, and the server must give scores
+    Likelihood,
 }
 
 /// What the result does not depend on: it may be another one each time.
@@ -180,6 +209,13 @@ impl Settings {
             .try_fold(0, |count, text| text.map(|_| count + 1))
     }
 
+    /// What the stages need of the server.
+    pub(crate) fn needs(&self) -> impl Iterator<Item = Need> {
+        let raw = (self.form == Form::Reversed).then_some(Need::RawPrompts);
+        let scores = (self.judge == Judge::Likelihood).then_some(Need::Scores);
+        raw.into_iter().chain(scores)
+    }
+
     /// Fields of the caller.
     pub(crate) fn fields(&self) -> Result<Map<String, Value>> {
         let fields = self.fields.iter().map(|field| {
@@ -208,6 +244,9 @@ impl Settings {
             "fields": self.fields()?,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
+            "form": self.form,
+            "judge": self.judge,
+            "keep_truncated": self.keep_truncated,
             "seed": self.seed,
         }))
     }

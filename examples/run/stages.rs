@@ -3,41 +3,55 @@
 use std::sync::Arc;
 
 use safer_instruct::{
-    ChatModel, DynPipeline, Pipeline, Sampling,
+    ChatModel, DynPipeline, InstructionGenerator, Pipeline, PreferenceJudge, Sampling,
+    ScoringModel,
     filters::{
         Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
     },
-    judges::PairwiseJudge,
-    stages::{ChatInduction, ExpertResponse},
+    judges::{LikelihoodJudge, PairwiseJudge},
+    stages::{ChatInduction, ExpertResponse, ReversedInduction},
 };
 
-use crate::options::Settings;
+use crate::options::{Form, Judge, Settings};
 
-/// All by one model, and by request: a served model seldom was tuned in reverse, and many give no scores.
-pub(crate) fn pipeline(model: &Arc<dyn ChatModel>, settings: &Settings) -> DynPipeline {
+/// All by one model. A real run may take a cheaper one for the induction and a stronger one for the judgement.
+pub(crate) fn pipeline<M>(model: &Arc<M>, settings: &Settings) -> DynPipeline
+where
+    M: ChatModel + ScoringModel + 'static,
+{
     let sampling = Sampling {
         temperature: settings.temperature,
         ..Sampling::default()
     };
-    Pipeline::new(
-        ChatInduction::new(Arc::clone(model)).with_sampling(sampling.clone()),
-        ExpertResponse::new(Arc::clone(model))
-            .with_sampling(sampling)
-            .with_max_tokens(settings.max_tokens),
-        PairwiseJudge::new(Arc::clone(model)).both_orders(),
-    )
-    .with_seed(settings.seed)
-    .with_ordered_source_filter(Distinct::new)
-    .with_source_filter(Length::chars().with_min(8).with_max(8_000))
-    .with_instruction_filter(NotEmpty)
-    .with_instruction_filter(Length::chars().with_min(4).with_max(400))
-    .with_instruction_filter(SameLanguage)
-    .with_instruction_filter(NotQuoting::new())
-    .with_instruction_filter(NotRepetitive::new())
-    .with_response_filter(Finished)
-    .with_response_filter(NotCanned::new())
-    .with_response_filter(NotRepetitive::new())
-    .with_response_filter(SameLanguage)
-    .with_ordered_pair_filter(Distinct::new)
-    .boxed()
+    let model = || Arc::clone(model);
+    let induce: Box<dyn InstructionGenerator> = match settings.form {
+        Form::Chat => Box::new(ChatInduction::new(model()).with_sampling(sampling.clone())),
+        Form::Reversed => Box::new(ReversedInduction::new(model()).with_sampling(sampling.clone())),
+    };
+    let respond = ExpertResponse::new(model())
+        .with_sampling(sampling)
+        .with_max_tokens(settings.max_tokens);
+    let judge: Box<dyn PreferenceJudge> = match settings.judge {
+        Judge::Pairwise => Box::new(PairwiseJudge::new(model()).both_orders()),
+        Judge::Likelihood => Box::new(LikelihoodJudge::new(model())),
+    };
+    let pipeline = Pipeline::new(induce, respond, judge)
+        .boxed()
+        .with_seed(settings.seed)
+        .with_ordered_source_filter(Distinct::new)
+        .with_source_filter(Length::chars().with_min(8).with_max(8_000))
+        .with_instruction_filter(NotEmpty)
+        .with_instruction_filter(Length::chars().with_min(4).with_max(400))
+        .with_instruction_filter(SameLanguage)
+        .with_instruction_filter(NotQuoting::new())
+        .with_instruction_filter(NotRepetitive::new())
+        .with_response_filter(NotCanned::new())
+        .with_response_filter(NotRepetitive::new())
+        .with_response_filter(SameLanguage)
+        .with_ordered_pair_filter(Distinct::new);
+    if settings.keep_truncated {
+        pipeline
+    } else {
+        pipeline.with_response_filter(Finished)
+    }
 }
