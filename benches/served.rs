@@ -1,0 +1,218 @@
+//! How near a run against a served model comes to what the server could give, with the journal on.
+//!
+//! ```text
+//! cargo bench --features reqwest,run --bench served -- [seconds=60] [concurrency=256] [latency_ms=50] [journal=on|off]
+//! cargo bench --features reqwest,run --bench served -- serve=PORT latency_ms=50
+//! ```
+//!
+//! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
+//! concurrency / latency. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, channel::oneshot, executor::block_on, stream};
+use safer_instruct::{
+    Instruction, Judgement, Pipeline, SourceText,
+    backends::openai::{Client, OpenAiModel, Server},
+    induce_fn, judge_fn,
+    run::{Journal, Runner},
+    stages::ExpertResponse,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+fn main() {
+    let options: HashMap<String, String> = env::args()
+        .filter_map(|word| {
+            word.split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        })
+        .collect();
+    let number = |name: &str, default: u64| {
+        options
+            .get(name)
+            .map_or(default, |value| value.parse().unwrap())
+    };
+    let latency = Duration::from_millis(number("latency_ms", 50));
+    if options.contains_key("serve") {
+        let port = u16::try_from(number("serve", 0)).unwrap();
+        return serve(port, latency);
+    }
+    let mut server = Command::new(env::current_exe().unwrap())
+        .args([
+            "serve=0".to_owned(),
+            format!("latency_ms={}", latency.as_millis()),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut address = String::new();
+    let stdout = server.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut address).unwrap();
+    let concurrency = usize::try_from(number("concurrency", 256)).unwrap();
+    let time = Duration::from_secs(number("seconds", 60));
+    run(
+        address.trim(),
+        concurrency,
+        time,
+        latency,
+        options.get("journal").is_none_or(|on| on == "on"),
+    );
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+/// One request a text.
+fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journaled: bool) {
+    let client = Client::new().unwrap();
+    let model = OpenAiModel::builder(base, "m")
+        .with_server(Server::Other)
+        .with_transport(client.clone())
+        .build()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal =
+        Journal::create(folder.path().join("run.sqlite"), serde_json::Value::Null).unwrap();
+    let induce = induce_fn(|source: SourceText| async move {
+        Ok(Instruction::new(format!("What of {}?", source.id())))
+    });
+    let judge = judge_fn(|_, first: safer_instruct::Response, _| async move {
+        Ok(if first.text().starts_with("Keep") {
+            Judgement::first()
+        } else {
+            Judgement::second()
+        })
+    });
+    let texts = (0..).map(|n: u64| {
+        Ok(SourceText::new(
+            n.to_string(),
+            format!("You will never learn it, said number {n}."),
+        ))
+    });
+    let (stop, stopped) = oneshot::channel();
+    let timer = client.clone();
+    std::thread::spawn(move || {
+        block_on(safer_instruct::Sleep::sleep(&timer, time));
+        let _ = stop.send(());
+    });
+    let (cpu, begun) = (cpu_seconds(), Instant::now());
+    let done = if journaled {
+        let respond = ExpertResponse::new(journal.record(model, "m"));
+        let pipeline = Pipeline::new(induce, respond, judge).with_concurrency(concurrency);
+        let runner = Runner::new(&mut journal, &pipeline, || begun.elapsed(), client)
+            .with_drain(Duration::ZERO)
+            .with_stop(stopped.map(|_| ()));
+        block_on(runner.run(stream::iter(texts)))
+            .unwrap()
+            .progress
+            .done
+    } else {
+        let pipeline =
+            Pipeline::new(induce, ExpertResponse::new(model), judge).with_concurrency(concurrency);
+        let done = AtomicU64::new(0);
+        let texts = stream::iter(texts.map(Result::<_, safer_instruct::Error>::unwrap));
+        let outcomes = pipeline.run(texts).take_until(stopped);
+        block_on(outcomes.for_each(|_| {
+            done.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        }));
+        done.into_inner()
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let ideal = concurrency as f64 / latency.as_secs_f64();
+    let rate = done as f64 / seconds;
+    println!(
+        "{done} requests in {seconds:.1} s: {rate:.0}/s, {:.1} % of the ideal {ideal:.0}/s; {:.0} us of CPU a request, {} MiB at most",
+        100.0 * rate / ideal,
+        1e6 * (cpu_seconds() - cpu) / done as f64,
+        peak_mib()
+    );
+}
+
+/// User and system time of this process (`proc(5)`, fields 14 and 15), which has no ended children.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = behind_name.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
+}
+
+fn peak_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or_default() / 1024
+}
+
+const BODY: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Keep at it. The first weeks are the hardest, and then it gets easier."},"finish_reason":"stop"}],"usage":{"prompt_tokens":40,"completion_tokens":16,"total_tokens":56}}"#;
+
+fn serve(port: u16, latency: Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        println!("http://{}/v1", listener.local_addr().unwrap());
+        std::io::stdout().flush().unwrap();
+        loop {
+            let (connection, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer(connection, latency));
+        }
+    });
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn answer(mut connection: TcpStream, latency: Duration) -> Option<()> {
+    connection.set_nodelay(true).ok()?;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    let mut read = Vec::new();
+    loop {
+        let head = loop {
+            if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if connection.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        };
+        let text = String::from_utf8_lossy(read.get(..head)?).to_lowercase();
+        let length = text.lines().find_map(|line| {
+            line.strip_prefix("content-length:")?
+                .trim()
+                .parse::<usize>()
+                .ok()
+        });
+        let whole = head + length.unwrap_or(0);
+        while read.len() < whole {
+            if connection.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        }
+        read.drain(..whole);
+        tokio::time::sleep(latency).await;
+        connection.write_all(answer.as_bytes()).await.ok()?;
+    }
+}
