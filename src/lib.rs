@@ -121,6 +121,8 @@
 //! | `run` | the durable journal of a long run, with budgets and progress | no |
 //! | `train` | tuning of local models, with `candle` | no |
 //! | `cuda`, `metal` | a device for `candle` | no |
+//! | `openai` | served models by OpenAI's protocol, without an HTTP client | no |
+//! | `reqwest` | `openai`, and an HTTP client for it | no |
 //! | `testkit` | laws and doubles for tests | no |
 //! | `full` | `candle`, `llguidance`, `run`, `testkit` and `train` | no |
 //!

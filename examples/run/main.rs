@@ -123,14 +123,12 @@ impl Folder {
         retry: bool,
     ) -> Result<ExitCode> {
         block_on(journal.set_budget(work.budget()))?;
-        let model = Arc::new(
-            journal
-                .record(
-                    model.with_retry(RETRY, client.clone()),
-                    settings.model.as_str(),
-                )
-                .with_price(work.price()),
-        );
+        // Outside of the journal, so that it counts every try.
+        let model = journal
+            .record(model, settings.model.as_str())
+            .with_price(work.price())
+            .with_retry(RETRY, client.clone());
+        let model = Arc::new(model);
         let pipeline = stages::pipeline(&model, settings).with_concurrency(work.concurrency);
         let texts = into_stream(settings.texts()?)?;
         let stopped = stop_on_signal()?;

@@ -88,6 +88,9 @@ pub(crate) struct Settings {
     /// Who judges
     #[arg(long, value_enum, default_value_t = Judge::Pairwise)]
     pub(crate) judge: Judge,
+    /// Nats up to which the judge by likelihood finds a tie; small models have faint preferences, and need 0
+    #[arg(long, value_name = "NATS", default_value_t = 0.2)]
+    pub(crate) tie_margin: f64,
     /// Keep responses that were cut off at --max-tokens
     #[arg(long)]
     pub(crate) keep_truncated: bool,
@@ -246,6 +249,7 @@ impl Settings {
             "temperature": self.temperature,
             "form": self.form,
             "judge": self.judge,
+            "tie_margin": self.tie_margin,
             "keep_truncated": self.keep_truncated,
             "seed": self.seed,
         }))

@@ -33,7 +33,9 @@ where
         .with_max_tokens(settings.max_tokens);
     let judge: Box<dyn PreferenceJudge> = match settings.judge {
         Judge::Pairwise => Box::new(PairwiseJudge::new(model()).both_orders()),
-        Judge::Likelihood => Box::new(LikelihoodJudge::new(model())),
+        Judge::Likelihood => {
+            Box::new(LikelihoodJudge::new(model()).with_tie_margin(settings.tie_margin))
+        }
     };
     let pipeline = Pipeline::new(induce, respond, judge)
         .boxed()
