@@ -9,6 +9,7 @@ Prints rows, seconds of the step that asks the server, and rows a second. The ti
 
 import os
 import sys
+import tempfile
 import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -32,7 +33,8 @@ class Timed(TextGeneration):
 
 def main():
     base, rows, batch, replicas = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    os.environ["TIMES"] = f"/tmp/served-peers-{os.getpid()}"
+    handle, os.environ["TIMES"] = tempfile.mkstemp()
+    os.close(handle)
     with Pipeline("served") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": f"What of {n}?"} for n in range(rows)], batch_size=batch)
         ask = Timed(

@@ -217,6 +217,7 @@ fn likeliest(top: impl Iterator<Item = TopLogprob>, count: usize) -> Vec<TopLogp
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use serde_json::{Value, json};
 
