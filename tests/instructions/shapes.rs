@@ -13,7 +13,11 @@ use super::{Case, share_gpt};
 fn a_pair_has_the_line_on_which_it_begins() {
     let pair = r#"{"instruction": "a", "response": "b"}"#;
     for (name, content, expected) in [
-        ("a.jsonl", format!("\n{pair}\n{{}}\n\n{pair}\n"), [2, 5]),
+        (
+            "a.jsonl",
+            format!("\n{pair}\n{{\"messages\": []}}\n\n{pair}\n"),
+            [2, 5],
+        ),
         ("a.json", format!("[{pair},\n\n{pair}]"), [1, 3]),
         (
             "a.csv",
