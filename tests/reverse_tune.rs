@@ -141,14 +141,58 @@ fn pairs_that_cannot_be_trained_on_are_named() {
     write_pairs(folder.path(), 6);
     let pairs = fs::read_to_string(folder.path().join("pairs.jsonl")).unwrap();
     let error = fails(&pairs, &["--max-tokens", "20"]);
-    assert!(error.contains("pair 1 is left out: too long"), "{error}");
+    let named =
+        |line: usize| error.contains(&format!("pairs.jsonl:{line} is left out: too long\n"));
+    assert_eq!((1..=6).filter(|line| named(*line)).count(), 4, "{error}");
     assert!(
         error.contains("of 4 pairs none is left to train on; is --max-tokens too low?"),
         "{error}"
+    );
+    // A pair has the line on which it stands, wherever it comes in the order of training.
+    let long = format!(
+        "{{\"instruction\": \"{}\", \"response\": \"Yes.\"}}\n\n",
+        "so ".repeat(400)
+    );
+    let error = fails(&format!("\n{long}{pairs}"), &["--learning-rate", "0"]);
+    let left_out = error.lines().filter(|line| line.contains("is left out"));
+    assert_eq!(
+        left_out.collect::<Vec<_>>(),
+        ["pairs.jsonl:2 is left out: too long"]
     );
     let error = fails(&pairs, &["--learning-rate", "0"]);
     assert!(
         error.contains("learning_rate: 0 cannot be; it is above 0"),
         "{error}"
+    );
+}
+
+#[test]
+fn what_is_held_out_is_not_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pairs(folder.path(), 6);
+    let pairs = fs::read_to_string(folder.path().join("pairs.jsonl")).unwrap();
+    let of = |instruction: &str, response: &str| {
+        format!("{{\"instruction\": \"{instruction}\", \"response\": \"{response}\"}}\n")
+    };
+    let held_out = of("Name a river.", "The Rhine.") + &of("Name a sea.", "The Baltic.");
+    fs::write(folder.path().join("held.jsonl"), held_out).unwrap();
+    let run = |more: &str| {
+        fs::write(folder.path().join("pairs.jsonl"), format!("{more}{pairs}")).unwrap();
+        let arguments = ["--held-out-pairs", "held.jsonl", "--learning-rate", "0"];
+        let output = command(folder.path(), &arguments).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let shared = of("Name a river.", "The Elbe.") + &of("Which river is it?", " The Rhine. ");
+    let errors = run(&shared);
+    assert!(
+        errors.contains("2 pairs are not trained on: their instruction or response stands among")
+            && errors.contains("6 pairs to train on,")
+            && errors.contains("2 pairs to measure on,"),
+        "{errors}"
+    );
+    let errors = run("");
+    assert!(
+        !errors.contains("not trained on") && errors.contains("6 pairs to train on,"),
+        "{errors}"
     );
 }

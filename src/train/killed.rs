@@ -20,7 +20,7 @@ use crate::{
 
 /// Names the folder of the run of a worker.
 const FOLDER: &str = "SAFER_INSTRUCT_TEST_FOLDER";
-/// Set if the worker is to wait after its first event until its standard input ends.
+/// Set if the worker is to wait after every event for a line of its standard input.
 const WAITS: &str = "SAFER_INSTRUCT_TEST_WAITS";
 const KILLS: u32 = 20;
 
@@ -178,7 +178,14 @@ fn a_checkpoint_that_the_disk_cannot_hold_leaves_the_one_before() {
     let file = write(&Tiny::new().bytes().1);
     let [whole, full] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     train(&file, whole.path(), || {});
-    let mut worker = start(full.path(), false);
+    // Killed after step 10, with the checkpoint of step 9.
+    let mut worker = start(full.path(), true);
+    worker
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(&[b'\n'; 10])
+        .unwrap();
     let lines = BufReader::new(worker.stderr.take().unwrap()).lines();
     assert_eq!(lines.take(11).count(), 11);
     worker.kill().unwrap();

@@ -10,6 +10,33 @@ use safer_instruct::dataset::{
 use super::{Case, share_gpt};
 
 #[test]
+fn a_pair_has_the_line_on_which_it_begins() {
+    let pair = r#"{"instruction": "a", "response": "b"}"#;
+    for (name, content, expected) in [
+        (
+            "a.jsonl",
+            format!("\n{pair}\n{{\"messages\": []}}\n\n{pair}\n"),
+            [2, 5],
+        ),
+        ("a.json", format!("[{pair},\n\n{pair}]"), [1, 3]),
+        (
+            "a.csv",
+            "instruction,response\na,\"b\n\"\nc,d\n".to_owned(),
+            [2, 4],
+        ),
+    ] {
+        let case = Case::new(name, content);
+        let mut reader = InstructionReader::open(&case.path).unwrap();
+        assert_eq!(reader.line(), None);
+        for line in expected {
+            reader.next().unwrap().unwrap();
+            assert_eq!(reader.line(), Some(line), "{name}");
+        }
+        assert!(reader.next().is_none());
+    }
+}
+
+#[test]
 fn columns_are_found_by_their_usual_names() {
     for (content, expected) in [
         (r#"{"instruction": "a", "response": "b"}"#, "a -> b"),
