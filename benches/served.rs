@@ -25,7 +25,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, channel::oneshot, executor::block_on, stream};
 use safer_instruct::{
-    Instruction, Judgement, Pipeline, SourceText,
+    Decorate, Instruction, Judgement, Pipeline, SourceText,
     backends::openai::{Client, OpenAiModel, Server},
     induce_fn, judge_fn,
     run::{Journal, Runner},
@@ -81,11 +81,14 @@ fn main() {
 /// One request a text.
 fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journaled: bool) {
     let client = Client::new().unwrap();
+    // The limit is on requests; texts that wait for the journal are beside it.
     let model = OpenAiModel::builder(base, "m")
         .with_server(Server::Other)
         .with_transport(client.clone())
         .build()
-        .unwrap();
+        .unwrap()
+        .with_concurrency_limit(concurrency);
+    let texts_at_once = concurrency + concurrency / 2;
     let folder = tempfile::tempdir().unwrap();
     let mut journal =
         Journal::create(folder.path().join("run.sqlite"), serde_json::Value::Null).unwrap();
@@ -114,7 +117,7 @@ fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journa
     let (cpu, begun) = (cpu_seconds(), Instant::now());
     let done = if journaled {
         let respond = ExpertResponse::new(journal.record(model, "m"));
-        let pipeline = Pipeline::new(induce, respond, judge).with_concurrency(concurrency);
+        let pipeline = Pipeline::new(induce, respond, judge).with_concurrency(texts_at_once);
         let runner = Runner::new(&mut journal, &pipeline, || begun.elapsed(), client)
             .with_drain(Duration::ZERO)
             .with_stop(stopped.map(|_| ()));
@@ -123,8 +126,8 @@ fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journa
             .progress
             .done
     } else {
-        let pipeline =
-            Pipeline::new(induce, ExpertResponse::new(model), judge).with_concurrency(concurrency);
+        let pipeline = Pipeline::new(induce, ExpertResponse::new(model), judge)
+            .with_concurrency(texts_at_once);
         let done = AtomicU64::new(0);
         let texts = stream::iter(texts.map(Result::<_, safer_instruct::Error>::unwrap));
         let outcomes = pipeline.run(texts).take_until(stopped);

@@ -46,6 +46,8 @@ mod connect;
 mod endpoints;
 mod headers;
 mod limits;
+#[cfg(test)]
+mod mangled;
 mod markers;
 mod refusal;
 mod score;

@@ -341,7 +341,7 @@ fn texts(request: &ScoreRequest) -> Vec<&str> {
 }
 
 /// The tokens that lie in a part of a text, as characters; those that only begin before it count too.
-fn between(echoed: &TextLogprobs, begin: usize, end: usize) -> Option<Continuation> {
+pub(super) fn between(echoed: &TextLogprobs, begin: usize, end: usize) -> Option<Continuation> {
     let starts = &echoed.text_offset;
     if starts.len() != echoed.token_logprobs.len() {
         return None;
