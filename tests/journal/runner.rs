@@ -97,11 +97,7 @@ fn another_input_is_refused_with_the_record_that_changed() {
 }
 
 /// A run that is told to stop at its n-th call.
-fn stopped(
-    journal: &mut Journal,
-    calls: u64,
-    drain: impl safer_instruct::Sleep,
-) -> safer_instruct::run::Report {
+fn stopped(journal: &mut Journal, calls: u64) -> safer_instruct::run::Report {
     let (stop, stopped) = oneshot::channel();
     let (stop, begun) = (Mutex::new(Some(stop)), AtomicU64::new(0));
     let model = Counted::telling(move |what, _| {
@@ -114,7 +110,7 @@ fn stopped(
     let stopped = async {
         stopped.await.unwrap();
     };
-    let runner = Runner::new(journal, &pipeline, no_time, drain).with_stop(stopped);
+    let runner = Runner::new(journal, &pipeline, no_time, never).with_stop(stopped);
     block_on(runner.run(stream_of(texts(TEXTS)))).unwrap()
 }
 
@@ -122,7 +118,7 @@ fn stopped(
 fn a_run_that_is_told_to_stop_ends_what_it_began_and_no_more() {
     let (folder, path) = folder();
     let mut journal = Journal::create(&path, manifest()).unwrap();
-    let report = stopped(&mut journal, 20, never);
+    let report = stopped(&mut journal, 20);
     assert_eq!(report.end, End::Stopped);
     let status = Status::read(&path).unwrap();
     assert!(
@@ -156,10 +152,30 @@ fn a_run_that_is_told_to_stop_ends_what_it_began_and_no_more() {
 fn a_run_does_not_wait_beyond_its_drain() {
     let (_folder, path) = folder();
     let mut journal = Journal::create(&path, manifest()).unwrap();
-    let report = stopped(&mut journal, 20, |_| std::future::ready(()));
-    assert_eq!(report.end, End::Stopped);
-    let status = Status::read(&path).unwrap();
-    assert!(status.in_flight > 0, "{status:?}");
+    let (stop, stopped) = oneshot::channel();
+    let stop = Mutex::new(Some(stop));
+    let hanging = Counted::telling(move |_, _| {
+        if let Some(stop) = stop.lock().unwrap().take() {
+            stop.send(()).unwrap();
+        }
+    });
+    hanging.hang(true);
+    let model = journal.record(&hanging, "counted");
+    let pipeline = pipeline(&model);
+    // The drain is over when it is looked at.
+    let runner = Runner::new(&mut journal, &pipeline, no_time, |_| std::future::ready(()))
+        .with_stop(async { stopped.await.unwrap() });
+    let report = block_on(runner.run(stream_of(texts(TEXTS)))).unwrap();
+    assert_eq!((report.end, report.progress.done), (End::Stopped, 0));
+    assert_eq!(Status::read(&path).unwrap().in_flight, 6);
+    // They may have been paid, and are made again.
+    hanging.hang(false);
+    run(&mut journal, &hanging, texts(TEXTS)).unwrap();
+    assert_eq!(hanging.most(), 2);
+    assert_eq!(
+        number(&path, "SELECT count(*) FROM calls WHERE tries = 2"),
+        6
+    );
 }
 
 #[test]

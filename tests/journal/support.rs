@@ -53,6 +53,7 @@ type Told = dyn Fn(&str, &str) + Send + Sync;
 struct Inner {
     calls: Mutex<BTreeMap<String, u32>>,
     fails: AtomicBool,
+    hangs: AtomicBool,
     told: Option<Box<Told>>,
 }
 
@@ -68,6 +69,11 @@ impl Counted {
     /// Whether requests with the word `wobbly` are answered with an error.
     pub(crate) fn fail(&self, fails: bool) {
         self.0.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// Whether calls that are begun from now on never end.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.0.hangs.store(hangs, Ordering::SeqCst);
     }
 
     /// Calls that were made.
@@ -93,6 +99,9 @@ impl Counted {
         *self.0.calls.lock().unwrap().entry(key.clone()).or_default() += 1;
         if let Some(told) = &self.0.told {
             told("begin", &key);
+        }
+        if self.0.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
         pause().await;
         if self.0.fails.load(Ordering::SeqCst) && json.contains("wobbly") {
