@@ -193,7 +193,7 @@ mod writing_a_backend {}
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
-#[cfg(all(doctest, feature = "candle", feature = "run"))]
+#[cfg(all(doctest, feature = "candle", feature = "reqwest", feature = "run"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 #[cfg(all(doctest, feature = "train"))]
