@@ -245,6 +245,21 @@ fn sizes() {
 }
 
 #[test]
+fn a_tag_of_html_is_a_word_unless_the_file_says_that_it_ends_a_turn() {
+    // As in Qwen2.5-Coder: the vocabulary has `</s>`, which merges make.
+    let mut words: Vec<String> = ('a'..='y').map(String::from).collect();
+    words.extend([">", "Ġ", "<", "/", "</", "s>", "</s>"].map(str::to_owned));
+    words.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
+    let words: Vec<_> = words.iter().map(|word| text(word)).collect();
+    let mut tiny = Tiny::new();
+    tiny.set("tokenizer.ggml.tokens", 9, list(8, &words));
+    let merges = ["< /", "s >", "</ s>"].map(text);
+    tiny.set("tokenizer.ggml.merges", 9, list(8, &merges));
+    let model = load(&tiny.bytes().1, Precision::F32).unwrap();
+    assert_eq!(model.tokenizer().encode("</s>").unwrap(), [31]);
+}
+
+#[test]
 fn tokenizers() {
     let with = |key: &'static str, kind, value: Vec<u8>| {
         reason(move |tiny| tiny.set(&format!("tokenizer.{key}"), kind, value))

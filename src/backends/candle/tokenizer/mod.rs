@@ -109,7 +109,9 @@ impl Tokenizer {
         }
         let bos = id(gguf, "bos_token_id", vocabulary.len())?;
         for (id, (token, kind)) in (0u32..).zip(&mut vocabulary) {
-            if ends.contains(&id) || bos == Some(id) || END_OF_TURN.contains(token) {
+            // `</s>` is a tag of HTML too, and an ordinary word of models for code, such as Qwen2.5-Coder.
+            let named = END_OF_TURN.contains(token) && (*token != "</s>" || *kind != Kind::Normal);
+            if ends.contains(&id) || bos == Some(id) || named {
                 *kind = Kind::Control;
             }
         }
