@@ -37,6 +37,7 @@
 //!   among the 20 likeliest first tokens, so that labels must be single tokens.
 
 mod answer;
+pub mod batch;
 mod body;
 mod builder;
 #[cfg(feature = "reqwest")]
@@ -226,7 +227,12 @@ impl Shared {
             .as_ref()
             .map_or_else(|_| Usage::default(), |written| written.usage);
         self.gate.settle(estimate, usage);
-        let written = written?;
+        self.finished(request, written?)
+    }
+
+    /// The completion, if it keeps to the request.
+    fn finished(&self, request: &ChatRequest, written: Written) -> Result<Completion> {
+        let usage = written.usage;
         check(request, &written)?;
         let logprobs = request
             .top_logprobs
