@@ -14,12 +14,10 @@ use super::{
         refusal::{self, Asked},
     },
     Batch, BatchPage,
-    wire::Uploaded,
+    wire::{PAGE, Uploaded},
 };
 use crate::error::{Error, Result};
 
-/// The most batches that servers list at once.
-const PAGE: usize = 100;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The batch endpoints of the server that a model is on: `/files` and `/batches`.

@@ -112,7 +112,7 @@ impl BatchRow {
         shared.finished(request, answer.written(&shared.name)?)
     }
 
-    /// Why there is no answer, without a word of the server's; none if there is one.
+    /// Why there is no answer; none if there is one. Not to be shown: it may quote the request.
     pub(super) fn failure(&self, model: &OpenAiModel) -> Option<Error> {
         self.answer(&model.shared, &[]).err()
     }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::row::plain;
 
+/// The most batches that servers list at once.
+pub(super) const PAGE: usize = 100;
+
 /// A batch on a server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
@@ -120,6 +123,13 @@ pub struct BatchPage {
     /// Whether there are more after the last of these.
     #[serde(default, deserialize_with = "or_default")]
     pub has_more: bool,
+}
+
+impl BatchPage {
+    /// Whether another page may follow. Some servers do not say.
+    pub(super) fn goes_on(&self) -> bool {
+        self.has_more || self.data.len() >= PAGE
+    }
 }
 
 #[derive(Deserialize)]
