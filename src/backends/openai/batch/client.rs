@@ -192,7 +192,7 @@ impl BatchClient {
 }
 
 /// A name that a server gave, which is to be a part of a path and no more.
-fn checked(id: &str) -> Result<&str> {
+pub(super) fn checked(id: &str) -> Result<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric()) {
         Ok(id)

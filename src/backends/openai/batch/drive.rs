@@ -12,8 +12,9 @@ use futures::future::BoxFuture;
 
 use super::{
     Batch, BatchStatus,
-    folder::again,
-    model::Inner,
+    client::checked,
+    folder::{Folder, again},
+    model::{Inner, repeated},
     row::unasked,
     state::{Queued, Remote},
 };
@@ -117,9 +118,7 @@ impl Inner {
         let mut wait = None;
         for draft in drafts {
             let number = draft.number;
-            let write = move |folder: &super::folder::Folder| {
-                folder.begin(number, &draft.url, &draft.lines)
-            };
+            let write = move |folder: &Folder| folder.begin(number, &draft.url, &draft.lines);
             match self.disk.run(write).await {
                 Ok(record) => {
                     if let Some(running) = self.state().running.get_mut(&number) {
@@ -164,7 +163,7 @@ impl Inner {
             return Ok(());
         }
         let own = numbers.to_vec();
-        let names = move |folder: &super::folder::Folder| {
+        let names = move |folder: &Folder| {
             Ok(own
                 .into_iter()
                 .map(|number| (folder.name(number), number))
@@ -245,6 +244,7 @@ impl Inner {
 
     /// Writes down what the server calls a batch.
     async fn adopt(&self, number: u64, batch: &Batch) -> Result<()> {
+        checked(&batch.id)?;
         let record = {
             let mut state = self.state();
             let Some(running) = state.running.get_mut(&number) else {
@@ -413,10 +413,14 @@ impl Inner {
             let running = state.running.get_mut(&number)?;
             running.away = running.away.saturating_add(wait);
             running.failures += 1;
-            (running.away >= self.settings.patience).then_some(running.failures)
+            let given_up = running.away >= self.settings.patience;
+            given_up.then(|| {
+                running.away = Duration::ZERO;
+                std::mem::take(&mut running.failures)
+            })
         };
         if let Some(attempts) = failures {
-            let source = Box::new(super::model::repeated(&error));
+            let source = Box::new(repeated(&error));
             self.fail(number, Arc::new(Error::Exhausted { attempts, source }))
                 .await;
         }
