@@ -62,6 +62,10 @@ pub(crate) struct State {
     pub(crate) polls: u32,
     /// The status that batches end with.
     pub(crate) ends: Option<&'static str>,
+    /// What stands before the answers of a batch.
+    pub(crate) noise: Vec<u8>,
+    /// Seconds that a refusal asks for.
+    pub(crate) retry_after: u32,
     /// Requests that were paid for twice, or were in two batches at a time.
     pub(crate) twice: Vec<String>,
     told: Option<mpsc::UnboundedSender<Call>>,
@@ -150,7 +154,11 @@ impl State {
         let fault = self.faults.iter().position(|(at, _)| *at == call);
         let fault = fault.map(|at| self.faults.remove(at).1);
         if let Some(Fault::Refuses(status)) = fault {
-            return refusal(status);
+            let refusal = refusal(status);
+            return match self.retry_after {
+                0 => refusal,
+                wait => refusal.insert_header("retry-after", wait.to_string().as_str()),
+            };
         }
         let answer = match (call, path.get(1)) {
             (Call::Upload, _) => self.upload(request),
@@ -275,7 +283,7 @@ impl State {
     }
 
     fn complete(&mut self, at: usize) {
-        let (mut output, mut failures) = (Vec::new(), Vec::new());
+        let (mut output, mut failures) = (self.noise.clone(), Vec::new());
         for request in self.requests(&self.batches[at]) {
             let id = request["custom_id"].as_str().unwrap();
             let asked = self.asked.entry(id.to_owned()).or_default();

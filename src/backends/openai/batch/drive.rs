@@ -194,7 +194,6 @@ impl Inner {
                     Remote::Unknown { looked: false } => Remote::Unknown { looked: true },
                     _ => Remote::Unsent,
                 };
-                running.away = Duration::ZERO;
             }
         }
         Ok(())
