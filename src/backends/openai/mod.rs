@@ -9,6 +9,8 @@
 //! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
 //! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
 //!
+//! Requests that may take a day go in [batches](batch).
+//!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
 //! # async fn run() -> safer_instruct::Result<()> {

@@ -1,4 +1,4 @@
-//! Requests by the thousand, at half the price and within a day: the batch endpoints of OpenAI-compatible servers.
+//! Requests by the thousand, within a day and mostly at half the price: the batch endpoints of OpenAI-compatible servers.
 //!
 //! [`BatchModel`] is a [`ChatModel`](crate::ChatModel) like any other, so a pipeline runs over it as it is, with a high concurrency: each
 //! call waits in a queue; what waits goes off as a batch when there is enough of it or nothing has come for a while; the results
@@ -28,6 +28,10 @@
 //! looked for among the server's batches by a name of its own in the metadata, and a request whose result is there is answered
 //! without the server. Requests that are equal are asked once: a request is named by a hash of itself, its seed included. Errors that the
 //! request itself is the cause of are results, too. Two processes cannot use one folder at the same time.
+//!
+//! Two things are not in the crate's hands. A server that keeps no metadata cannot say whether it has begun a batch, so after a stop in that
+//! very moment it may be begun twice. And a server that no longer knows a batch is an error that says which files to move away to
+//! ask, and pay, again.
 //!
 //! The folder holds texts and completions, and no key. It may be removed once nothing more is to be asked.
 //!
