@@ -26,7 +26,7 @@ fn requests_are_written_as_servers_and_run_batch_read_them() {
     let request = ask("Name a river.").with_max_tokens(5);
     let id = writer.write(&request).unwrap();
     assert_eq!(writer.write(&request).unwrap(), id);
-    assert_eq!(writer.finish().unwrap(), [path.clone()]);
+    assert_eq!(writer.finish().unwrap(), std::slice::from_ref(&path));
     let body = json!({
         "model": "m", "messages": [{"role": "user", "content": "Name a river."}], "max_tokens": 5, "temperature": 0.0, "top_p": 1.0, "seed": 0,
     });
