@@ -4,7 +4,10 @@ use std::fs;
 
 use safer_instruct::{
     ChatRequest, Error, Prompt,
-    backends::openai::batch::{BatchLimits, BatchReader, BatchWriter},
+    backends::openai::{
+        OpenAiModel,
+        batch::{BatchLimits, BatchReader, BatchWriter},
+    },
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -33,6 +36,13 @@ fn requests_are_written_as_servers_and_run_batch_read_them() {
     let line =
         json!({"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": body});
     assert_eq!(lines(&path), [line]);
+    // Fields of the caller's own are part of the request.
+    let path = folder.path().join("brief.jsonl");
+    let brief = OpenAiModel::builder("http://host/v1", "m").with_field("reasoning_effort", "low");
+    let mut writer = BatchWriter::create(&brief.build().unwrap(), &path).unwrap();
+    assert_ne!(writer.write(&request).unwrap(), id);
+    writer.finish().unwrap();
+    assert_eq!(lines(&path)[0]["body"]["reasoning_effort"], "low");
     // The same in every process and version.
     assert_eq!(id, "144c14da12ab202cee90578dcbc919d7");
 }

@@ -111,6 +111,19 @@ async fn an_error_of_the_account_is_told_and_not_kept() {
     assert_eq!(server.sizes(), [1, 1]);
 }
 
+/// As many as go off at once by default.
+#[tokio::test]
+async fn ten_thousand_calls_are_one_batch() {
+    let (server, folder) = (Server::start().await, tempdir().unwrap());
+    let model = builder(&server, folder.path()).open().unwrap();
+    let requests: Vec<ChatRequest> = (0..10_000).map(|n| ask(format!("say {n}"))).collect();
+    let found = told(all(&model, &requests).await);
+    for (n, text) in found.iter().enumerate() {
+        assert_eq!(*text, format!("say {n}"));
+    }
+    assert_eq!(server.sizes(), [10_000]);
+}
+
 #[tokio::test]
 async fn equal_requests_are_one() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());
