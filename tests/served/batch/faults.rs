@@ -47,6 +47,27 @@ async fn a_batch_whose_beginning_is_in_doubt_is_looked_for() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_list_its_batches_leaves_the_doubt() {
+    let (server, folder) = (Server::start().await, tempdir().unwrap());
+    server.state().faults = vec![
+        (Call::Create, Fault::DoesAndForgets),
+        (Call::List, Fault::Refuses(404)),
+    ];
+    let model = builder(&server, folder.path()).open().unwrap();
+    let report = shown(&model.complete(&ask("say a")).await.unwrap_err());
+    let record = folder.path().join("000001.batch.json");
+    let says = "the server does not say whether it has begun this batch";
+    assert!(
+        report.starts_with(&format!("{}: {says}", record.display())),
+        "{report}"
+    );
+    assert!(report.ends_with("move the files 000001.* away"), "{report}");
+    // It does so now.
+    assert_eq!(model.complete(&ask("say a")).await.unwrap().text, "say a");
+    assert_eq!(server.sizes(), [1]);
+}
+
+#[tokio::test]
 async fn a_batch_is_found_on_a_later_page() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());
     server.state().faults = vec![(Call::Create, Fault::DoesAndHangs)];

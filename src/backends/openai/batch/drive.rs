@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
+    path::PathBuf,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +14,7 @@ use futures::future::BoxFuture;
 use super::{
     Batch, BatchStatus,
     client::checked,
-    folder::{Folder, again},
+    folder::{Folder, again, file_name},
     model::{Inner, repeated},
     row::unasked,
     state::{Queued, Remote},
@@ -144,9 +145,9 @@ impl Inner {
             unknown.map(|(number, _)| *number).collect()
         };
         if let Err(error) = self.find(&unknown).await {
-            let error = Arc::new(error);
             for number in unknown {
-                wait = wait.max(self.note_failure(number, Arc::clone(&error)).await);
+                let error = Arc::new(self.in_doubt(number, &error));
+                wait = wait.max(self.note_failure(number, error).await);
             }
         }
         let numbers: Vec<u64> = self.state().running.keys().copied().collect();
@@ -368,11 +369,24 @@ impl Inner {
             error.report(),
             again(number)
         );
-        Error::input(
-            self.folder.join(format!("{number:06}.batch.json")),
-            None,
-            reason,
-        )
+        Error::input(self.record_path(number), None, reason)
+    }
+
+    /// The same of one that may have been begun.
+    fn in_doubt(&self, number: u64, error: &Error) -> Error {
+        if error.is_transient() {
+            return repeated(error);
+        }
+        let reason = format!(
+            "the server does not say whether it has begun this batch: {}; it is found or begun once the server lists its batches; {}",
+            error.report(),
+            again(number)
+        );
+        Error::input(self.record_path(number), None, reason)
+    }
+
+    fn record_path(&self, number: u64) -> PathBuf {
+        self.folder.join(file_name(number, "batch.json"))
     }
 
     /// Takes note of how it went. Gives the time until the next look, if that must be another.

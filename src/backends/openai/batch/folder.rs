@@ -325,7 +325,7 @@ impl Folder {
         format!("{}-{number:06}", self.id)
     }
 
-    pub(super) fn record_path(&self, number: u64) -> PathBuf {
+    fn record_path(&self, number: u64) -> PathBuf {
         self.path.join(file_name(number, "batch.json"))
     }
 
@@ -437,7 +437,7 @@ fn names(path: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn file_name(number: u64, kind: &str) -> String {
+pub(super) fn file_name(number: u64, kind: &str) -> String {
     format!("{number:06}.{kind}")
 }
 

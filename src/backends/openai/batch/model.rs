@@ -189,10 +189,11 @@ impl BatchModelBuilder {
         self
     }
 
-    /// Sets how often batches are asked after, and how long a request waits that is to be tried again. By default every 60 s.
+    /// Sets how often batches are asked after, and how long a request waits that is to be tried again. By default every 60 s,
+    /// and at most every millisecond.
     #[must_use]
     pub fn with_poll(mut self, time: Duration) -> Self {
-        self.settings.poll = time;
+        self.settings.poll = time.max(Duration::from_millis(1));
         self
     }
 
