@@ -9,9 +9,13 @@ use safer_instruct::{
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::path};
 
-/// Says the same to all: as many words as it may, a token each.
 fn answer(request: &Request) -> ResponseTemplate {
     let body: Value = serde_json::from_slice(&request.body).unwrap();
+    ResponseTemplate::new(200).set_body_json(completion(&body))
+}
+
+/// Says the same to all: as many words as it may, a token each.
+pub(crate) fn completion(body: &Value) -> Value {
     let most = body["max_tokens"].as_u64().unwrap_or(8) as usize;
     let words = ["a", " b", " c", " d"];
     let written = words.len().min(most);
@@ -49,10 +53,10 @@ fn answer(request: &Request) -> ResponseTemplate {
         .chars()
         .count()
         + prompt.matches('\u{200b}').count();
-    ResponseTemplate::new(200).set_body_json(json!({
+    json!({
         "choices": [{"message": {"content": text}, "text": text, "finish_reason": reason, "logprobs": logprobs}],
         "usage": {"prompt_tokens": tokens, "completion_tokens": written},
-    }))
+    })
 }
 
 struct Served {

@@ -87,6 +87,11 @@ impl Gate {
         }
     }
 
+    /// How it waits.
+    pub(super) fn sleep(&self) -> Option<Arc<dyn Sleep>> {
+        self.sleep.clone()
+    }
+
     /// Waits until a request of so many tokens may be sent.
     pub(super) async fn enter(&self, estimate: u64) {
         let Some(sleep) = &self.sleep else {

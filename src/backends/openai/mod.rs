@@ -9,6 +9,8 @@
 //! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
 //! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
 //!
+//! Requests that may take a day go in [batches](batch).
+//!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
 //! # async fn run() -> safer_instruct::Result<()> {
@@ -37,6 +39,7 @@
 //!   among the 20 likeliest first tokens, so that labels must be single tokens.
 
 mod answer;
+pub mod batch;
 mod body;
 mod builder;
 #[cfg(feature = "reqwest")]
@@ -228,7 +231,12 @@ impl Shared {
             .as_ref()
             .map_or_else(|_| Usage::default(), |written| written.usage);
         self.gate.settle(estimate, usage);
-        let written = written?;
+        self.finished(request, written?)
+    }
+
+    /// The completion, if it keeps to the request.
+    fn finished(&self, request: &ChatRequest, written: Written) -> Result<Completion> {
+        let usage = written.usage;
         check(request, &written)?;
         let logprobs = request
             .top_logprobs

@@ -1,0 +1,254 @@
+//! The batch endpoints of a server.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Method, header};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{
+    super::{
+        HttpResponse, OpenAiModel,
+        refusal::{self, Asked},
+    },
+    Batch, BatchPage,
+    wire::{PAGE, Uploaded},
+};
+use crate::error::{Error, Result};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The batch endpoints of the server that a model is on: `/files` and `/batches`.
+///
+/// Key, headers, transport and limits are the model's. One call is one try.
+///
+/// # Errors
+/// Every call fails as [`OpenAiModel`] does: [`Error::Transport`], [`Error::TimedOut`] and [`Error::RateLimited`] may pass;
+/// [`Error::Refused`] does not. No error holds a text of the file.
+#[derive(Clone, Debug)]
+pub struct BatchClient {
+    model: OpenAiModel,
+    base: String,
+}
+
+impl BatchClient {
+    /// The endpoints of a model's server.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the model is behind several addresses: a batch is at one.
+    pub fn new(model: &OpenAiModel) -> Result<Self> {
+        let bases: Vec<&str> = model.shared.endpoints.bases().collect();
+        match bases.as_slice() {
+            [base] => Ok(Self {
+                model: model.clone(),
+                base: (*base).to_owned(),
+            }),
+            _ => Err(Error::config(
+                "base URL",
+                "batches are at one address; leave out `with_endpoint`",
+            )),
+        }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &OpenAiModel {
+        &self.model
+    }
+
+    /// The address.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Uploads a file of requests and gives the server's name for it.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn upload(&self, file: &[u8]) -> Result<String> {
+        let (kind, body) = multipart(file)?;
+        let uploaded: Uploaded = self.ask(Method::POST, "/files", kind, body).await?;
+        Ok(uploaded.id)
+    }
+
+    /// Begins a batch of an uploaded file, all of whose requests are for `endpoint`, such as `/v1/chat/completions`.
+    ///
+    /// The metadata may have 16 entries, with names of 64 characters and values of 512 at most. The window is mostly `24h`.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn create(
+        &self,
+        file: &str,
+        endpoint: &str,
+        window: &str,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Batch> {
+        let body = json!({
+            "input_file_id": file, "endpoint": endpoint, "completion_window": window, "metadata": metadata,
+        });
+        let body = serde_json::to_vec(&body).map_err(|error| Error::Other(error.into()))?;
+        self.ask(Method::POST, "/batches", JSON, body).await
+    }
+
+    /// Asks how far a batch has come.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn get(&self, batch: &str) -> Result<Batch> {
+        let path = format!("/batches/{}", checked(batch)?);
+        self.ask(Method::GET, &path, JSON, Vec::new()).await
+    }
+
+    /// Lists 100 batches at most: the first ones, or those that come after the one named.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn list(&self, after: Option<&str>) -> Result<BatchPage> {
+        let mut path = format!("/batches?limit={PAGE}");
+        if let Some(after) = after {
+            path.push_str("&after=");
+            path.push_str(checked(after)?);
+        }
+        self.ask(Method::GET, &path, JSON, Vec::new()).await
+    }
+
+    /// Stops a batch. What is served already is kept and paid for.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn cancel(&self, batch: &str) -> Result<Batch> {
+        let path = format!("/batches/{}/cancel", checked(batch)?);
+        self.ask(Method::POST, &path, JSON, Vec::new()).await
+    }
+
+    /// Downloads a file, such as a batch's results. It must fit into what the transport takes: `ClientBuilder::with_max_response`.
+    ///
+    /// # Errors
+    /// See [`BatchClient`].
+    pub async fn content(&self, file: &str) -> Result<Vec<u8>> {
+        let path = format!("/files/{}/content", checked(file)?);
+        let answer = self.call(Method::GET, &path, JSON, Vec::new()).await?;
+        Ok(answer.into_body())
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        kind: HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<T> {
+        let answer = self.call(method, path, kind, body).await?;
+        serde_json::from_slice(answer.body())
+            .map_err(|_| self.read(|asked| refusal::not_the_protocol(asked, &answer)))
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        kind: HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<HttpResponse> {
+        let shared = &self.model.shared;
+        let mut request = shared.request(method, &format!("{}{path}", self.base), body)?;
+        if kind != JSON {
+            request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        shared.gate.enter(0).await;
+        let answer = shared
+            .transport
+            .send(request)
+            .await
+            .map_err(|error| error.into_error(&shared.name))?;
+        shared.gate.heed(answer.headers());
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let error = self.read(|asked| refusal::error(asked, &answer));
+        if let Error::RateLimited {
+            retry_after: Some(wait),
+            ..
+        } = &error
+        {
+            shared.gate.close(*wait);
+        }
+        Err(error)
+    }
+
+    fn read(&self, error: impl FnOnce(&Asked<'_>) -> Error) -> Error {
+        let shared = &self.model.shared;
+        let key = shared.key.as_ref().map(ExposeSecret::expose_secret);
+        let secrets: Vec<&str> = key.into_iter().collect();
+        error(&Asked {
+            backend: &shared.name,
+            model: &shared.model,
+            secrets: &secrets,
+        })
+    }
+}
+
+/// A name that a server gave, which is to be a part of a path and no more.
+pub(super) fn checked(id: &str) -> Result<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric()) {
+        Ok(id)
+    } else {
+        Err(Error::malformed("a name of a batch or a file"))
+    }
+}
+
+/// A form with the purpose and the file (RFC 7578), and its type.
+fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
+    // A line that stands nowhere in the file, as its hash cannot.
+    let digest = Sha256::digest(file);
+    let hash: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let boundary = format!("safer-instruct-{hash}");
+    let head = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n\
+         --{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"requests.jsonl\"\r\n\
+         content-type: application/jsonl\r\n\r\n"
+    );
+    let tail = format!("\r\n--{boundary}--\r\n");
+    let kind = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}"))
+        .map_err(|error| Error::Other(error.into()))?;
+    Ok((kind, [head.as_bytes(), file, tail.as_bytes()].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_server_gives_leads_nowhere_else() {
+        for good in ["batch_abc123", "file-9", "b:1.2"] {
+            assert_eq!(checked(good).unwrap(), good);
+        }
+        for bad in ["", ".", "..", "a/b", "a?b", "a b", "ä", "a%2f"] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_written_as_the_standard_says() {
+        let (kind, body) = multipart(b"{}\n").unwrap();
+        let boundary = kind
+            .to_str()
+            .unwrap()
+            .strip_prefix("multipart/form-data; boundary=")
+            .unwrap();
+        let expected = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--{boundary}\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"requests.jsonl\"\r\n\
+             content-type: application/jsonl\r\n\r\n{{}}\n\r\n--{boundary}--\r\n"
+        );
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
+}

@@ -1,0 +1,477 @@
+//! What is done while somebody waits: batches go off, are asked after, and their results are taken.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::poll_fn,
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+
+use super::{
+    Batch, BatchStatus,
+    client::checked,
+    folder::{Folder, again, file_name},
+    model::{Inner, repeated},
+    row::unasked,
+    state::{Queued, Remote},
+};
+use crate::error::{Error, Result};
+
+/// The name of our own name in a batch's metadata.
+const KEY: &str = "safer_instruct_batch";
+/// The code of a batch that the server has no room for until others are done.
+const NO_ROOM: &str = "token_limit_exceeded";
+
+/// What is due.
+#[derive(Clone, Copy)]
+enum Due {
+    /// The queue goes off.
+    Wave,
+    /// Batches are asked after.
+    Look,
+}
+
+/// The times that are waited for.
+struct Timers {
+    /// What waited when it began.
+    quiet: Option<(Queued, BoxFuture<'static, ()>)>,
+    look: Option<BoxFuture<'static, ()>>,
+}
+
+/// Works until nobody waits.
+pub(super) async fn drive(inner: Arc<Inner>) {
+    let mut timers = Timers {
+        quiet: None,
+        // What was begun before is asked after at once.
+        look: Some(Box::pin(std::future::ready(()))),
+    };
+    while inner.goes_on() {
+        let wait = match poll_fn(|cx| poll_due(&inner, &mut timers, cx)).await {
+            Due::Wave => inner.send().await,
+            Due::Look => inner.look().await,
+        };
+        if let Some(wait) = wait {
+            timers.look = Some(inner.sleep.sleep(wait));
+        }
+    }
+}
+
+fn poll_due(inner: &Inner, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Due> {
+    inner.filled.register(cx.waker());
+    let settings = &inner.settings;
+    let (mut queued, runs) = {
+        let state = inner.state();
+        (state.queued(), !state.running.is_empty())
+    };
+    while let Some(now) = queued {
+        if now.requests >= settings.wave && !now.again {
+            timers.quiet = None;
+            return Poll::Ready(Due::Wave);
+        }
+        let wait = if now.again {
+            settings.quiet.max(settings.poll)
+        } else {
+            settings.quiet
+        };
+        let (then, timer) = timers
+            .quiet
+            .get_or_insert_with(|| (now, inner.sleep.sleep(wait)));
+        if timer.as_mut().poll(cx).is_pending() {
+            break;
+        }
+        let is_quiet = then.arrivals == now.arrivals;
+        timers.quiet = None;
+        if is_quiet {
+            return Poll::Ready(Due::Wave);
+        }
+        queued = inner.state().queued();
+    }
+    if runs {
+        let timer = timers
+            .look
+            .get_or_insert_with(|| inner.sleep.sleep(settings.poll));
+        if timer.as_mut().poll(cx).is_ready() {
+            timers.look = None;
+            return Poll::Ready(Due::Look);
+        }
+    }
+    Poll::Pending
+}
+
+impl Inner {
+    /// Whether anybody waits. If not, the next one who does needs another driver.
+    fn goes_on(&self) -> bool {
+        let mut state = self.state();
+        let awaited = state.is_awaited();
+        if !awaited {
+            state.driver = None;
+        }
+        awaited
+    }
+
+    /// Makes batches of what waits: each is written down and then begun. Gives the time until the next look, if that must be another.
+    async fn send(&self) -> Option<Duration> {
+        let drafts = self.state().take(self.settings.limits);
+        let mut wait = None;
+        for draft in drafts {
+            let number = draft.number;
+            let write = move |folder: &Folder| folder.begin(number, &draft.url, &draft.lines);
+            match self.disk.run(write).await {
+                Ok(record) => {
+                    if let Some(running) = self.state().running.get_mut(&number) {
+                        running.record = Some(record);
+                    }
+                    let went = self.advance(number).await;
+                    wait = wait.max(self.note(number, went).await);
+                }
+                Err(error) => self.fail(number, Arc::new(error)).await,
+            }
+        }
+        wait
+    }
+
+    /// Asks after every batch. Gives the time until the next look, if that must be another.
+    async fn look(&self) -> Option<Duration> {
+        let mut wait = None;
+        let unknown: Vec<u64> = {
+            let state = self.state();
+            let unknown = state.running.iter();
+            let unknown =
+                unknown.filter(|(_, running)| matches!(running.remote, Remote::Unknown { .. }));
+            unknown.map(|(number, _)| *number).collect()
+        };
+        if let Err(error) = self.find(&unknown).await {
+            for number in unknown {
+                let error = Arc::new(self.in_doubt(number, &error));
+                wait = wait.max(self.note_failure(number, error).await);
+            }
+        }
+        let numbers: Vec<u64> = self.state().running.keys().copied().collect();
+        for number in numbers {
+            let went = self.advance(number).await;
+            wait = wait.max(self.note(number, went).await);
+        }
+        wait
+    }
+
+    /// Looks for batches that may have been begun among those that the server lists.
+    async fn find(&self, numbers: &[u64]) -> Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let own = numbers.to_vec();
+        let names = move |folder: &Folder| {
+            Ok(own
+                .into_iter()
+                .map(|number| (folder.name(number), number))
+                .collect())
+        };
+        let mut left: HashMap<String, u64> = self.disk.run(names).await?;
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.client.list(after.as_deref()).await?;
+            for batch in &page.data {
+                let name = batch.metadata.get(KEY);
+                if let Some(number) = name.and_then(|name| left.remove(name)) {
+                    tracing::info!(batch = batch.id, "found a batch that was begun");
+                    self.adopt(number, batch).await?;
+                }
+            }
+            let last = page.data.last().map(|batch| batch.id.clone());
+            if left.is_empty() || last.is_none() || last == after || !page.goes_on() {
+                break;
+            }
+            after = last;
+        }
+        let mut state = self.state();
+        for number in left.into_values() {
+            if let Some(running) = state.running.get_mut(&number) {
+                running.remote = match running.remote {
+                    // It may be on its way to the list.
+                    Remote::Unknown { looked: false } => Remote::Unknown { looked: true },
+                    _ => Remote::Unsent,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the next thing with a batch. Says whether the server was asked.
+    async fn advance(&self, number: u64) -> Result<bool> {
+        let Some((Some(record), remote)) = ({
+            let state = self.state();
+            let running = state.running.get(&number);
+            running.map(|running| (running.record.clone(), running.remote.clone()))
+        }) else {
+            return Ok(false);
+        };
+        match remote {
+            Remote::Unknown { .. } => return Ok(false),
+            Remote::Known(remote) => self.collect(number, &remote).await?,
+            Remote::Unsent => {
+                let endpoint = record.endpoint.clone();
+                let requests = self.disk.run(move |folder| {
+                    Ok((folder.name(number), folder.requests(number, &record)?))
+                });
+                let (name, requests) = requests.await?;
+                let file = self.client.upload(&requests).await?;
+                drop(requests);
+                // From here on it may be there.
+                self.set(number, Remote::Unknown { looked: false });
+                let metadata = BTreeMap::from([(KEY.to_owned(), name)]);
+                let window = &self.settings.window;
+                match self
+                    .client
+                    .create(&file, &endpoint, window, &metadata)
+                    .await
+                {
+                    Ok(batch) => self.adopt(number, &batch).await?,
+                    Err(error) => {
+                        if is_refusal(&error) {
+                            self.set(number, Remote::Unsent);
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes down what the server calls a batch.
+    async fn adopt(&self, number: u64, batch: &Batch) -> Result<()> {
+        checked(&batch.id)?;
+        let record = {
+            let mut state = self.state();
+            let Some(running) = state.running.get_mut(&number) else {
+                return Ok(());
+            };
+            running.remote = Remote::Known(batch.id.clone());
+            let Some(record) = &mut running.record else {
+                return Ok(());
+            };
+            record.remote = Some(batch.id.clone());
+            record.clone()
+        };
+        self.disk
+            .run(move |folder| folder.save(number, &record))
+            .await
+    }
+
+    /// Asks how far a batch has come, and takes its results if they are there.
+    async fn collect(&self, number: u64, remote: &str) -> Result<()> {
+        let lost = |error: Error| self.lost(number, remote, error);
+        let batch = self.client.get(remote).await.map_err(lost)?;
+        tracing::debug!(
+            batch = batch.id,
+            completed = batch.request_counts.completed,
+            failed = batch.request_counts.failed,
+            total = batch.request_counts.total,
+            "asked after a batch"
+        );
+        if !batch.status.is_final() {
+            return Ok(());
+        }
+        let mut files = [None, None];
+        for (bytes, file) in files
+            .iter_mut()
+            .zip([&batch.output_file_id, &batch.error_file_id])
+        {
+            if let Some(file) = file.as_ref().filter(|file| !file.is_empty()) {
+                *bytes = Some(self.client.content(file).await.map_err(lost)?);
+            }
+        }
+        let record = self
+            .state()
+            .running
+            .get(&number)
+            .and_then(|running| running.record.clone());
+        let Some(record) = record else {
+            return Ok(());
+        };
+        let finished = self.disk.run(move |folder| {
+            let [output, errors] = files;
+            folder.finish(number, &record, output.as_deref(), errors.as_deref())
+        });
+        let mut finished = finished.await?;
+        let missing = self.missing(&batch, finished.bad.take());
+        let no_room = batch.errors.iter().any(|fault| fault.code == NO_ROOM);
+        self.state().finish(
+            number,
+            finished.rows,
+            missing,
+            no_room,
+            self.settings.max_tries,
+        );
+        Ok(())
+    }
+
+    /// What became of requests that have no row.
+    fn missing(&self, batch: &Batch, bad: Option<(usize, Error)>) -> Error {
+        let backend = self.client.model().shared.name.clone();
+        match batch.status {
+            BatchStatus::Cancelled => unasked(&backend, "batch_cancelled"),
+            BatchStatus::Expired => unasked(&backend, "batch_expired"),
+            BatchStatus::Failed if batch.errors.iter().any(|fault| fault.code == NO_ROOM) => {
+                Error::RateLimited {
+                    backend,
+                    retry_after: None,
+                }
+            }
+            BatchStatus::Failed => {
+                let faults: Vec<String> = batch
+                    .errors
+                    .iter()
+                    .take(3)
+                    .map(ToString::to_string)
+                    .collect();
+                let message = format!(
+                    "the batch {} failed as a whole: {}",
+                    batch.id,
+                    faults.join(", ")
+                );
+                Error::Refused {
+                    backend,
+                    status: None,
+                    message,
+                }
+            }
+            _ => {
+                let mut reason = format!(
+                    "the results of the batch {} have no row for the request",
+                    batch.id
+                );
+                if let Some((count, first)) = bad {
+                    reason = format!(
+                        "{reason}, and {count} lines that cannot be used: {}",
+                        first.report()
+                    );
+                }
+                Error::Transport {
+                    backend,
+                    source: reason.into(),
+                }
+            }
+        }
+    }
+
+    /// A batch that was paid for is not given up without a word.
+    fn lost(&self, number: u64, remote: &str, error: Error) -> Error {
+        if error.is_transient() {
+            return error;
+        }
+        let reason = format!(
+            "the server does not give its batch {remote}: {}; is it the key of the same account? It can be asked for again once that is put right; {}",
+            error.report(),
+            again(number)
+        );
+        Error::input(self.record_path(number), None, reason)
+    }
+
+    /// The same of one that may have been begun.
+    fn in_doubt(&self, number: u64, error: &Error) -> Error {
+        if error.is_transient() {
+            return repeated(error);
+        }
+        let reason = format!(
+            "the server does not say whether it has begun this batch: {}; it is found or begun once the server lists its batches; {}",
+            error.report(),
+            again(number)
+        );
+        Error::input(self.record_path(number), None, reason)
+    }
+
+    fn record_path(&self, number: u64) -> PathBuf {
+        self.folder.join(file_name(number, "batch.json"))
+    }
+
+    /// Takes note of how it went. Gives the time until the next look, if that must be another.
+    async fn note(&self, number: u64, went: Result<bool>) -> Option<Duration> {
+        match went {
+            Ok(asked) => {
+                if let (true, Some(running)) = (asked, self.state().running.get_mut(&number)) {
+                    running.away = Duration::ZERO;
+                    running.failures = 0;
+                }
+                None
+            }
+            Err(error) => self.note_failure(number, Arc::new(error)).await,
+        }
+    }
+
+    async fn note_failure(&self, number: u64, error: Arc<Error>) -> Option<Duration> {
+        if !error.is_transient() {
+            self.fail(number, error).await;
+            return None;
+        }
+        let poll = self.settings.poll;
+        let wait = match &*error {
+            Error::RateLimited {
+                retry_after: Some(wait),
+                ..
+            } => poll.max(*wait),
+            _ => poll,
+        };
+        tracing::warn!(
+            error = error.report(),
+            ?wait,
+            "the server is asked again later"
+        );
+        let failures = {
+            let mut state = self.state();
+            let running = state.running.get_mut(&number)?;
+            running.away = running.away.saturating_add(wait);
+            running.failures += 1;
+            let given_up = running.away >= self.settings.patience;
+            given_up.then(|| {
+                running.away = Duration::ZERO;
+                std::mem::take(&mut running.failures)
+            })
+        };
+        if let Some(attempts) = failures {
+            let source = Box::new(repeated(&error));
+            self.fail(number, Arc::new(Error::Exhausted { attempts, source }))
+                .await;
+        }
+        Some(wait)
+    }
+
+    /// Answers those who wait for a batch, and forgets it if it was not sent.
+    async fn fail(&self, number: u64, error: Arc<Error>) {
+        let unsent = self
+            .state()
+            .running
+            .get(&number)
+            .is_some_and(|running| running.remote == Remote::Unsent);
+        if unsent && let Err(error) = self.disk.run(move |folder| folder.remove(number)).await {
+            tracing::warn!(
+                error = error.report(),
+                "a batch that was not sent stays in the folder"
+            );
+        }
+        self.state().fail(number, &error);
+    }
+
+    fn set(&self, number: u64, remote: Remote) {
+        if let Some(running) = self.state().running.get_mut(&number) {
+            running.remote = remote;
+        }
+    }
+}
+
+/// Whether the server answered that it has not begun the batch.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::RateLimited { .. }
+            | Error::ContextOverflow { .. }
+            | Error::Refused {
+                status: Some(_),
+                ..
+            }
+    )
+}

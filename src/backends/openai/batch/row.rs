@@ -1,0 +1,201 @@
+//! What became of one request of a batch.
+
+use std::fmt;
+
+use http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::{
+    HttpResponse, OpenAiModel, Shared,
+    answer::Answer,
+    refusal::{self, Asked},
+    texts,
+};
+use crate::{
+    error::{Error, Result},
+    model::{ChatRequest, Completion},
+};
+
+/// What became of one request: a line of a batch's output file or error file.
+#[derive(Clone)]
+pub struct BatchRow {
+    custom_id: String,
+    reply: Reply,
+}
+
+#[derive(Clone)]
+enum Reply {
+    /// An answer over HTTP.
+    Answered { status: StatusCode, body: Value },
+    /// The server did not come to ask the model, for the reason of this code.
+    Unasked { code: String },
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    custom_id: Option<String>,
+    #[serde(default)]
+    response: Option<WireResponse>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct WireResponse {
+    #[serde(default)]
+    status_code: Option<u16>,
+    #[serde(default)]
+    body: Option<Value>,
+}
+
+impl BatchRow {
+    /// Reads a line; what is wrong, if it is none.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, &'static str> {
+        if std::str::from_utf8(line).is_err() {
+            return Err("it is not in UTF-8");
+        }
+        let wire: Wire = serde_json::from_slice(line).map_err(|error| {
+            if error.is_data() {
+                "it is no result of a request"
+            } else {
+                "it is no whole JSON"
+            }
+        })?;
+        let Some(custom_id) = wire.custom_id else {
+            return Err("it has no custom_id");
+        };
+        let reply = match (wire.response, wire.error) {
+            (Some(response), error) => {
+                let status = StatusCode::from_u16(response.status_code.unwrap_or(200))
+                    .map_err(|_| "its status_code is none of HTTP")?;
+                // vLLM puts the body of a failure beside the response.
+                let body = match (response.body, error) {
+                    (Some(body), _) => body,
+                    (None, Some(error)) if !status.is_success() => wrapped(error),
+                    (None, None) if !status.is_success() => Value::Null,
+                    _ => return Err("it has no body"),
+                };
+                Reply::Answered { status, body }
+            }
+            (None, Some(error)) => {
+                let code = error.get("code").and_then(Value::as_str);
+                Reply::Unasked {
+                    code: plain(code.unwrap_or_default()),
+                }
+            }
+            (None, None) => return Err("it has neither a response nor an error"),
+        };
+        Ok(Self { custom_id, reply })
+    }
+
+    /// Names the request.
+    #[must_use]
+    pub fn custom_id(&self) -> &str {
+        &self.custom_id
+    }
+
+    /// Whether the model answered.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        matches!(&self.reply, Reply::Answered { status, .. } if status.is_success())
+    }
+
+    /// The completion of the request that the row is named after.
+    ///
+    /// # Errors
+    /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
+    pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
+        let shared = &model.shared;
+        let answer = self.answer(shared, &texts(request))?;
+        shared.finished(request, answer.written(&shared.name)?)
+    }
+
+    /// Why there is no answer; none if there is one. Not to be shown: it may quote the request.
+    pub(super) fn failure(&self, model: &OpenAiModel) -> Option<Error> {
+        self.answer(&model.shared, &[]).err()
+    }
+
+    fn answer(&self, shared: &Shared, texts: &[&str]) -> Result<Answer> {
+        let (status, body) = match &self.reply {
+            Reply::Answered { status, body } => (*status, body),
+            Reply::Unasked { code } => return Err(unasked(&shared.name, code)),
+        };
+        let key = shared.key.as_ref().map(ExposeSecret::expose_secret);
+        let secrets: Vec<&str> = texts.iter().copied().chain(key).collect();
+        let asked = Asked {
+            backend: &shared.name,
+            model: &shared.model,
+            secrets: &secrets,
+        };
+        if status.is_success()
+            && let Ok(answer) = Answer::deserialize(body)
+        {
+            return Ok(answer);
+        }
+        let mut response = HttpResponse::new(serde_json::to_vec(body).unwrap_or_default());
+        *response.status_mut() = status;
+        Err(if status.is_success() {
+            refusal::not_the_protocol(&asked, &response)
+        } else {
+            refusal::error(&asked, &response)
+        })
+    }
+}
+
+/// The error of a request that no model was asked.
+pub(super) fn unasked(backend: &str, code: &str) -> Error {
+    let backend = backend.to_owned();
+    match code {
+        "batch_cancelled" => Error::Refused {
+            backend,
+            status: None,
+            message: "the batch was cancelled before the request was served".to_owned(),
+        },
+        "rate_limit_exceeded" => Error::RateLimited {
+            backend,
+            retry_after: None,
+        },
+        "" => Error::Transport {
+            backend,
+            source: "the batch failed to serve the request".into(),
+        },
+        code => Error::Transport {
+            backend,
+            source: format!("the batch failed to serve the request ({code})").into(),
+        },
+    }
+}
+
+/// A code that is a name, and nothing that could be a text.
+pub(super) fn plain(code: &str) -> String {
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if code.len() <= 64 && code.chars().all(name) {
+        code.to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// The body that a server would have sent with an error.
+fn wrapped(error: Value) -> Value {
+    match error {
+        Value::String(words) => json!({"error": {"message": words}}),
+        Value::Object(fields) if fields.contains_key("error") => Value::Object(fields),
+        other => Value::Object(Map::from_iter([("error".to_owned(), other)])),
+    }
+}
+
+impl fmt::Debug for BatchRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("BatchRow");
+        // Of a foreign file it may be any text.
+        shown.field("custom_id", &plain(&self.custom_id));
+        match &self.reply {
+            Reply::Answered { status, .. } => shown.field("status", &status.as_u16()),
+            Reply::Unasked { code } => shown.field("code", code),
+        };
+        shown.finish_non_exhaustive()
+    }
+}

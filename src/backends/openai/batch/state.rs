@@ -1,0 +1,309 @@
+//! Who waits for what.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{
+    channel::oneshot,
+    future::{BoxFuture, Shared},
+};
+
+use super::{
+    RequestLine,
+    folder::{Contents, Place, Record, Verdict},
+    writer::{BatchLimits, Filling},
+};
+use crate::error::Error;
+
+/// What drives the batches while anybody waits.
+pub(super) type Driver = Shared<BoxFuture<'static, ()>>;
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub(super) enum Settled {
+    /// It has a row; if that is of a failure, so many tries were made in vain.
+    Row { place: Place, tries: Option<u32> },
+    /// It has none.
+    Failed {
+        error: Arc<Error>,
+        tries: Option<u32>,
+    },
+}
+
+/// A request that somebody waits for.
+struct Entry {
+    url: String,
+    json: Arc<[u8]>,
+    tries: u32,
+    waiting: Vec<oneshot::Sender<Settled>>,
+}
+
+impl Entry {
+    /// Whether nobody waits any more.
+    fn is_left(&self) -> bool {
+        self.waiting.iter().all(oneshot::Sender::is_canceled)
+    }
+}
+
+/// Where the server has a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remote {
+    /// Nowhere.
+    Unsent,
+    /// Somewhere or nowhere: it was begun, and the answer did not come. It is looked for twice before it counts as unsent.
+    Unknown { looked: bool },
+    /// Under this name.
+    Known(String),
+}
+
+/// A batch without results.
+#[derive(Clone)]
+pub(super) struct Running {
+    /// None until it is written down.
+    pub(super) record: Option<Record>,
+    pub(super) remote: Remote,
+    /// For how long and how often in a row the server gave no answer about it.
+    pub(super) away: Duration,
+    pub(super) failures: u32,
+    ids: Arc<[String]>,
+}
+
+impl Running {
+    fn new(record: Option<Record>, remote: Remote, ids: Vec<String>) -> Self {
+        Self {
+            record,
+            remote,
+            away: Duration::ZERO,
+            failures: 0,
+            ids: ids.into(),
+        }
+    }
+}
+
+/// A batch that is to be written down.
+pub(super) struct Draft {
+    pub(super) number: u64,
+    pub(super) url: String,
+    pub(super) lines: Vec<Arc<[u8]>>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) driver: Option<Driver>,
+    entries: HashMap<String, Entry>,
+    /// Those that no batch has yet, in the order in which they came.
+    queue: Vec<String>,
+    /// How many ever came.
+    arrivals: u64,
+    /// Whether the queue holds requests that failed before.
+    again: bool,
+    /// Whether the server takes no more until one of its batches is done.
+    full: bool,
+    pub(super) running: BTreeMap<u64, Running>,
+    placed: HashMap<String, u64>,
+    done: HashMap<String, Place>,
+    next: u64,
+}
+
+/// What waits in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queued {
+    pub(super) requests: usize,
+    pub(super) arrivals: u64,
+    pub(super) again: bool,
+}
+
+impl State {
+    pub(super) fn new(contents: Contents) -> Self {
+        let mut state = Self {
+            done: contents.done,
+            next: contents.next,
+            ..Self::default()
+        };
+        for pending in contents.pending {
+            for id in &pending.ids {
+                state.placed.insert(id.clone(), pending.number);
+            }
+            let remote = match &pending.record.remote {
+                Some(remote) => Remote::Known(remote.clone()),
+                None => Remote::Unknown { looked: false },
+            };
+            let running = Running::new(Some(pending.record), remote, pending.ids);
+            state.running.insert(pending.number, running);
+        }
+        state
+    }
+
+    pub(super) fn done(&self, id: &str) -> Option<Place> {
+        self.done.get(id).copied()
+    }
+
+    /// Waits for a request, in the queue unless a batch has it. Says whether it is new in the queue.
+    pub(super) fn enter(
+        &mut self,
+        line: RequestLine,
+        json: Vec<u8>,
+    ) -> (oneshot::Receiver<Settled>, bool) {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(entry) = self.entries.get_mut(&line.custom_id) {
+            entry.waiting.push(sender);
+            return (receiver, false);
+        }
+        let is_placed = self.placed.contains_key(&line.custom_id);
+        let entry = Entry {
+            url: line.url,
+            json: json.into(),
+            tries: u32::from(is_placed),
+            waiting: vec![sender],
+        };
+        self.entries.insert(line.custom_id.clone(), entry);
+        if !is_placed {
+            self.queue.push(line.custom_id);
+            self.arrivals += 1;
+        }
+        (receiver, !is_placed)
+    }
+
+    /// What waits, unless it has to wait for the server.
+    pub(super) fn queued(&self) -> Option<Queued> {
+        let held = self.full && !self.running.is_empty();
+        (!self.queue.is_empty() && !held).then_some(Queued {
+            requests: self.queue.len(),
+            arrivals: self.arrivals,
+            again: self.again,
+        })
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.entries.values().any(|entry| !entry.is_left())
+    }
+
+    /// Makes batches of the queue, and forgets requests that nobody waits for.
+    pub(super) fn take(&mut self, limits: BatchLimits) -> Vec<Draft> {
+        let mut open: HashMap<String, (Filling, Draft, Vec<String>)> = HashMap::new();
+        let mut full = Vec::new();
+        self.again = false;
+        for id in std::mem::take(&mut self.queue) {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if entry.is_left() {
+                self.entries.remove(&id);
+                continue;
+            }
+            entry.tries += 1;
+            let fits = open
+                .get_mut(&entry.url)
+                .is_some_and(|(filling, ..)| filling.takes(limits, &entry.json));
+            if !fits {
+                let mut filling = Filling::default();
+                filling.takes(limits, &entry.json);
+                let draft = Draft {
+                    number: self.next,
+                    url: entry.url.clone(),
+                    lines: Vec::new(),
+                };
+                self.next += 1;
+                full.extend(open.insert(entry.url.clone(), (filling, draft, Vec::new())));
+            }
+            if let Some((_, draft, ids)) = open.get_mut(&entry.url) {
+                draft.lines.push(Arc::clone(&entry.json));
+                self.placed.insert(id.clone(), draft.number);
+                ids.push(id);
+            }
+        }
+        full.extend(open.into_values());
+        full.sort_by_key(|(_, draft, _)| draft.number);
+        let drafts = full.into_iter().map(|(_, draft, ids)| {
+            let running = Running::new(None, Remote::Unsent, ids);
+            self.running.insert(draft.number, running);
+            draft
+        });
+        drafts.collect()
+    }
+
+    /// Takes the results of a batch.
+    ///
+    /// `missing` is what became of requests without a row. `waits` says that the server had no room for the batch.
+    pub(super) fn finish(
+        &mut self,
+        number: u64,
+        rows: Vec<(String, Place, Verdict)>,
+        missing: Error,
+        waits: bool,
+        max_tries: u32,
+    ) {
+        let Some(running) = self.running.remove(&number) else {
+            return;
+        };
+        self.full = waits && !self.running.is_empty();
+        let missing = Arc::new(missing);
+        let mut rows: HashMap<String, (Place, Verdict)> = rows
+            .into_iter()
+            .map(|(id, place, verdict)| (id, (place, verdict)))
+            .collect();
+        for id in &*running.ids {
+            self.placed.remove(id);
+            let row = rows.remove(id);
+            if let Some((place, Verdict::Kept)) = row {
+                self.done.insert(id.clone(), place);
+            }
+            let Some(entry) = self.entries.get_mut(id) else {
+                continue;
+            };
+            let transient = match row {
+                Some((_, verdict)) => verdict == Verdict::Transient,
+                None => missing.is_transient(),
+            };
+            if self.full {
+                // It was not tried.
+                entry.tries = entry.tries.saturating_sub(1);
+            }
+            if transient && entry.tries < max_tries {
+                self.queue.push(id.clone());
+                self.again = true;
+                continue;
+            }
+            let tries = transient.then_some(entry.tries);
+            let settled = match row {
+                Some((place, _)) => Settled::Row { place, tries },
+                None => Settled::Failed {
+                    error: Arc::clone(&missing),
+                    tries,
+                },
+            };
+            self.settle(id, &settled);
+        }
+    }
+
+    /// Answers everybody who waits for a batch, and forgets it if it was not sent.
+    pub(super) fn fail(&mut self, number: u64, error: &Arc<Error>) {
+        let Some(running) = self.running.get(&number).cloned() else {
+            return;
+        };
+        let settled = Settled::Failed {
+            error: Arc::clone(error),
+            tries: None,
+        };
+        for id in &*running.ids {
+            self.settle(id, &settled);
+            if running.remote == Remote::Unsent {
+                self.placed.remove(id);
+            }
+        }
+        if running.remote == Remote::Unsent {
+            self.running.remove(&number);
+        }
+    }
+
+    fn settle(&mut self, id: &str, settled: &Settled) {
+        let waiting = self.entries.remove(id).map(|entry| entry.waiting);
+        for sender in waiting.into_iter().flatten() {
+            let _ = sender.send(settled.clone());
+        }
+    }
+}
