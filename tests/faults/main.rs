@@ -1,0 +1,18 @@
+//! Faults of long runs against a served model: kills, power cuts, full disks, servers that misbehave, and bugs planted on purpose
+//! (docs/decisions/0011). `SAFER_INSTRUCT_KILLS` says how many kills there are.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod disk;
+mod kills;
+mod planted;
+mod power;
+mod server;
+mod served;
+mod trial;
+mod worker;
