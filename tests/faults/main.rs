@@ -11,6 +11,7 @@
 mod disk;
 mod kills;
 mod planted;
+#[cfg(target_os = "linux")]
 mod power;
 mod server;
 mod served;
