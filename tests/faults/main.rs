@@ -13,7 +13,7 @@ mod kills;
 mod planted;
 #[cfg(target_os = "linux")]
 mod power;
-mod server;
 mod served;
+mod server;
 mod trial;
 mod worker;

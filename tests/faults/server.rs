@@ -41,7 +41,7 @@ struct State {
     expired_from: Option<u64>,
     /// Who is told that a call of a session has come, which is then never answered.
     tell: Option<(u64, Sender<Event>)>,
-    /// Calls that had to be paid: the session and the call.
+    /// Calls that are paid, the session and the call: those that were answered whole, or were cut short by a kill.
     bill: Vec<(u64, String)>,
 }
 
@@ -138,8 +138,14 @@ impl Server {
             .nth(1)
             .and_then(|number| number.parse().ok());
         let (id, said) = answer(&body);
-        let bill = (session.expect("a session"), id);
-        self.state.lock().unwrap().bill.push(bill);
+        let is_spoilt = matches!(
+            fault,
+            Some(Fault::Hang | Fault::HalfABody | Fault::InvalidJson)
+        );
+        if !is_spoilt {
+            let bill = (session.expect("a session"), id);
+            self.state.lock().unwrap().bill.push(bill);
+        }
         if let Some((_, whom)) = tell {
             let _ = whom.send(Event::Called);
             return hang(connection);
@@ -227,8 +233,14 @@ fn answer(body: &[u8]) -> (String, String) {
         .collect();
     let id = id(contents.iter().copied(), body["seed"].as_u64().unwrap());
     let number = u64::from_str_radix(&id[..8], 16).unwrap();
-    let text = if contents.iter().any(|content| content.contains("Verdict: TIE")) {
-        format!("Verdict: {}", ["A", "B", "A", "B", "TIE"][number as usize % 5])
+    let text = if contents
+        .iter()
+        .any(|content| content.contains("Verdict: TIE"))
+    {
+        format!(
+            "Verdict: {}",
+            ["A", "B", "A", "B", "TIE"][number as usize % 5]
+        )
     } else {
         // Few enough that some pairs are duplicates.
         format!("What about number {}?", number % 24)

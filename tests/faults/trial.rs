@@ -228,10 +228,17 @@ impl Trial {
         if !session.killed && !session.succeeded {
             return Err(("worker", session.output.clone()));
         }
+        self.check_journal()
+    }
+
+    /// What must hold of the journal at any time.
+    pub(crate) fn check_journal(&mut self) -> Result<(), Finding> {
         let acknowledged = self.sessions.iter().map(|session| session.done).max();
         let acknowledged = acknowledged.unwrap_or(0);
         if !self.journal().exists() {
-            return expect("acknowledged", acknowledged == 0, || "no journal".to_owned());
+            return expect("acknowledged", acknowledged == 0, || {
+                "no journal".to_owned()
+            });
         }
         let sound: String = self
             .reader()
@@ -262,6 +269,11 @@ impl Trial {
             format!("{done} answers cost {cost}")
         })?;
 
+        self.note_in_flight()
+    }
+
+    /// Counts the calls that were in flight when the last session ended.
+    pub(crate) fn note_in_flight(&mut self) -> Result<(), Finding> {
         let intents = self.intents();
         let new = intents.difference(&self.intents).count();
         expect("in flight", new <= CONCURRENCY, || {
@@ -279,21 +291,27 @@ impl Trial {
             self.check()?;
         }
         let reference = reference(self.order.plain);
-        let rows = self.rows();
-        expect("outcomes", rows == reference.rows, || {
-            format!("{} of {}", rows.len(), reference.rows.len())
-        })?;
-        for (name, bytes) in self.files() {
-            let same = reference.files.get(&name) == Some(&bytes);
-            expect("bytes", same, || name)?;
-        }
         let in_vain = self.check_bill()?;
         expect("in flight", in_vain <= self.in_flight, || {
             format!("{in_vain} paid in vain, {} in flight", self.in_flight)
         })?;
+        let rows = self.rows();
+        expect("outcomes", rows == reference.rows, || {
+            format!("{} of {}", rows.len(), reference.rows.len())
+        })?;
+        let files = self.files();
+        for (name, bytes) in &reference.files {
+            let same = files.get(name) == Some(bytes);
+            expect("bytes", same, || name.clone())?;
+        }
+        expect("bytes", files.len() == reference.files.len(), || {
+            format!("{} files", files.len())
+        })?;
         self.order.changed = true;
         let session = self.session(None);
-        let refused = session.output.contains("record 4 (\"post-3\") has another text");
+        let refused = session
+            .output
+            .contains("record 4 (\"post-3\") has another text");
         expect("another text", !session.succeeded && refused, || {
             session.output.clone()
         })?;
@@ -318,8 +336,11 @@ impl Trial {
                 })?;
             }
             answered.extend(session.answers.iter().map(String::as_str));
-            let lost: Vec<&&str> = asked.iter().filter(|call| !answered.contains(**call)).collect();
-            let most = if session.killed { CONCURRENCY } else { 0 };
+            let lost: Vec<&&str> = asked
+                .iter()
+                .filter(|call| !answered.contains(**call))
+                .collect();
+            let most = if session.succeeded { 0 } else { CONCURRENCY };
             expect("paid once", lost.len() <= most, || {
                 format!("{} in flight in session {number}", lost.len())
             })?;
@@ -339,7 +360,9 @@ impl Trial {
         }
         let tries = self.number("SELECT sum(tries) FROM calls");
         let times = bill.len() as u64;
-        expect("tries", tries >= times, || format!("{tries} tries, {times} paid"))?;
+        expect("tries", tries >= times, || {
+            format!("{tries} tries, {times} paid")
+        })?;
         let calls = reference(self.order.plain).calls;
         expect("paid once", paid.len() as u64 == calls, || {
             format!("{} calls, and {calls} without faults", paid.len())
@@ -393,9 +416,7 @@ impl Trial {
     }
 
     pub(crate) fn number(&self, sql: &str) -> u64 {
-        self.reader()
-            .query_row(sql, [], |row| row.get(0))
-            .unwrap()
+        self.reader().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -403,7 +424,13 @@ impl Trial {
         let sql = "SELECT place, source_id, draw, kind, line FROM outcomes ORDER BY place";
         let mut query = reader.prepare(sql).unwrap();
         let rows = query.query_map([], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
         });
         rows.unwrap().map(Result::unwrap).collect()
     }

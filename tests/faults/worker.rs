@@ -118,9 +118,12 @@ fn work(order: &Order) -> Result<()> {
     };
     let model = Arc::new(Outer(recorded).with_retry(policy, sleep));
     let pipeline = pipeline(model, order.plain);
-    let runner = Runner::new(&mut journal, &pipeline, || Duration::ZERO, |_| {
-        std::future::pending::<()>()
-    })
+    let runner = Runner::new(
+        &mut journal,
+        &pipeline,
+        || Duration::ZERO,
+        |_| std::future::pending::<()>(),
+    )
     .with_observer(|progress| say(&format!("done {}", progress.done)));
     let texts = stream::iter(texts(order.changed).into_iter().map(Ok));
     let report = if order.retry {
