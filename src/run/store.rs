@@ -249,11 +249,8 @@ impl Store {
         self.set_complete(false)?;
         let sql = "INSERT INTO outcomes (source_id, draw, kind, stage, code, text_hash, line, dropped_pair, place)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let written = match rows.split_last() {
-            Some((_, rest)) if Planted::DropLast.is_here() && !rest.is_empty() => rest,
-            _ => rows,
-        };
-        for row in written {
+        let dropped = usize::from(Planted::DropLast.is_here() && rows.len() > 1);
+        for row in rows.iter().take(rows.len() - dropped) {
             self.write(sql, row)?;
         }
         Ok(())

@@ -17,14 +17,17 @@ fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-disk.so");
+        // Another run of the tests may use it now.
+        let partial = library.with_extension(std::process::id().to_string());
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let built = Command::new(compiler)
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .arg(&library)
+            .arg(&partial)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/disk.c"))
             .args(["-ldl", "-lpthread"])
             .status();
         assert!(built.unwrap().success());
+        fs::rename(&partial, &library).unwrap();
         library
     })
 }

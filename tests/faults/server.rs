@@ -110,7 +110,8 @@ impl Server {
             let calls = state.calls;
             let tell = state.tell.take_if(|(at, _)| *at == calls);
             let expired = state.expired_from.is_some_and(|from| calls >= from);
-            (state.plan.get(&calls).copied(), expired, tell)
+            let fault = state.plan.get(&calls).filter(|_| tell.is_none());
+            (fault.copied(), expired, tell)
         };
         if fault == Some(Fault::Reset) {
             // What was not read makes a reset of it.

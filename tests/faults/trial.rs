@@ -313,7 +313,7 @@ impl Trial {
             .output
             .contains("record 4 (\"post-3\") has another text");
         expect("another text", !session.succeeded && refused, || {
-            session.output.clone()
+            format!("it is not refused\n{}", session.output)
         })?;
         self.check_canary()?;
         Ok(in_vain)
