@@ -63,6 +63,7 @@ pub fn export(journal: impl AsRef<Path>, folder: impl AsRef<Path>) -> Result<Sum
         "summary.json",
     ] {
         let place: PathBuf = folder.join(name);
+        tracing::trace!("replacing");
         fs::rename(aside.path().join(name), &place).map_err(|error| Error::io(place, error))?;
     }
     aside.close().map_err(in_folder)?;

@@ -146,6 +146,7 @@ impl Journal {
 
     fn start(path: &Path, lock: File) -> Result<Self> {
         let store = open_writer(path)
+            .inspect(|_| tracing::trace!("opening"))
             .and_then(Store::new)
             .map_err(|trouble| trouble.error(path))?;
         let shared = Shared {

@@ -60,6 +60,7 @@ mod drive;
 mod export;
 mod journal;
 mod manifest;
+mod planted;
 mod progress;
 mod recorded;
 mod runner;
@@ -75,6 +76,9 @@ mod worker;
 pub use budget::{Budget, Limit, Price, Spent};
 pub use export::export;
 pub use journal::Journal;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use planted::Planted;
 pub use progress::{End, Progress, Report};
 pub use recorded::Recorded;
 pub use runner::Runner;

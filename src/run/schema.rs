@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{
     manifest::Manifest,
+    planted::Planted,
     trouble::{NO_JOURNAL, Trouble},
 };
 
@@ -136,7 +137,12 @@ pub(super) fn build(
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Trouble> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     set_wal(&connection)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if Planted::NoSync.is_here() {
+        "OFF"
+    } else {
+        "FULL"
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     Ok(connection)
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     budget::{Budget, Overdraft, Spent, milliseconds},
+    planted::Planted,
     schema::manifest_value,
     trouble::{DAMAGED, Trouble},
 };
@@ -167,6 +168,9 @@ impl Store {
 
     /// Commits what was done, and with it what it cost.
     pub(super) fn commit(&mut self, wall_time: Duration) -> Result<(), Trouble> {
+        if Planted::CostApart.is_here() {
+            self.connection.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+        }
         self.tally.spent.wall_time = wall_time;
         let spent = self.tally.spent;
         if spent != self.saved {
@@ -180,6 +184,7 @@ impl Store {
             ])?;
             self.saved = spent;
         }
+        tracing::trace!("committing");
         Ok(self.connection.execute_batch("COMMIT")?)
     }
 
@@ -198,17 +203,27 @@ impl Store {
         if let Some(overdraft) = self.tally.budget.refusal(&self.tally.spent) {
             return Ok(Begun::Refused(overdraft));
         }
+        if !Planted::IntentAfterCall.is_here() {
+            self.write_intent(key, model)?;
+        }
+        Ok(Begun::Make)
+    }
+
+    fn write_intent(&mut self, key: &Hash, model: &str) -> Result<(), Trouble> {
         let sql = "INSERT INTO calls (key, model, state, tries) VALUES (?1, ?2, 'intent', 1)
             ON CONFLICT (key) DO UPDATE SET state = 'intent', tries = tries + 1";
         self.connection
             .prepare_cached(sql)?
             .execute(params![key, model])?;
         self.tally.spent.requests += 1;
-        Ok(Begun::Make)
+        Ok(())
     }
 
     /// Writes an answer and its cost.
     pub(super) fn finish_call(&mut self, call: &Answered) -> Result<(), Trouble> {
+        if Planted::IntentAfterCall.is_here() {
+            self.write_intent(&call.key, "")?;
+        }
         let sql = "UPDATE calls SET state = 'done', answer = ?2, prompt_tokens = ?3, completion_tokens = ?4, cost = ?5 WHERE key = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             call.key,
@@ -234,7 +249,8 @@ impl Store {
         self.set_complete(false)?;
         let sql = "INSERT INTO outcomes (source_id, draw, kind, stage, code, text_hash, line, dropped_pair, place)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        for row in rows {
+        let dropped = usize::from(Planted::DropLast.is_here() && rows.len() > 1);
+        for row in rows.iter().take(rows.len() - dropped) {
             self.write(sql, row)?;
         }
         Ok(())
@@ -256,6 +272,10 @@ impl Store {
     }
 
     fn write(&mut self, sql: &str, row: &OutcomeRow) -> Result<(), Trouble> {
+        let pair = row
+            .dropped_pair
+            .as_ref()
+            .filter(|_| !Planted::ForgetPair.is_here());
         self.connection.prepare_cached(sql)?.execute(params![
             row.source_id,
             row.draw,
@@ -264,7 +284,7 @@ impl Store {
             row.code,
             row.text_hash,
             row.line,
-            row.dropped_pair,
+            pair,
             row.place,
         ])?;
         *self.tally.counts.of(row.kind) += 1;

@@ -19,6 +19,7 @@ use futures::{
 
 use super::{
     budget::{Overdraft, milliseconds},
+    planted::Planted,
     store::{Store, Tally},
     trouble::Trouble,
 };
@@ -170,12 +171,16 @@ fn serve(mut store: Store, mut queue: mpsc::Receiver<Job>, live: &Live) {
             {
                 answers.push(next(&mut store)?);
             }
+            if Planted::EarlyAnswer.is_here() {
+                answers.drain(..).for_each(|answer| answer());
+            }
             store.commit(live.wall_time())
         });
         if let Err(trouble) = done {
             live.note(&trouble);
             return;
         }
+        tracing::trace!("committed");
         *lock(&live.tally) = store.tally;
         for answer in answers {
             answer();

@@ -1,0 +1,115 @@
+//! Disks that are full or fail.
+
+use std::{fs, process::Command};
+
+use crate::trial::{Session, Trial, blocks, copy_files};
+
+/// What a user can do about it stands in the error, and which file it is.
+fn assert_helpful(session: &Session, file: &str) {
+    let error = session
+        .output
+        .lines()
+        .find(|line| line.starts_with("error "));
+    let error = error.unwrap_or_else(|| panic!("no error: {session:?}"));
+    assert!(!session.killed && error.contains(file), "{error}");
+    let helps = [
+        "free space",
+        "look at it and open the journal again",
+        "File too large",
+        "No space left",
+    ];
+    assert!(helps.iter().any(|help| error.contains(help)), "{error}");
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_the_run_with_an_error_and_it_goes_on_later() {
+    // In its creation, in its index, and in its log.
+    for bytes in [8, 40, 100, 400, 1_000].map(|kilobytes| kilobytes << 10) {
+        let mut trial = Trial::new();
+        // Without the signal it is an error, as a full disk is.
+        let limit = blocks(bytes);
+        trial.script = Some(format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\""));
+        assert_helpful(trial.session(None), "run.sqlite");
+        trial.check_journal().unwrap();
+        // Nor does it get further.
+        assert_helpful(trial.session(None), "run.sqlite");
+        trial.script = None;
+        trial.check_journal().unwrap();
+        trial.finish().unwrap();
+    }
+}
+
+/// Whether a small disk can be mounted here.
+fn can_mount() -> bool {
+    let script = "mount -t tmpfs -o size=64k tmpfs /mnt";
+    let tried = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script])
+        .output();
+    let can = tried.is_ok_and(|tried| tried.status.success());
+    if !can {
+        println!("skipped: no disk can be mounted here");
+    }
+    can
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_an_error_and_it_goes_on_where_there_is_room() {
+    if !can_mount() {
+        return;
+    }
+    for kilobytes in [32, 128, 400] {
+        let mut trial = Trial::new();
+        let (run, kept) = (trial.order.folder.clone(), trial.beside("kept"));
+        fs::create_dir(&kept).unwrap();
+        let script = format!(
+            "mount -t tmpfs -o size={kilobytes}k tmpfs {run} && \"$@\"; code=$?; cp {run}/run.sqlite* {kept}; exit $code",
+            run = run.display(),
+            kept = kept.display(),
+        );
+        trial.script = Some(format!("exec unshare -rm sh -c '{script}' sh \"$@\""));
+        assert_helpful(trial.session(None), "run.sqlite");
+        copy_files(&kept, &run);
+        trial.script = None;
+        trial.check_journal().unwrap();
+        trial.finish().unwrap();
+    }
+}
+
+#[test]
+fn an_export_that_does_not_fit_leaves_the_one_before() {
+    if !can_mount() {
+        return;
+    }
+    let mut trial = Trial::new();
+    let (out, kept) = (trial.order.folder.join("out"), trial.beside("kept"));
+    for folder in [&out, &kept] {
+        fs::create_dir(folder).unwrap();
+    }
+    let script = format!(
+        "mount -t tmpfs -o size=24k tmpfs {out} && echo old >{out}/pairs.jsonl && \"$@\"; code=$?; cp {out}/* {kept}; exit $code",
+        out = out.display(),
+        kept = kept.display(),
+    );
+    trial.script = Some(format!("exec unshare -rm sh -c '{script}' sh \"$@\""));
+    assert_helpful(trial.session(None), "out");
+    assert_eq!(fs::read(kept.join("pairs.jsonl")).unwrap(), b"old\n");
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 1);
+    trial.script = None;
+    trial.finish().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fails_to_sync_ends_the_run_with_an_error_and_it_goes_on_later() {
+    for sync in [1, 2, 3, 10, 60] {
+        let mut trial = Trial::new();
+        crate::power::watch(&mut trial);
+        fs::create_dir(trial.beside("disk")).unwrap();
+        let number = sync.to_string();
+        trial.variables.push(("SAFER_FAULTS_FAIL", number.into()));
+        assert_helpful(trial.session(None), "run.sqlite");
+        trial.variables.clear();
+        trial.check_journal().unwrap();
+        trial.finish().unwrap();
+    }
+}

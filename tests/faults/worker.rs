@@ -1,0 +1,312 @@
+//! The process that is killed: goes on with a run, says what it was told is durable, and stands still at one point.
+
+use std::{
+    env, fmt,
+    io::Write,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use futures::{executor::block_on, stream};
+use safer_instruct::{
+    ChatModel, ChatRequest, Completion, Decision, Decorate, InstructionGenerator, OrderedFilter,
+    Pipeline, PreferenceJudge, PreferencePair, Prompt, ResponseGenerator, Result, RetryPolicy,
+    Sampling, Sleep, SourceText, Upset,
+    backends::openai::{Client, OpenAiModel, Server},
+    filters::Distinct,
+    judges::PairwiseJudge,
+    run::{Journal, Planted, Price, Runner},
+    stages::{ChatInduction, ExpertResponse},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tracing::{Metadata, Subscriber, field, span};
+
+use crate::server::{self, CANARY};
+
+/// Holds an [`Order`] as JSON.
+pub(crate) const ORDER: &str = "SAFER_INSTRUCT_FAULTS";
+pub(crate) const CONCURRENCY: usize = 6;
+pub(crate) const DRAWS: u32 = 2;
+const TEXTS: usize = 40;
+/// So many times faster do waits pass.
+const HASTE: u32 = 1_000;
+
+/// What a worker is to do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) folder: PathBuf,
+    pub(crate) url: String,
+    /// Where it stands still, and at which time that it comes there.
+    pub(crate) point: Option<(String, u64)>,
+    /// A bug: its place in [`BUGS`].
+    pub(crate) planted: Option<usize>,
+    /// Without the filter that remembers pairs.
+    pub(crate) plain: bool,
+    /// Works on the failed texts.
+    pub(crate) retry: bool,
+    /// Gives one text that is another than before.
+    pub(crate) changed: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+pub(crate) const BUGS: [Planted; 7] = [
+    Planted::NoSync,
+    Planted::IntentAfterCall,
+    Planted::CostApart,
+    Planted::NoTextHash,
+    Planted::EarlyAnswer,
+    Planted::DropLast,
+    Planted::ForgetPair,
+];
+
+#[test]
+#[ignore = "it is started by the tests"]
+fn worker() {
+    let Ok(order) = env::var(ORDER) else {
+        return;
+    };
+    let order: Order = serde_json::from_str(&order).unwrap();
+    if let Some(bug) = order.planted {
+        BUGS[bug].plant();
+    }
+    if let Some((point, time)) = order.point.clone() {
+        POINT.set((point, AtomicU64::new(time))).unwrap();
+        tracing::subscriber::set_global_default(Events).unwrap();
+    }
+    if let Err(error) = work(&order) {
+        say(&format!("error {}", error.report()));
+        process::exit(1);
+    }
+    say("end");
+}
+
+fn work(order: &Order) -> Result<()> {
+    let path = order.folder.join("run.sqlite");
+    let mut journal = if path.exists() {
+        Journal::open(path, manifest())?
+    } else {
+        Journal::create(path, manifest())?
+    };
+    say("open");
+    let client = Client::builder()
+        .with_timeout(order.timeout.unwrap_or(Duration::from_secs(600)))
+        .build()?;
+    let begun = Instant::now();
+    let sleep = {
+        let client = client.clone();
+        move |wait: Duration| client.sleep(wait / HASTE)
+    };
+    let model = OpenAiModel::builder(&order.url, "served")
+        .with_key(CANARY)
+        .with_server(Server::Other)
+        .with_transport(client)
+        .with_clock(move || begun.elapsed() * HASTE)
+        .with_sleep(sleep.clone())
+        .build()?;
+    let recorded = journal.record(Inner(model), "served").with_price(price());
+    let policy = RetryPolicy {
+        max_attempts: 8,
+        ..RetryPolicy::default()
+    };
+    let model = Arc::new(Outer(recorded).with_retry(policy, sleep));
+    let pipeline = pipeline(model, order.plain);
+    let runner = Runner::new(
+        &mut journal,
+        &pipeline,
+        || Duration::ZERO,
+        |_| std::future::pending::<()>(),
+    )
+    .with_observer(|progress| say(&format!("done {}", progress.done)));
+    let texts = stream::iter(texts(order.changed).into_iter().map(Ok));
+    let report = if order.retry {
+        block_on(runner.retry(texts))?
+    } else {
+        block_on(runner.run(texts))?
+    };
+    say(&format!("failed {}", report.progress.failed));
+    journal.export(order.folder.join("out"))?;
+    Ok(())
+}
+
+fn manifest() -> serde_json::Value {
+    json!({"model": {"name": "served"}, "seed": 7})
+}
+
+/// A call costs 10 + 2 · 5 = 20 millionths.
+pub(crate) const COST: u64 = 20;
+
+fn price() -> Price {
+    Price::per_million(1_000_000, 5_000_000)
+}
+
+/// Some are duplicates.
+pub(crate) fn texts(changed: bool) -> Vec<SourceText> {
+    (0..TEXTS)
+        .map(|n| {
+            let text = match n {
+                3 if changed => "Somebody asked you after all.".to_owned(),
+                _ if n % 10 == 7 => format!("Nobody asked you, part {}.", n - 1),
+                _ => format!("Nobody asked you, part {n}."),
+            };
+            SourceText::new(format!("post-{n}"), text)
+        })
+        .collect()
+}
+
+fn pipeline<M: ChatModel + Clone>(
+    model: M,
+    plain: bool,
+) -> Pipeline<impl InstructionGenerator, impl ResponseGenerator, impl PreferenceJudge> {
+    let sampling = Sampling {
+        temperature: 1.0,
+        ..Sampling::default()
+    };
+    Pipeline::new(
+        ChatInduction::new(model.clone()).with_sampling(sampling),
+        ExpertResponse::new(model.clone()),
+        PairwiseJudge::new(model),
+    )
+    .with_upset(Upset::Flip)
+    .with_ordered_source_filter(Distinct::new)
+    .with_ordered_pair_filter(move || Memory {
+        plain,
+        ..Memory::default()
+    })
+    .with_ordered_pair_filter(move || Fifth { plain, count: 0 })
+    .with_draws(DRAWS)
+    .with_concurrency(CONCURRENCY)
+    .with_seed(7)
+}
+
+/// Drops duplicates.
+#[derive(Default)]
+struct Memory {
+    plain: bool,
+    seen: Distinct,
+}
+
+impl OrderedFilter<PreferencePair> for Memory {
+    fn assess_next(&mut self, pair: &PreferencePair) -> Decision {
+        if self.plain {
+            return Decision::Keep;
+        }
+        self.seen.assess_next(pair)
+    }
+}
+
+/// Drops each fifth pair, so that it must have seen those that it dropped.
+struct Fifth {
+    plain: bool,
+    count: u32,
+}
+
+impl OrderedFilter<PreferencePair> for Fifth {
+    fn assess_next(&mut self, _: &PreferencePair) -> Decision {
+        self.count += 1;
+        if !self.plain && self.count.is_multiple_of(5) {
+            return Decision::drop("fifth");
+        }
+        Decision::Keep
+    }
+}
+
+/// Between the journal and the server.
+struct Inner(OpenAiModel);
+
+#[async_trait]
+impl ChatModel for Inner {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        at("calling");
+        let answer = self.0.complete(request).await;
+        at("answered");
+        answer
+    }
+}
+
+/// Before the journal. What it gives out is acknowledged.
+struct Outer<M>(M);
+
+#[async_trait]
+impl<M: ChatModel> ChatModel for Outer<M> {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        at("asking");
+        let answer = self.0.complete(request).await?;
+        let (Prompt::Chat(said) | Prompt::Unfinished(said)) = &request.prompt else {
+            panic!("a chat is asked for");
+        };
+        let seed = request.sampling.seed;
+        let id = server::id(
+            said.iter().map(|message| message.content.as_ref()),
+            (seed ^ (seed >> 32)) & 0x7fff_ffff,
+        );
+        say(&format!("answer {id}"));
+        at("recorded");
+        Ok(answer)
+    }
+}
+
+static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
+
+/// Stands still, if it is told to do so here.
+fn at(name: &str) {
+    let Some((point, times)) = POINT.get() else {
+        return;
+    };
+    if point == name && times.fetch_sub(1, Ordering::SeqCst) == 1 {
+        // The other threads go on for a moment, as they do when a process is killed anywhere.
+        thread::sleep(Duration::from_millis(2));
+        say(&format!("at {name}"));
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// One line, at once.
+fn say(what: &str) {
+    // A harness that does not listen any more has killed this process.
+    let _ = std::io::stdout().write_all(format!("{what}\n").as_bytes());
+}
+
+/// The points that the journal itself tells of.
+struct Events;
+
+struct Message;
+
+impl field::Visit for Message {
+    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            at(&format!("{value:?}"));
+        }
+    }
+}
+
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("safer_instruct::run") && metadata.is_event()
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut Message);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
