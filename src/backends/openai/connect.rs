@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
-use secrecy::ExposeSecret;
+use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared,
-    refusal::{self, Asked},
-};
+use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared};
 use crate::{
     error::{Error, Result},
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
@@ -129,29 +125,14 @@ impl Shared {
     async fn look_at(&self, base: &str) -> Result<Option<Server>> {
         let request = self.request(Method::GET, &format!("{base}/models"), Vec::new())?;
         let at = format!("{} at {base}", self.model);
-        let answer = self
-            .transport
-            .send(request)
-            .await
-            .map_err(|error| error.into_error(&at))?;
-        if matches!(
-            answer.status(),
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
-        ) {
-            return Ok(None);
-        }
-        let key = self.key.as_ref().map(ExposeSecret::expose_secret);
-        let secrets: Vec<&str> = key.into_iter().collect();
-        let asked = Asked {
-            backend: &at,
-            model: &self.model,
-            secrets: &secrets,
+        let answer = match self.exchange(request, &at, &[]).await {
+            Err(Error::Refused {
+                status: Some(404 | 405),
+                ..
+            }) => return Ok(None),
+            other => other?,
         };
-        if !answer.status().is_success() {
-            return Err(refusal::error(&asked, &answer));
-        }
-        let models: Models = serde_json::from_slice(answer.body())
-            .map_err(|_| refusal::not_the_protocol(&asked, &answer))?;
+        let models: Models = self.read(&answer, &at, &[])?;
         let server = server(&models, &answer);
         // llama.cpp serves one model under any name.
         if server != Server::LlamaCpp

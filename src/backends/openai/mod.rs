@@ -131,75 +131,105 @@ impl Shared {
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
-        fields: Map<String, Value>,
+        mut body: Value,
         texts: &[&str],
         estimate: u64,
     ) -> Result<T> {
-        self.ask_at(false, path, fields, texts, estimate).await
-    }
-
-    /// The same, or a path of the server's own, which begins above `/v1` and knows no fields of the caller.
-    async fn ask_at<T: DeserializeOwned>(
-        &self,
-        root: bool,
-        path: &str,
-        mut fields: Map<String, Value>,
-        texts: &[&str],
-        estimate: u64,
-    ) -> Result<T> {
-        if !root {
+        if let Value::Object(fields) = &mut body {
             fields.extend(self.fields.clone());
         }
-        let body = serde_json::to_vec(&fields).map_err(|error| Error::Other(error.into()))?;
+        self.ask_at(|base| format!("{base}{path}"), &body, texts, estimate)
+            .await
+    }
+
+    /// Asks a path of the server's own, which begins above `/v1` and knows no fields of the caller.
+    async fn ask_root<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Value,
+        texts: &[&str],
+    ) -> Result<T> {
+        let url = |base: &str| format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base));
+        self.ask_at(url, &body, texts, 0).await
+    }
+
+    async fn ask_at<T: DeserializeOwned>(
+        &self,
+        url: impl Fn(&str) -> String,
+        body: &Value,
+        texts: &[&str],
+        estimate: u64,
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Other(error.into()))?;
         self.gate.enter(estimate).await;
         let Some(lease) = self.endpoints.pick(self.clock.elapsed()) else {
             return Err(Error::config("base URL", "there is none"));
         };
-        let base = if root {
-            lease.base().strip_suffix("/v1").unwrap_or(lease.base())
-        } else {
-            lease.base()
-        };
-        let request = self.request(Method::POST, &format!("{base}{path}"), body)?;
-        let answer = match self.transport.send(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                lease.failed(self.clock.elapsed());
-                return Err(error.into_error(&self.name));
-            }
-        };
+        let request = self.request(Method::POST, &url(lease.base()), body)?;
+        let answer = self.exchange(request, &self.name, texts).await;
+        let read = answer.and_then(|answer| self.read(&answer, &self.name, texts));
+        match &read {
+            Ok(_) => lease.worked(),
+            // A limit is not the address's fault.
+            Err(Error::RateLimited { .. }) => {}
+            Err(error) if error.is_transient() => lease.failed(self.clock.elapsed()),
+            Err(_) => {}
+        }
+        read
+    }
+
+    /// Sends a request, and heeds what the server says of its limits. An answer without success is an error, which shows none of the
+    /// texts.
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        name: &str,
+        texts: &[&str],
+    ) -> Result<HttpResponse> {
+        let sent = self.transport.send(request).await;
+        let answer = sent.map_err(|error| error.into_error(name))?;
         self.gate.heed(answer.headers());
-        let key = self.key.as_ref().map(ExposeSecret::expose_secret);
-        let secrets: Vec<&str> = texts.iter().copied().chain(key).collect();
-        let asked = Asked {
-            backend: &self.name,
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
+        if let Error::RateLimited {
+            retry_after: Some(wait),
+            ..
+        } = &error
+        {
+            self.gate.close(*wait);
+        }
+        Err(error)
+    }
+
+    /// Reads an answer that should be of the protocol.
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: &HttpResponse,
+        name: &str,
+        texts: &[&str],
+    ) -> Result<T> {
+        serde_json::from_slice(answer.body())
+            .map_err(|_| refusal::not_the_protocol(&self.asked(name, &self.secrets(texts)), answer))
+    }
+
+    fn asked<'a>(&'a self, name: &'a str, secrets: &'a [&'a str]) -> Asked<'a> {
+        Asked {
+            backend: name,
             model: &self.model,
-            secrets: &secrets,
-        };
-        if !answer.status().is_success() {
-            if refusal::is_transient(answer.status()) {
-                lease.failed(self.clock.elapsed());
-            }
-            let error = refusal::error(&asked, &answer);
-            if let Error::RateLimited {
-                retry_after: Some(wait),
-                ..
-            } = &error
-            {
-                self.gate.close(*wait);
-            }
-            return Err(error);
+            secrets,
         }
-        match serde_json::from_slice(answer.body()) {
-            Ok(read) => {
-                lease.worked();
-                Ok(read)
-            }
-            Err(_) => {
-                lease.failed(self.clock.elapsed());
-                Err(refusal::not_the_protocol(&asked, &answer))
-            }
-        }
+    }
+
+    /// What no error may repeat: the texts of a request, the key, and the values of the caller's headers.
+    fn secrets<'a>(&'a self, texts: &[&'a str]) -> Vec<&'a str> {
+        let key = self.key.as_ref().map(ExposeSecret::expose_secret);
+        let headers = self
+            .headers
+            .values()
+            .filter_map(|value| value.to_str().ok());
+        texts.iter().copied().chain(key).chain(headers).collect()
     }
 
     fn request(&self, method: Method, url: &str, body: Vec<u8>) -> Result<HttpRequest> {
@@ -220,11 +250,11 @@ impl Shared {
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = body::completion(self.server, &self.model, request)?;
-        let texts = texts(request);
+        let texts = texts(&request.prompt);
         let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
         let estimate = bytes / 3 + request.max_tokens as u64;
         let asked = self
-            .ask::<Answer>(body.path, body.fields, &texts, estimate)
+            .ask::<Answer>(body.path, body.fields.into(), &texts, estimate)
             .await;
         let written = asked.and_then(|answer| answer.written(&self.name));
         let usage = written
@@ -250,9 +280,9 @@ impl Shared {
     }
 }
 
-/// The texts of a request, which no error may show.
-fn texts(request: &ChatRequest) -> Vec<&str> {
-    match &request.prompt {
+/// The texts of a prompt, which no error may show.
+fn texts(prompt: &Prompt) -> Vec<&str> {
+    match prompt {
         Prompt::Raw(text) => vec![text],
         Prompt::Chat(said) | Prompt::Unfinished(said) => said
             .iter()

@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Shared,
@@ -21,6 +21,12 @@ use crate::{
 const MOST_FORCED: usize = 64;
 /// Enough to leave no other token.
 const BIAS: f64 = 1e5;
+
+/// Of an empty continuation.
+const NOTHING: Continuation = Continuation {
+    logprob: 0.0,
+    tokens: 0,
+};
 
 #[derive(Deserialize)]
 struct Tokens {
@@ -42,31 +48,21 @@ impl Shared {
                 return Err(self.cannot_score("after an unfinished message"));
             }
         };
-        let each = match form {
-            ScoreForm::Forced => {
+        let texts = request.continuations.iter().map(String::as_str);
+        let each = match (form, &request.prompt) {
+            (ScoreForm::FirstToken, _) => self.first_token(request).await?,
+            (ScoreForm::Echo, Prompt::Raw(prompt)) => {
+                try_join_all(texts.map(|text| self.echoed(prompt, text, request))).await?
+            }
+            (ScoreForm::Echo, _) => return Err(self.cannot_score("of a chat")),
+            (ScoreForm::EchoTokens, _) => {
                 let prompt = self.prompt_tokens(request).await?;
-                let scores = request
-                    .continuations
-                    .iter()
-                    .map(|text| self.forced(&prompt, text, request));
-                try_join_all(scores).await?
+                try_join_all(texts.map(|text| self.echoed_tokens(&prompt, text, request))).await?
             }
-            ScoreForm::EchoTokens => {
+            (ScoreForm::Forced, _) => {
                 let prompt = self.prompt_tokens(request).await?;
-                let scores = request
-                    .continuations
-                    .iter()
-                    .map(|text| self.echoed_tokens(&prompt, text, request));
-                try_join_all(scores).await?
+                try_join_all(texts.map(|text| self.forced(&prompt, text, request))).await?
             }
-            ScoreForm::Echo => {
-                let scores = request
-                    .continuations
-                    .iter()
-                    .map(|text| self.echoed(text, request));
-                try_join_all(scores).await?
-            }
-            ScoreForm::FirstToken => self.first_token(request).await?,
         };
         let mut usage = Usage::default();
         for (_, cost) in &each {
@@ -95,13 +91,13 @@ impl Shared {
                 let said = messages(said);
                 if self.server != Server::LlamaCpp {
                     let body = json!({"model": self.model, "messages": said, "add_generation_prompt": true});
-                    let tokens: Tokens = self.ask_root("/tokenize", &body, &texts(request)).await?;
+                    let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
                     return Ok(tokens.tokens);
                 }
                 let rendered: Rendered = self
                     .ask_root(
                         "/apply-template",
-                        &json!({"messages": said}),
+                        json!({"messages": said}),
                         &texts(request),
                     )
                     .await?;
@@ -117,7 +113,7 @@ impl Shared {
         } else {
             json!({"model": self.model, "prompt": text, "add_special_tokens": begins})
         };
-        let tokens: Tokens = self.ask_root("/tokenize", &body, &texts(request)).await?;
+        let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
         Ok(tokens.tokens)
     }
 
@@ -185,13 +181,7 @@ impl Shared {
     ) -> Result<(Continuation, Usage)> {
         let tokens = self.tokens(&broken(text), false, request).await?;
         if tokens.is_empty() {
-            return Ok((
-                Continuation {
-                    logprob: 0.0,
-                    tokens: 0,
-                },
-                Usage::default(),
-            ));
+            return Ok((NOTHING, Usage::default()));
         }
         let whole = [prompt, &tokens].concat();
         let estimate = whole.len() as u64;
@@ -211,18 +201,14 @@ impl Shared {
     }
 
     /// Prompt and continuation as text, and what is said of the tokens that end behind the prompt.
-    async fn echoed(&self, text: &str, request: &ScoreRequest) -> Result<(Continuation, Usage)> {
-        let Prompt::Raw(prompt) = &request.prompt else {
-            return Err(self.cannot_score("of a chat"));
-        };
+    async fn echoed(
+        &self,
+        prompt: &str,
+        text: &str,
+        request: &ScoreRequest,
+    ) -> Result<(Continuation, Usage)> {
         if text.is_empty() {
-            return Ok((
-                Continuation {
-                    logprob: 0.0,
-                    tokens: 0,
-                },
-                Usage::default(),
-            ));
+            return Ok((NOTHING, Usage::default()));
         }
         let (prompt, text) = (broken(prompt), broken(text));
         let whole = format!("{prompt}{text}");
@@ -241,38 +227,31 @@ impl Shared {
     }
 
     async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
-        let Value::Object(fields) = body else {
-            return Err(Error::malformed("an object"));
-        };
         let answer: Answer = self
-            .ask("/completions", fields, &texts(request), estimate)
+            .ask("/completions", body, &texts(request), estimate)
             .await?;
         answer.written(&self.name)
     }
 
     /// The likeliest first tokens of an answer. A continuation that is not among them is at most as likely as all others together.
     async fn first_token(&self, request: &ScoreRequest) -> Result<Vec<(Continuation, Usage)>> {
-        let mut fields = Map::new();
-        let path = match &request.prompt {
-            Prompt::Raw(text) => {
-                fields.insert("prompt".to_owned(), broken(text).into());
-                fields.insert("logprobs".to_owned(), 5.into());
-                fields.insert("max_tokens".to_owned(), 1.into());
-                "/completions"
-            }
-            Prompt::Chat(said) | Prompt::Unfinished(said) => {
-                fields.insert("messages".to_owned(), messages(said));
-                fields.insert("logprobs".to_owned(), true.into());
-                fields.insert("top_logprobs".to_owned(), MOST_TOP_LOGPROBS.into());
-                fields.insert(self.server.abilities().max_tokens.to_owned(), 1.into());
-                "/chat/completions"
-            }
+        let model = &self.model;
+        let (path, body) = match &request.prompt {
+            Prompt::Raw(text) => (
+                "/completions",
+                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
+            ),
+            Prompt::Chat(said) | Prompt::Unfinished(said) => (
+                "/chat/completions",
+                json!({
+                    "model": model, "messages": messages(said), self.server.abilities().max_tokens: 1, "temperature": 0.0,
+                    "logprobs": true, "top_logprobs": MOST_TOP_LOGPROBS,
+                }),
+            ),
         };
-        fields.insert("model".to_owned(), self.model.clone().into());
-        fields.insert("temperature".to_owned(), 0.0.into());
         let texts = texts(request);
         let estimate = texts.iter().map(|text| text.len() as u64).sum::<u64>() / 3 + 1;
-        let answer: Answer = self.ask(path, fields, &texts, estimate).await?;
+        let answer: Answer = self.ask(path, body, &texts, estimate).await?;
         let written = answer.written(&self.name)?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
@@ -312,30 +291,11 @@ impl Shared {
         });
         Ok(scores.collect())
     }
-
-    /// Asks beside the protocol, where the server's own paths begin.
-    async fn ask_root<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &Value,
-        texts: &[&str],
-    ) -> Result<T> {
-        let Value::Object(fields) = body else {
-            return Err(Error::malformed("an object"));
-        };
-        self.ask_at(true, path, fields.clone(), texts, 0).await
-    }
 }
 
 /// The texts of a request, which no error may show.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
-    let mut texts: Vec<&str> = match &request.prompt {
-        Prompt::Raw(text) => vec![text],
-        Prompt::Chat(said) | Prompt::Unfinished(said) => said
-            .iter()
-            .map(|message| message.content.as_ref())
-            .collect(),
-    };
+    let mut texts = super::texts(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
 }

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderValue, Method, header};
-use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{
-        HttpResponse, OpenAiModel,
-        refusal::{self, Asked},
-    },
+    super::{HttpResponse, OpenAiModel},
     Batch, BatchPage,
     wire::{PAGE, Uploaded},
 };
@@ -142,8 +138,8 @@ impl BatchClient {
         body: Vec<u8>,
     ) -> Result<T> {
         let answer = self.call(method, path, kind, body).await?;
-        serde_json::from_slice(answer.body())
-            .map_err(|_| self.read(|asked| refusal::not_the_protocol(asked, &answer)))
+        let shared = &self.model.shared;
+        shared.read(&answer, &shared.name, &[])
     }
 
     async fn call(
@@ -159,35 +155,7 @@ impl BatchClient {
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
         shared.gate.enter(0).await;
-        let answer = shared
-            .transport
-            .send(request)
-            .await
-            .map_err(|error| error.into_error(&shared.name))?;
-        shared.gate.heed(answer.headers());
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        let error = self.read(|asked| refusal::error(asked, &answer));
-        if let Error::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } = &error
-        {
-            shared.gate.close(*wait);
-        }
-        Err(error)
-    }
-
-    fn read(&self, error: impl FnOnce(&Asked<'_>) -> Error) -> Error {
-        let shared = &self.model.shared;
-        let key = shared.key.as_ref().map(ExposeSecret::expose_secret);
-        let secrets: Vec<&str> = key.into_iter().collect();
-        error(&Asked {
-            backend: &shared.name,
-            model: &shared.model,
-            secrets: &secrets,
-        })
+        shared.exchange(request, &shared.name, &[]).await
     }
 }
 

@@ -3,16 +3,10 @@
 use std::fmt;
 
 use http::StatusCode;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::{
-    HttpResponse, OpenAiModel, Shared,
-    answer::Answer,
-    refusal::{self, Asked},
-    texts,
-};
+use super::super::{HttpResponse, OpenAiModel, Shared, answer::Answer, refusal, texts};
 use crate::{
     error::{Error, Result},
     model::{ChatRequest, Completion},
@@ -108,7 +102,7 @@ impl BatchRow {
     /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
         let shared = &model.shared;
-        let answer = self.answer(shared, &texts(request))?;
+        let answer = self.answer(shared, &texts(&request.prompt))?;
         shared.finished(request, answer.written(&shared.name)?)
     }
 
@@ -122,13 +116,8 @@ impl BatchRow {
             Reply::Answered { status, body } => (*status, body),
             Reply::Unasked { code } => return Err(unasked(&shared.name, code)),
         };
-        let key = shared.key.as_ref().map(ExposeSecret::expose_secret);
-        let secrets: Vec<&str> = texts.iter().copied().chain(key).collect();
-        let asked = Asked {
-            backend: &shared.name,
-            model: &shared.model,
-            secrets: &secrets,
-        };
+        let secrets = shared.secrets(texts);
+        let asked = shared.asked(&shared.name, &secrets);
         if status.is_success()
             && let Ok(answer) = Answer::deserialize(body)
         {
