@@ -84,7 +84,7 @@ fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journa
     // The limit is on requests; texts that wait for the journal are beside it.
     let model = OpenAiModel::builder(base, "m")
         .with_server(Server::Other)
-        .with_transport(client.clone())
+        .with_client(client.clone())
         .build()
         .unwrap()
         .with_concurrency_limit(concurrency);

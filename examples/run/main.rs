@@ -238,8 +238,7 @@ fn connect(settings: &Settings, work: &Work) -> Result<(OpenAiModel, Client)> {
         .build()?;
     let base = work.at.clone().unwrap_or_else(|| settings.base_url());
     let mut builder = OpenAiModel::builder(base, &settings.model)
-        .with_transport(client.clone())
-        .with_sleep(client.clone())
+        .with_client(client.clone())
         .with_limits(work.limits());
     for other in &work.endpoint {
         builder = builder.with_endpoint(other);

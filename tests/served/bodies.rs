@@ -120,8 +120,6 @@ async fn an_echo_gives_the_scores_of_what_stands_behind_the_prompt() {
         .map(|score| (score.logprob, score.tokens))
         .collect();
     assert_eq!(found, [(-3.0, 1), (-7.0, 2), (0.0, 0)]);
-    let chat = ScoreRequest::new(vec![Message::user("A or B?")], ["A"]);
-    assert!(model.score(&chat).await.is_err(), "the echo holds no chat");
 }
 
 #[tokio::test]

@@ -65,6 +65,12 @@ async fn a_wrong_key_model_or_address_is_named() {
         )
         .mount(&locked)
         .await;
+    // The same for a key that goes in a header of its own.
+    let report = refused(
+        OpenAiModel::builder(format!("{}/v1", locked.uri()), "m").with_header("api-key", CANARY),
+    )
+    .await;
+    assert!(report.ends_with("(status 401)"), "{report}");
     let report = refused(model(&locked)).await;
     assert!(
         report.contains("does not accept the key") && report.ends_with("(status 401)"),
@@ -79,22 +85,40 @@ async fn a_server_without_what_is_needed_is_refused_at_the_start() {
         .respond_with(said("yes"))
         .mount(&server)
         .await;
-    for (need, says) in [
-        (Need::Logprobs, "gives no log-probabilities"),
-        (Need::Scores, "gives no scores of given answers"),
-        (Need::RawScores, "gives no scores of given continuations"),
-        (Need::RawPrompts, "gives no completions of raw text"),
+    for (need, says, cause) in [
+        (
+            Need::Logprobs,
+            "gives no log-probabilities",
+            "the model's answer is not a completion with log-probabilities",
+        ),
+        (
+            Need::Scores,
+            "gives no scores of given answers",
+            "cannot score continuations without log-probabilities",
+        ),
+        (
+            Need::RawScores,
+            "gives no scores of given continuations",
+            "it knows no such address or model",
+        ),
+        (
+            Need::RawPrompts,
+            "gives no completions of raw text",
+            "it knows no such address or model",
+        ),
         (
             Need::Choices,
             "gives no completions that are one of several",
+            "cannot hold its completions to several choices",
         ),
         (
             Need::JsonSchema,
             "gives no completions that satisfy a JSON schema",
+            "the model's answer is not whole JSON",
         ),
     ] {
         let report = refused(model(&server).with_need(need)).await;
-        assert!(report.contains(says), "{report}");
+        assert!(report.contains(says) && report.contains(cause), "{report}");
     }
 }
 

@@ -109,6 +109,14 @@ impl OpenAiModelBuilder {
         self
     }
 
+    /// Sets the client that carries requests and waits. By default one of its own.
+    #[cfg(feature = "reqwest")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+    #[must_use]
+    pub fn with_client(self, client: super::Client) -> Self {
+        self.with_transport(client.clone()).with_sleep(client)
+    }
+
     /// Sets how much the server may be asked a minute. By default as much as comes.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {

@@ -20,7 +20,8 @@ use crate::{decorate::Sleep, record::Usage};
 
 /// How much a server may be asked a minute.
 ///
-/// Both are spread evenly: no second takes more than a sixtieth, because servers count in short windows too.
+/// Both are spread evenly, because servers count in short windows too: after a rest a sixtieth may go at once, and then a sixtieth a
+/// second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Requests a minute. By default as many as come.

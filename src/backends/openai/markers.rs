@@ -68,14 +68,10 @@ pub(super) fn broken(text: &str) -> Cow<'_, str> {
 fn is_marker(text: &str) -> bool {
     let named = |open: &str, close: &str| {
         text.strip_prefix(open).is_some_and(|rest| {
-            rest.find(close).is_some_and(|end| {
-                end <= LONGEST
-                    && !rest
-                        .as_bytes()
-                        .iter()
-                        .take(end)
-                        .any(u8::is_ascii_whitespace)
-            })
+            // No further: a text of markers that never close would be read once for each of them.
+            let near = rest.get(..rest.floor_char_boundary(LONGEST + close.len()));
+            let name = near.and_then(|near| near.split_once(close));
+            name.is_some_and(|(name, _)| !name.contains(|c: char| c.is_ascii_whitespace()))
         })
     };
     // DeepSeek writes its bars and brackets in full width or not.

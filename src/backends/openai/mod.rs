@@ -19,7 +19,7 @@
 //!
 //! let client = Client::new()?;
 //! let model = OpenAiModel::builder("http://localhost:8000/v1", "Qwen/Qwen3-8B")
-//!     .with_transport(client.clone())
+//!     .with_client(client.clone())
 //!     .with_need(Need::Scores)
 //!     .connect()
 //!     .await?

@@ -13,7 +13,7 @@
 //! let client = Client::builder().with_max_response(1 << 30).build()?;
 //! let model = OpenAiModel::builder("https://api.openai.com/v1", "gpt-4.1-mini")
 //!     .with_key(std::env::var("OPENAI_API_KEY").unwrap_or_default())
-//!     .with_transport(client)
+//!     .with_client(client)
 //!     .build()?;
 //! let model = BatchModel::builder(model, "run/batches").open()?;
 //! // `ExpertResponse::new(model)` and so on, and `Pipeline::with_concurrency(10_000)`.
