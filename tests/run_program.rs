@@ -260,6 +260,13 @@ async fn what_is_wrong_is_said_before_a_run_begins() {
             CANARY,
             base.as_str(),
             "m",
+            &["--input", "-"],
+            "standard input can be read only once",
+        ),
+        (
+            CANARY,
+            base.as_str(),
+            "m",
             &["--field", "effort=low"],
             "is not NAME=JSON",
         ),

@@ -11,6 +11,8 @@
 
 #[path = "../shared/fetch.rs"]
 mod fetch;
+#[path = "../shared/input.rs"]
+mod input;
 mod options;
 mod progress;
 mod report;
@@ -119,7 +121,7 @@ fn run(options: &Options) -> Result<ExitCode> {
 
 /// How many outcomes there will be, where the input can be read twice.
 fn count(options: &Options) -> Result<Option<u64>> {
-    if options.reads_stdin() {
+    if options.input.is_stdin() {
         return Ok(None);
     }
     let texts = options.texts(|error| eprintln!("passed over: {error}"))?;

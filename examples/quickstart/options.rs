@@ -3,18 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use safer_instruct::{
-    Result, SourceText,
-    dataset::{Columns, Existing, Reader},
-    hub::ModelSource,
-};
+use safer_instruct::{Result, SourceText, dataset::Existing, hub::ModelSource};
 use serde_json::json;
 
-/// The texts that come with the example.
-const BUNDLED: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/examples/quickstart/texts.jsonl"
-);
+use crate::input::Input;
 
 /// The adapter that comes with the example: the default model, tuned in reverse.
 const BUNDLED_ADAPTER: &str = concat!(
@@ -26,25 +18,11 @@ const BUNDLED_ADAPTER: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "quickstart")]
 pub(crate) struct Options {
-    /// Texts: a .jsonl, .csv or .txt file (.gz and .zst too), a folder of .txt files, or - for JSONL on standard
-    /// input [default: mild texts in English and Japanese that come with the example]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) input: Option<PathBuf>,
-    /// Column that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    pub(crate) text_column: String,
-    /// Column that holds the id [default: file name and line]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) id_column: Option<String>,
-    /// Column that holds the category
-    #[arg(long, value_name = "NAME")]
-    pub(crate) category_column: Option<String>,
+    #[command(flatten)]
+    pub(crate) input: Input,
     /// Pass over bad records, with a word about each, instead of ending at the first
     #[arg(long)]
     pub(crate) skip_bad: bool,
-    /// Work on this many texts at most
-    #[arg(long, value_name = "TEXTS")]
-    pub(crate) limit: Option<u64>,
     /// Folder for pairs.jsonl, dropped.jsonl, failed.jsonl and summary.json
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) output: PathBuf,
@@ -103,24 +81,7 @@ pub(crate) type Texts = Box<dyn Iterator<Item = Result<SourceText>> + Send>;
 impl Options {
     /// Opens the input and tells `on_bad` of every record that is passed over.
     pub(crate) fn texts(&self, mut on_bad: impl FnMut(&str) + Send + 'static) -> Result<Texts> {
-        let columns = match &self.input {
-            None => Columns::default().with_id("id").with_category("category"),
-            Some(_) => {
-                let mut columns = Columns::new(&self.text_column);
-                if let Some(id) = &self.id_column {
-                    columns = columns.with_id(id);
-                }
-                if let Some(category) = &self.category_column {
-                    columns = columns.with_category(category);
-                }
-                columns
-            }
-        };
-        let reader = Reader::builder()
-            .with_columns(columns)
-            .with_unique_ids(true)
-            .with_limit(self.limit.unwrap_or(u64::MAX))
-            .open(self.input.as_deref().unwrap_or(Path::new(BUNDLED)))?;
+        let reader = self.input.open()?;
         Ok(if self.skip_bad {
             Box::new(reader.skip_bad(move |error| on_bad(&error.report())))
         } else {
@@ -140,11 +101,6 @@ impl Options {
         }
     }
 
-    /// Whether the input can be read only once.
-    pub(crate) fn reads_stdin(&self) -> bool {
-        self.input.as_deref() == Some(Path::new("-"))
-    }
-
     /// What to do with a run that is in the output folder.
     pub(crate) fn existing(&self) -> Existing {
         match (self.overwrite, self.resume) {
@@ -158,10 +114,10 @@ impl Options {
     /// another `--concurrency` or a larger `--limit`.
     pub(crate) fn manifest(&self, model_sha256: &str, adapter: Option<&str>) -> serde_json::Value {
         json!({
-            "input": self.input.as_ref().map_or("bundled".into(), |path| path.display().to_string()),
-            "text_column": self.text_column,
-            "id_column": self.id_column,
-            "category_column": self.category_column,
+            "input": self.input.name(),
+            "text_column": self.input.text_column,
+            "id_column": self.input.id_column,
+            "category_column": self.input.category_column,
             "skip_bad": self.skip_bad,
             "model": self.model.to_string(),
             "model_sha256": model_sha256,

@@ -10,13 +10,15 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../shared/input.rs"]
+mod input;
 mod options;
 mod progress;
 mod stages;
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -49,7 +51,9 @@ fn main() -> ExitCode {
     let Options { folder, command } = Options::parse();
     let run = Folder(folder);
     let done = match command {
-        Command::Start { settings, work } => run.start(&settings, &work),
+        Command::Start { settings, work } => settings
+            .settled()
+            .and_then(|settings| run.start(&settings, &work)),
         Command::Resume(work) => run.go_on(&work, false),
         Command::Retry(work) => run.go_on(&work, true),
         Command::Status { json } => run.status(json),
@@ -270,9 +274,4 @@ fn stop_on_signal() -> Result<oneshot::Receiver<()>> {
     })
     .map_err(|error| Error::Other(error.into()))?;
     Ok(stopped)
-}
-
-/// A path as it stands for everybody who may resume the run.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::io(path, error))
 }

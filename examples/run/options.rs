@@ -6,17 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use safer_instruct::{
     Error, Result, SourceText,
     backends::openai::{Limits, Need},
-    dataset::{Columns, Reader},
     run::{Budget, Price},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// The texts that come with the quickstart.
-const BUNDLED: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/examples/quickstart/texts.jsonl"
-);
+use crate::input::Input;
 
 /// Makes preference pairs with a served model, in runs that survive.
 #[derive(Debug, Parser)]
@@ -61,21 +56,9 @@ pub(crate) struct Settings {
     /// Where the server's protocol begins [default: $OPENAI_BASE_URL, or https://api.openai.com/v1]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// Texts: a .jsonl, .csv or .txt file (.gz and .zst too) or a folder of .txt files [default: mild texts that come with the examples]
-    #[arg(long, value_name = "PATH")]
-    input: Option<PathBuf>,
-    /// Column that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    text_column: String,
-    /// Column that holds the id [default: file name and line]
-    #[arg(long, value_name = "NAME")]
-    id_column: Option<String>,
-    /// Column that holds the category
-    #[arg(long, value_name = "NAME")]
-    category_column: Option<String>,
-    /// Work on this many texts at most
-    #[arg(long, value_name = "TEXTS")]
-    limit: Option<u64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) input: Input,
     /// Most tokens of a response
     #[arg(long, value_name = "TOKENS", default_value_t = 400)]
     pub(crate) max_tokens: usize,
@@ -184,26 +167,7 @@ impl Settings {
     }
 
     pub(crate) fn texts(&self) -> Result<Texts> {
-        let columns = match &self.input {
-            None => Columns::default().with_id("id").with_category("category"),
-            Some(_) => {
-                let mut columns = Columns::new(&self.text_column);
-                if let Some(id) = &self.id_column {
-                    columns = columns.with_id(id);
-                }
-                if let Some(category) = &self.category_column {
-                    columns = columns.with_category(category);
-                }
-                columns
-            }
-        };
-        let path = self.input.clone().unwrap_or_else(|| BUNDLED.into());
-        let reader = Reader::builder()
-            .with_columns(columns)
-            .with_unique_ids(true)
-            .with_limit(self.limit.unwrap_or(u64::MAX))
-            .open(path)?;
-        Ok(Box::new(reader))
+        Ok(Box::new(self.input.open()?))
     }
 
     /// How many texts there are, all of which can be read.
@@ -235,14 +199,26 @@ impl Settings {
         fields.collect()
     }
 
+    /// The same wherever the run is resumed from.
+    pub(crate) fn settled(mut self) -> Result<Self> {
+        if self.input.is_stdin() {
+            let reason = "standard input can be read only once, and a run reads its texts again when it goes on; give a file";
+            return Err(Error::config("input", reason));
+        }
+        if let Some(path) = &self.input.input {
+            let absolute = std::path::absolute(path).map_err(|error| Error::io(path, error))?;
+            self.input.input = Some(absolute);
+        }
+        Ok(self)
+    }
+
     /// What the run is made with. The address is no part of it: the same model may be served elsewhere tomorrow.
     pub(crate) fn manifest(&self) -> Result<Value> {
-        let input = self.input.as_deref().map(crate::absolute).transpose()?;
         Ok(json!({
-            "input": input.map_or("bundled".into(), |path| path.display().to_string()),
-            "text_column": self.text_column,
-            "id_column": self.id_column,
-            "category_column": self.category_column,
+            "input": self.input.name(),
+            "text_column": self.input.text_column,
+            "id_column": self.input.id_column,
+            "category_column": self.input.category_column,
             "model": self.model,
             "fields": self.fields()?,
             "max_tokens": self.max_tokens,
