@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
-//! concurrency / latency. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`).
+//! concurrency / latency. The server's timer has whole milliseconds, so it says how long its answers took in truth, and there is a second
+//! ideal by that. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -63,23 +64,34 @@ fn main() {
         .spawn()
         .unwrap();
     let mut address = String::new();
-    let stdout = server.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut address).unwrap();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut address).unwrap();
     let concurrency = usize::try_from(number("concurrency", 256)).unwrap();
     let time = Duration::from_secs(number("seconds", 60));
-    run(
+    let rate = run(
         address.trim(),
         concurrency,
         time,
-        latency,
         options.get("journal").is_none_or(|on| on == "on"),
     );
+    server.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let mut took = String::new();
+    stdout.read_line(&mut took).unwrap();
+    let took = Duration::from_micros(took.trim().parse().unwrap());
+    for (whose, latency) in [("asked for", latency), ("in truth", took)] {
+        let ideal = concurrency as f64 / latency.as_secs_f64();
+        println!(
+            "{:.1} % of the ideal {ideal:.0}/s, by the {:.2} ms that were {whose}",
+            100.0 * rate / ideal,
+            1e3 * latency.as_secs_f64()
+        );
+    }
     server.kill().unwrap();
     server.wait().unwrap();
 }
 
-/// One request a text.
-fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journaled: bool) {
+/// One request a text; gives the requests a second.
+fn run(base: &str, concurrency: usize, time: Duration, journaled: bool) -> f64 {
     let client = Client::new().unwrap();
     // The limit is on requests; texts that wait for the journal are beside it.
     let model = OpenAiModel::builder(base, "m")
@@ -138,14 +150,13 @@ fn run(base: &str, concurrency: usize, time: Duration, latency: Duration, journa
         done.into_inner()
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let ideal = concurrency as f64 / latency.as_secs_f64();
     let rate = done as f64 / seconds;
     println!(
-        "{done} requests in {seconds:.1} s: {rate:.0}/s, {:.1} % of the ideal {ideal:.0}/s; {:.0} us of CPU a request, {} MiB at most",
-        100.0 * rate / ideal,
+        "{done} requests in {seconds:.1} s: {rate:.0}/s; {:.0} us of CPU a request, {} MiB at most",
         1e6 * (cpu_seconds() - cpu) / done as f64,
         peak_mib()
     );
+    rate
 }
 
 /// User and system time of this process (`proc(5)`, fields 14 and 15), which has no ended children.
@@ -168,7 +179,20 @@ fn peak_mib() -> u64 {
 
 const BODY: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Keep at it. The first weeks are the hardest, and then it gets easier."},"finish_reason":"stop"}],"usage":{"prompt_tokens":40,"completion_tokens":16,"total_tokens":56}}"#;
 
+/// How many answers were given, and how many microseconds they took together.
+static GIVEN: (AtomicU64, AtomicU64) = (AtomicU64::new(0), AtomicU64::new(0));
+
+/// The timer fires at the first whole millisecond that is not before its time.
+const HALF_A_TICK: Duration = Duration::from_micros(500);
+
 fn serve(port: u16, latency: Duration) {
+    std::thread::spawn(|| {
+        for _ in std::io::stdin().lines() {
+            let (count, micros) = (&GIVEN.0, &GIVEN.1);
+            let mean = micros.load(Ordering::Relaxed) / count.load(Ordering::Relaxed).max(1);
+            println!("{mean}");
+        }
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -215,7 +239,11 @@ async fn answer(mut connection: TcpStream, latency: Duration) -> Option<()> {
             }
         }
         read.drain(..whole);
-        tokio::time::sleep(latency).await;
+        let begun = Instant::now();
+        tokio::time::sleep(latency.saturating_sub(HALF_A_TICK)).await;
+        let took = u64::try_from(begun.elapsed().as_micros()).ok()?;
+        GIVEN.0.fetch_add(1, Ordering::Relaxed);
+        GIVEN.1.fetch_add(took, Ordering::Relaxed);
         connection.write_all(answer.as_bytes()).await.ok()?;
     }
 }

@@ -16,14 +16,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from distilabel.models import OpenAILLM
 from distilabel.pipeline import Pipeline
-from distilabel.steps import LoadDataFromDicts, StepResources
+from distilabel.steps import LoadDataFromDicts, StepInput, StepResources
 from distilabel.steps.tasks import TextGeneration
 
 
 class Timed(TextGeneration):
     """Writes down when the first batch began and the last one ended."""
 
-    def process(self, inputs):
+    def process(self, inputs: StepInput):
         with open(os.environ["TIMES"], "a", encoding="utf-8") as file:
             file.write(f"{time.time()}\n")
         yield from super().process(inputs)
