@@ -78,7 +78,9 @@ fn worker() {
         BUGS[bug].plant();
     }
     if let Some((point, time)) = order.point.clone() {
-        POINT.set((point, AtomicU64::new(time))).unwrap();
+        // A bug has more time to show itself, also on a busy machine.
+        let moment = Duration::from_millis(if order.planted.is_some() { 20 } else { 2 });
+        POINT.set((point, AtomicU64::new(time), moment)).unwrap();
         tracing::subscriber::set_global_default(Events).unwrap();
     }
     if let Err(error) = work(&order) {
@@ -253,16 +255,17 @@ impl<M: ChatModel> ChatModel for Outer<M> {
     }
 }
 
-static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
+/// Where it stands still, at which time that it comes there, and for how long the other threads go on: as they do when a process is
+/// killed anywhere.
+static POINT: OnceLock<(String, AtomicU64, Duration)> = OnceLock::new();
 
 /// Stands still, if it is told to do so here.
 fn at(name: &str) {
-    let Some((point, times)) = POINT.get() else {
+    let Some((point, times, moment)) = POINT.get() else {
         return;
     };
     if point == name && times.fetch_sub(1, Ordering::SeqCst) == 1 {
-        // The other threads go on for a moment, as they do when a process is killed anywhere.
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(*moment);
         say(&format!("at {name}"));
         loop {
             thread::park();
