@@ -26,7 +26,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, channel::oneshot, executor::block_on, stream};
 use safer_instruct::{
-    Decorate, Instruction, Judgement, Pipeline, SourceText,
+    Instruction, Judgement, Pipeline, SourceText,
     backends::openai::{Client, OpenAiModel, Server},
     induce_fn, judge_fn,
     run::{Journal, Runner},
@@ -92,14 +92,16 @@ fn main() {
 
 /// One request a text; gives the requests a second.
 fn run(base: &str, concurrency: usize, time: Duration, journaled: bool) -> f64 {
-    let client = Client::new().unwrap();
     // The limit is on requests; texts that wait for the journal are beside it.
+    let client = Client::builder()
+        .with_max_in_flight(concurrency)
+        .build()
+        .unwrap();
     let model = OpenAiModel::builder(base, "m")
         .with_server(Server::Other)
         .with_client(client.clone())
         .build()
-        .unwrap()
-        .with_concurrency_limit(concurrency);
+        .unwrap();
     let texts_at_once = concurrency + concurrency / 2;
     let folder = tempfile::tempdir().unwrap();
     let mut journal =
@@ -182,8 +184,8 @@ const BODY: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"
 /// How many answers were given, and how many microseconds they took together.
 static GIVEN: (AtomicU64, AtomicU64) = (AtomicU64::new(0), AtomicU64::new(0));
 
-/// The timer fires at the first whole millisecond that is not before its time.
-const HALF_A_TICK: Duration = Duration::from_micros(500);
+/// So late the timer fires in the mean: at whole milliseconds, of which none is before its time.
+const LATE: Duration = Duration::from_micros(1_150);
 
 fn serve(port: u16, latency: Duration) {
     std::thread::spawn(|| {
@@ -240,7 +242,7 @@ async fn answer(mut connection: TcpStream, latency: Duration) -> Option<()> {
         }
         read.drain(..whole);
         let begun = Instant::now();
-        tokio::time::sleep(latency.saturating_sub(HALF_A_TICK)).await;
+        tokio::time::sleep(latency.saturating_sub(LATE)).await;
         let took = u64::try_from(begun.elapsed().as_micros()).ok()?;
         GIVEN.0.fetch_add(1, Ordering::Relaxed);
         GIVEN.1.fetch_add(took, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -223,4 +223,41 @@ fn the_client_works_without_a_runtime() {
     let model = OpenAiModel::builder(server, "m").build().unwrap();
     let completion = futures::executor::block_on(model.complete(&ask())).unwrap();
     assert_eq!(completion.text, "yes");
+}
+
+#[test]
+fn the_client_has_no_more_requests_on_their_way_than_it_may() {
+    const BODY: &str = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    let (here, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let highest = Arc::clone(&most);
+    // Requests are answered in pairs: with fewer on their way nothing would go on.
+    let pair = Arc::new(Barrier::new(2));
+    let server = raw_server(move |connection| {
+        let mut connection = connection.try_clone().unwrap();
+        let (here, highest, pair) = (Arc::clone(&here), Arc::clone(&highest), Arc::clone(&pair));
+        thread::spawn(move || {
+            let now = here.fetch_add(1, Ordering::SeqCst) + 1;
+            highest.fetch_max(now, Ordering::SeqCst);
+            pair.wait();
+            // Time in which any more would come.
+            thread::sleep(Duration::from_millis(5));
+            here.fetch_sub(1, Ordering::SeqCst);
+            let _ = write!(
+                connection,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
+                BODY.len()
+            );
+        });
+    });
+    let client = Client::builder().with_max_in_flight(2).build().unwrap();
+    let model = OpenAiModel::builder(server, "m")
+        .with_client(client)
+        .build()
+        .unwrap();
+    let request = ask();
+    let answers = (0..40).map(|_| model.complete(&request));
+    for answer in futures::executor::block_on(futures::future::join_all(answers)) {
+        assert_eq!(answer.unwrap().text, "yes");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
 }

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
+    sync::Semaphore,
     task::JoinHandle,
 };
 
@@ -27,6 +28,7 @@ pub struct Client {
     tasks: Handle,
     total: Duration,
     most: usize,
+    in_flight: Option<Arc<Semaphore>>,
     // Ends its thread with the last clone.
     _runtime: Option<Arc<Owned>>,
 }
@@ -37,6 +39,7 @@ pub struct ClientBuilder {
     connect: Duration,
     total: Duration,
     most: usize,
+    in_flight: Option<usize>,
     proxy: Option<String>,
     runtime: Option<Handle>,
 }
@@ -47,6 +50,7 @@ impl Default for ClientBuilder {
             connect: Duration::from_secs(10),
             total: Duration::from_secs(600),
             most: 64 << 20,
+            in_flight: None,
             proxy: None,
             runtime: None,
         }
@@ -73,6 +77,17 @@ impl ClientBuilder {
     #[must_use]
     pub fn with_max_response(mut self, bytes: usize) -> Self {
         self.most = bytes;
+        self
+    }
+
+    /// Sets how many requests are on their way at once. By default as many as come.
+    ///
+    /// Unlike [`with_concurrency_limit`](crate::Decorate::with_concurrency_limit), which holds back calls, it holds back requests that
+    /// are ready to be sent: the next one goes off the moment an answer is there, however busy the caller is. Let half as many again be worked on
+    /// at once, so that some are always ready. The time that a request waits here does not count to its timeout.
+    #[must_use]
+    pub fn with_max_in_flight(mut self, requests: usize) -> Self {
+        self.in_flight = Some(requests.max(1));
         self
     }
 
@@ -136,6 +151,9 @@ impl ClientBuilder {
             tasks,
             total: self.total,
             most: self.most,
+            in_flight: self
+                .in_flight
+                .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             _runtime: runtime,
         })
     }
@@ -181,7 +199,13 @@ impl HttpTransport for Client {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let request = reqwest::Request::try_from(request).map_err(cut)?;
         let (http, total, most) = (self.http.clone(), self.total, self.most);
+        let in_flight = self.in_flight.clone();
         let exchange = async move {
+            let _turn = match in_flight {
+                // It is never closed.
+                Some(in_flight) => in_flight.acquire_owned().await.ok(),
+                None => None,
+            };
             match tokio::time::timeout(total, exchange(http, request, most)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(TransportError::TimedOut(total)),
