@@ -85,10 +85,10 @@ pub(super) struct TextLogprobs {
     pub(super) tokens: Vec<String>,
     pub(super) token_logprobs: Vec<Option<f64>>,
     #[serde(default)]
-    top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
-    /// Where each token begins, in characters.
+    pub(super) top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
+    /// Where each token begins, in characters; -1 if the server cannot tell.
     #[serde(default)]
-    pub(super) text_offset: Vec<usize>,
+    pub(super) text_offset: Option<Vec<i64>>,
 }
 
 /// A completion as a server gave it.
@@ -250,7 +250,10 @@ mod tests {
         let written = written(text).unwrap();
         assert_eq!(written.finish_reason, FinishReason::Length);
         assert_eq!(written.token_logprobs(1).unwrap(), tokens);
-        assert_eq!(written.echoed().unwrap().text_offset, [0, 1]);
+        assert_eq!(
+            written.echoed().unwrap().text_offset.as_deref(),
+            Some(&[0, 1][..])
+        );
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::Index};
 
-use super::{HttpResponse, answer::Answer, headers, refusal, refusal::Asked, score::between};
+use super::{HttpResponse, answer::Answer, echo::behind, headers, refusal, refusal::Asked};
 use crate::model::TokenLogprob;
 
 /// Whole answers of each kind, of the servers that there are.
 const BODIES: &[&str] = &[
     r#"{"choices":[{"finish_reason":"length","index":0,"message":{"role":"assistant","content":"I am"},"logprobs":{"content":[{"id":57,"token":"I","bytes":[73],"logprob":-2.25,"top_logprobs":[{"id":57,"token":"I","bytes":[73],"logprob":-2.25}]}]}}],"model":"m","usage":{"completion_tokens":3,"prompt_tokens":32,"total_tokens":35}}"#,
     r#"{"choices":[{"text":" Paris.","index":0,"finish_reason":"stop","logprobs":{"tokens":["The"," cap"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{" cap":-0.5,"a":-1}],"text_offset":[0,3]}}],"usage":{"prompt_tokens":5}}"#,
+    r#"{"choices":[{"text":" Paris.","index":0,"finish_reason":"length","logprobs":{"tokens":["The"," cap"," is"],"token_logprobs":[null,-0.5,-1],"top_logprobs":[null,{" cap":-0.5},{}],"text_offset":[-1,-1,-1]}}],"usage":{"prompt_tokens":2,"completion_tokens":1}}"#,
     r#"{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"content_filter","logprobs":{"content":null}}],"usage":null}"#,
     r#"{"error":{"message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
     r#"{"error":{"code":400,"message":"request (24031 tokens) exceeds","type":"exceed_context_size_error","n_prompt_tokens":24031,"n_ctx":2048}}"#,
@@ -95,7 +96,7 @@ proptest! {
             prop_assert!(tokens.iter().flatten().all(|token| token.top.len() <= 3));
             let _ = written.first_of(57);
             if let Some(echoed) = written.echoed() {
-                let _ = between(echoed, 1, 4);
+                let _ = behind(echoed, 1, "The cap", 3);
             }
         }
     }

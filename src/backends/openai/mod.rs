@@ -35,7 +35,7 @@
 //! - **Control tokens.** A server encodes the whole conversation with its control tokens at work, so a text that holds `<|im_end|>` would
 //!   end its own message. An invisible character (U+200B) is put into every such marker of the known model families.
 //! - **Seeds** have 31 bits, and servers that batch do not always give the same completion for the same seed.
-//! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; others those of raw text, if they `echo` it with the places of tokens (SGLang does not); OpenAI and others, of chats, only
+//! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; others those of raw text, if they `echo` it with its tokens; OpenAI and others, of chats, only
 //!   among the 20 likeliest first tokens, so that labels must be single tokens.
 
 mod answer;
@@ -46,6 +46,7 @@ mod builder;
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 mod client;
 mod connect;
+mod echo;
 mod endpoints;
 mod headers;
 mod limits;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    answer::{Answer, TextLogprobs, Written},
+    answer::{Answer, Written},
     body::{MOST_TOP_LOGPROBS, messages},
+    echo::{NO_ECHO, behind},
     markers::broken,
     server::{ScoreForm, Server},
 };
@@ -190,7 +191,7 @@ impl Shared {
             let ours = echoed.token_logprobs.get(prompt.len()..whole.len())?;
             ours.iter().copied().sum::<Option<f64>>()
         });
-        let logprob = said.ok_or_else(|| self.cannot_score("without an echo of the prompt"))?;
+        let logprob = said.ok_or_else(|| self.cannot_score(NO_ECHO))?;
         Ok((
             Continuation {
                 logprob,
@@ -212,14 +213,17 @@ impl Shared {
         }
         let (prompt, text) = (broken(prompt), broken(text));
         let whole = format!("{prompt}{text}");
-        let (begin, end) = (prompt.chars().count(), whole.chars().count());
         let estimate = whole.len() as u64 / 3;
         let written = self.raw(self.echo(&whole), estimate, request).await?;
-        let score = written
-            .echoed()
-            .and_then(|echoed| between(echoed, begin, end));
-        let score = score.ok_or_else(|| self.cannot_score("without an echo of the prompt"))?;
-        Ok((score, written.usage))
+        let score = written.echoed().ok_or(NO_ECHO).and_then(|echoed| {
+            behind(
+                echoed,
+                written.usage.completion_tokens,
+                &whole,
+                prompt.len(),
+            )
+        });
+        Ok((score.map_err(|why| self.cannot_score(why))?, written.usage))
     }
 
     fn echo(&self, prompt: &impl Serialize) -> Value {
@@ -298,21 +302,4 @@ fn texts(request: &ScoreRequest) -> Vec<&str> {
     let mut texts = super::texts(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
-}
-
-/// The tokens that lie in a part of a text, as characters; those that only begin before it count too.
-pub(super) fn between(echoed: &TextLogprobs, begin: usize, end: usize) -> Option<Continuation> {
-    let starts = &echoed.text_offset;
-    if starts.len() != echoed.token_logprobs.len() {
-        return None;
-    }
-    let ends = starts.iter().skip(1).copied().chain([usize::MAX]);
-    let ours = starts.iter().zip(ends).zip(&echoed.token_logprobs);
-    let ours = ours.filter(|((start, stop), _)| **start < end && *stop > begin);
-    let (mut logprob, mut tokens) = (0.0, 0);
-    for (_, said) in ours {
-        logprob += (*said)?;
-        tokens += 1;
-    }
-    (tokens > 0).then_some(Continuation { logprob, tokens })
 }
