@@ -150,12 +150,26 @@ async fn sglang_gives_log_probabilities_of_raw_text_without_places() {
     );
 }
 
+/// Whether a body lacks a field.
+fn without(name: &'static str) -> impl Fn(&Request) -> bool + Send + Sync {
+    move |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        body.get(name).is_none()
+    }
+}
+
 #[tokio::test]
-async fn vllm_scores_tokens() {
+async fn vllm_scores_tokens_of_the_prompt_that_the_callers_fields_make() {
     let server = MockServer::start().await;
     Mock::given(path("/tokenize"))
-        .and(body_partial_json(json!({"messages": [{"role": "user", "content": "A or B?"}], "add_generation_prompt": true})))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"count": 3, "tokens": [1, 2, 3]})))
+        .and(body_partial_json(json!({
+            "messages": [{"role": "user", "content": "A or B?"}], "add_generation_prompt": true,
+            "chat_template_kwargs": {"enable_thinking": false},
+        })))
+        .and(without("temperature"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({"count": 3, "tokens": [1, 2, 3]})),
+        )
         .mount(&server)
         .await;
     for (text, tokens) in [("A", json!([7])), ("BC", json!([8, 9]))] {
@@ -183,12 +197,24 @@ async fn vllm_scores_tokens() {
         ),
     ] {
         Mock::given(path("/v1/completions"))
-            .and(body_partial_json(json!({"prompt": prompt, "echo": true})))
+            .and(body_partial_json(json!({
+                "prompt": prompt, "echo": true, "max_tokens": 1, "temperature": 0.0, "logprobs": 1, "user": "me",
+            })))
+            .and(without("top_p"))
             .respond_with(answer(logprobs))
             .mount(&server)
             .await;
     }
-    let model = model(&server).with_server(Server::Vllm).build().unwrap();
+    let model = model(&server)
+        .with_server(Server::Vllm)
+        .with_field("chat_template_kwargs", json!({"enable_thinking": false}))
+        .with_field("user", "me")
+        .with_field("max_tokens", 9)
+        .with_field("temperature", 1.0)
+        .with_field("logprobs", 0)
+        .with_field("top_p", 0.5)
+        .build()
+        .unwrap();
     let scores = model
         .score(&ScoreRequest::new(
             vec![Message::user("A or B?")],
@@ -209,6 +235,48 @@ async fn vllm_scores_tokens() {
             completion_tokens: 2
         }
     );
+}
+
+#[tokio::test]
+async fn llama_cpp_scores_after_the_prompt_that_the_callers_fields_make() {
+    let server = MockServer::start().await;
+    Mock::given(path("/apply-template"))
+        .and(body_partial_json(json!({
+            "messages": [{"role": "user", "content": "A or B?"}], "chat_template_kwargs": {"enable_thinking": false},
+        })))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"prompt": "rendered"})))
+        .mount(&server)
+        .await;
+    for (text, begins, tokens) in [("rendered", true, json!([1, 2])), ("A", false, json!([7]))] {
+        Mock::given(path("/tokenize"))
+            .and(body_partial_json(
+                json!({"content": text, "add_special": begins}),
+            ))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"tokens": tokens})))
+            .mount(&server)
+            .await;
+    }
+    Mock::given(path("/v1/completions"))
+        .and(body_partial_json(
+            json!({"prompt": [1, 2], "max_tokens": 1, "logit_bias": [[7, 1e5]], "cache_prompt": true}),
+        ))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"text": "A", "index": 0, "finish_reason": "length", "logprobs": {"content": [
+                {"id": 7, "token": "A", "bytes": [65], "logprob": -0.25, "top_logprobs": [{"id": 3, "token": "B", "bytes": [66], "logprob": -0.125}]}]}}],
+            "usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server)
+        .with_server(Server::LlamaCpp)
+        .with_field("chat_template_kwargs", json!({"enable_thinking": false}))
+        .with_field("cache_prompt", true)
+        .with_field("logit_bias", json!([]))
+        .build()
+        .unwrap();
+    let request = ScoreRequest::new(vec![Message::user("A or B?")], ["A"]);
+    let scores = model.score(&request).await.unwrap();
+    assert_eq!(scores.continuations[0].logprob, -0.25);
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ use crate::{
     record::{ModelId, Usage},
 };
 use answer::{Answer, Written};
+use body::Body;
 use endpoints::Endpoints;
 use limits::{Gate, Ticks};
 use refusal::Asked;
@@ -128,22 +129,26 @@ impl OpenAiModel {
 }
 
 impl Shared {
-    /// Asks a path of the protocol, with the caller's own fields, and waits for its turn before.
+    /// The request for a completion, with the caller's own fields.
+    fn body(&self, request: &ChatRequest) -> Result<Body> {
+        let mut body = body::completion(self.server, &self.model, request)?;
+        body.fields.extend(self.fields.clone());
+        Ok(body)
+    }
+
+    /// Asks a path of the protocol, and waits for its turn before.
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
-        mut body: Value,
+        body: &Value,
         texts: &[&str],
         estimate: u64,
     ) -> Result<T> {
-        if let Value::Object(fields) = &mut body {
-            fields.extend(self.fields.clone());
-        }
-        self.ask_at(|base| format!("{base}{path}"), &body, texts, estimate)
+        self.ask_at(|base| format!("{base}{path}"), body, texts, estimate)
             .await
     }
 
-    /// Asks a path of the server's own, which begins above `/v1` and knows no fields of the caller.
+    /// Asks a path of the server's own, which begins above `/v1`.
     async fn ask_root<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -250,12 +255,12 @@ impl Shared {
     }
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
-        let body = body::completion(self.server, &self.model, request)?;
+        let body = self.body(request)?;
         let texts = texts(&request.prompt);
         let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
         let estimate = bytes / 3 + request.max_tokens as u64;
         let asked = self
-            .ask::<Answer>(body.path, body.fields.into(), &texts, estimate)
+            .ask::<Answer>(body.path, &body.fields.into(), &texts, estimate)
             .await;
         let written = asked.and_then(|answer| answer.written(&self.name));
         let usage = written

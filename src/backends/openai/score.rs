@@ -23,6 +23,44 @@ const MOST_FORCED: usize = 64;
 /// Enough to leave no other token.
 const BIAS: f64 = 1e5;
 
+/// Fields of the caller that shape the prompt of a chat.
+const TEMPLATE: &[&str] = &["chat_template", "chat_template_kwargs", "tools"];
+/// Fields that say how a completion is written. The caller's own are for completions: a score is of what is given, under the model itself.
+const WRITING: &[&str] = &[
+    "add_generation_prompt",
+    "best_of",
+    "continue_final_message",
+    "ebnf",
+    "frequency_penalty",
+    "grammar",
+    "ignore_eos",
+    "json_schema",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "min_tokens",
+    "n_predict",
+    "n_probs",
+    "post_sampling_probs",
+    "presence_penalty",
+    "prompt_logprobs",
+    "regex",
+    "repeat_penalty",
+    "repetition_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "stop_token_ids",
+    "structured_outputs",
+    "suffix",
+    "temperature",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+];
+
 /// Of an empty continuation.
 const NOTHING: Continuation = Continuation {
     logprob: 0.0,
@@ -92,15 +130,14 @@ impl Shared {
                 let said = messages(said);
                 if self.server != Server::LlamaCpp {
                     let body = json!({"model": self.model, "messages": said, "add_generation_prompt": true});
+                    let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
                     let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
                     return Ok(tokens.tokens);
                 }
+                let body = json!({"messages": said});
+                let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
                 let rendered: Rendered = self
-                    .ask_root(
-                        "/apply-template",
-                        json!({"messages": said}),
-                        &texts(request),
-                    )
+                    .ask_root("/apply-template", body, &texts(request))
                     .await?;
                 rendered.prompt
             }
@@ -147,10 +184,15 @@ impl Shared {
         token: u32,
         request: &ScoreRequest,
     ) -> Result<(f64, Usage)> {
+        // Exact by default; the caller may like it faster.
+        let cached = self
+            .fields
+            .get("cache_prompt")
+            .unwrap_or(&Value::Bool(false));
         let ask = |forced: u32, others: usize| {
             let body = json!({
                 "model": self.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": others,
-                "logit_bias": [[forced, BIAS]], "cache_prompt": false,
+                "logit_bias": [[forced, BIAS]], "cache_prompt": cached,
             });
             self.raw(body, prompt.len() as u64, request)
         };
@@ -231,16 +273,35 @@ impl Shared {
     }
 
     async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
-        let answer: Answer = self
-            .ask("/completions", body, &texts(request), estimate)
-            .await?;
+        self.asked_for(("/completions", body), &texts(request), estimate)
+            .await
+    }
+
+    async fn asked_for(
+        &self,
+        (path, body): (&str, Value),
+        texts: &[&str],
+        estimate: u64,
+    ) -> Result<Written> {
+        let body = self.with_fields(body, |name| !WRITING.contains(&name));
+        let answer: Answer = self.ask(path, &body, texts, estimate).await?;
         answer.written(&self.name)
+    }
+
+    /// Adds some of the caller's fields to those that a request for scores has itself, which none of them replaces.
+    fn with_fields(&self, mut body: Value, which: impl Fn(&str) -> bool) -> Value {
+        if let Value::Object(fields) = &mut body {
+            for (name, value) in self.fields.iter().filter(|(name, _)| which(name)) {
+                fields.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        body
     }
 
     /// The likeliest first tokens of an answer. A continuation that is not among them is at most as likely as all others together.
     async fn first_token(&self, request: &ScoreRequest) -> Result<Vec<(Continuation, Usage)>> {
         let model = &self.model;
-        let (path, body) = match &request.prompt {
+        let body = match &request.prompt {
             Prompt::Raw(text) => (
                 "/completions",
                 json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
@@ -255,8 +316,7 @@ impl Shared {
         };
         let texts = texts(request);
         let estimate = texts.iter().map(|text| text.len() as u64).sum::<u64>() / 3 + 1;
-        let answer: Answer = self.ask(path, body, &texts, estimate).await?;
-        let written = answer.written(&self.name)?;
+        let written = self.asked_for(body, &texts, estimate).await?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
         let first = first.filter(|token| !token.top.is_empty());
