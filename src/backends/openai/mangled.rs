@@ -16,6 +16,7 @@ const BODIES: &[&str] = &[
     r#"{"error":{"code":400,"message":"request (24031 tokens) exceeds","type":"exceed_context_size_error","n_prompt_tokens":24031,"n_ctx":2048}}"#,
     r#"{"object":"error","message":"x","type":"NotFoundError","param":null,"code":404}"#,
     r#"{"detail":[{"loc":["body","messages"],"msg":"field required","type":"value_error"}]}"#,
+    r#"[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]"#,
     "<html><body>502 Bad Gateway</body></html>",
 ];
 
@@ -113,9 +114,10 @@ proptest! {
         let chars: Vec<char> = text.chars().collect();
         let at = if chars.is_empty() { 0 } else { from.index(chars.len()) };
         let secret: String = chars.iter().skip(at).take(20).collect();
-        let asked = Asked { backend: "b", model: "m", secrets: &[&secret] };
+        let asked = Asked { backend: "b", model: "m", secrets: &[&secret], has_key: true };
         let answer = response(status, body, headers);
-        for error in [refusal::error(&asked, &answer), refusal::not_the_protocol(&asked, &answer)] {
+        let read = refusal::read::<Answer>(&asked, &answer).err();
+        for error in [Some(refusal::error(&asked, &answer)), read].into_iter().flatten() {
             let report = error.report();
             prop_assert!(report.chars().count() < 600, "{}", report.len());
             let said = report.split_once("it says: ").map(|(_, said)| said).unwrap_or_default();

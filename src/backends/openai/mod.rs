@@ -53,8 +53,10 @@ mod limits;
 #[cfg(test)]
 mod mangled;
 mod markers;
+mod overflow;
 mod refusal;
 mod score;
+mod secrets;
 mod server;
 mod transport;
 
@@ -76,7 +78,7 @@ pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
 use crate::{
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
+        ChatModel, ChatRequest, Completion, Constraint, FinishReason, ScoreRequest, Scores,
         ScoringModel, TokenLogprob,
     },
     record::{ModelId, Usage},
@@ -216,8 +218,7 @@ impl Shared {
         name: &str,
         texts: &[&str],
     ) -> Result<T> {
-        serde_json::from_slice(answer.body())
-            .map_err(|_| refusal::not_the_protocol(&self.asked(name, &self.secrets(texts)), answer))
+        refusal::read(&self.asked(name, &self.secrets(texts)), answer)
     }
 
     fn asked<'a>(&'a self, name: &'a str, secrets: &'a [&'a str]) -> Asked<'a> {
@@ -225,7 +226,19 @@ impl Shared {
             backend: name,
             model: &self.model,
             secrets,
+            has_key: self.has_key(),
         }
+    }
+
+    /// Whether a key is sent, by itself or in a header of the caller's.
+    fn has_key(&self) -> bool {
+        let key = self.key.as_ref();
+        let names = ["key", "token", "auth"];
+        key.is_some_and(|key| !key.expose_secret().is_empty())
+            || self.headers.keys().any(|header| {
+                *header != header::AUTHORIZATION
+                    && names.iter().any(|name| header.as_str().contains(name))
+            })
     }
 
     /// What no error may repeat: the texts of a request, the key, and the values of the caller's headers.
@@ -256,8 +269,11 @@ impl Shared {
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = self.body(request)?;
-        let texts = texts(&request.prompt);
-        let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
+        let texts = secrets::of_request(request);
+        let bytes: u64 = secrets::of_prompt(&request.prompt)
+            .iter()
+            .map(|text| text.len() as u64)
+            .sum();
         let estimate = bytes / 3 + request.max_tokens as u64;
         let asked = self
             .ask::<Answer>(body.path, &body.fields.into(), &texts, estimate)
@@ -283,17 +299,6 @@ impl Shared {
             });
         let (text, finish_reason) = ended(written, &request.stop);
         Ok(Completion::new(text, finish_reason, usage, self.id.clone()).with_logprobs(logprobs))
-    }
-}
-
-/// The texts of a prompt, which no error may show.
-fn texts(prompt: &Prompt) -> Vec<&str> {
-    match prompt {
-        Prompt::Raw(text) => vec![text],
-        Prompt::Chat(said) | Prompt::Unfinished(said) => said
-            .iter()
-            .map(|message| message.content.as_ref())
-            .collect(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     body::{MOST_TOP_LOGPROBS, messages},
     echo::{NO_ECHO, behind},
     markers::broken,
+    secrets,
     server::{ScoreForm, Server},
 };
 use crate::{
@@ -359,7 +360,7 @@ impl Shared {
 
 /// The texts of a request, which no error may show.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
-    let mut texts = super::texts(&request.prompt);
+    let mut texts = secrets::of_prompt(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
 }

@@ -159,7 +159,7 @@ fn results_become_completions_and_errors() {
             "m at http://host/v1 refused the request: it cannot serve the request (status 400); it says: no stream mode",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request (batch_expired)",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request",
-            "the connection to m at http://host/v1 failed: its answer is no whole JSON of the protocol",
+            "m at http://host/v1 refused the request: it answers with JSON of another protocol; is the base URL that of an OpenAI-compatible server? It mostly ends in /v1",
         ]
     );
 }
