@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::Index};
 
-use super::{HttpResponse, answer::Answer, echo::behind, headers, refusal, refusal::Asked};
+use super::{HttpResponse, answer::Answer, echo::behind, headers, labels, refusal, refusal::Asked};
 use crate::model::TokenLogprob;
 
 /// Whole answers of each kind, of the servers that there are.
@@ -95,6 +95,11 @@ proptest! {
         if let Ok(written) = answer.written("m") {
             let tokens: Option<Vec<TokenLogprob>> = written.token_logprobs(3);
             prop_assert!(tokens.iter().flatten().all(|token| token.top.len() <= 3));
+            for token in tokens.iter().flatten() {
+                if let Ok(scores) = labels::scores(&["I".to_owned(), "cap".to_owned()], &token.top) {
+                    prop_assert!(scores.iter().all(|score| *score <= 0.0));
+                }
+            }
             let _ = written.first_of(57);
             if let Some(echoed) = written.echoed() {
                 let _ = behind(echoed, 1, "The cap", 3);

@@ -36,7 +36,9 @@
 //!   end its own message. An invisible character (U+200B) is put into every such marker of the known model families.
 //! - **Seeds** have 31 bits, and servers that batch do not always give the same completion for the same seed.
 //! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; others those of raw text, if they `echo` it with its tokens; OpenAI and others, of chats, only
-//!   among the 20 likeliest first tokens, so that labels must be single tokens.
+//!   among the 20 likeliest first tokens. There a label is as likely as the tokens that are it, with any white space before; one that is
+//!   none of them at most as likely as those that it may begin with and all that are not named, which is then its score; and two that may
+//!   begin with the same token are refused.
 
 mod answer;
 pub mod batch;
@@ -49,6 +51,7 @@ mod connect;
 mod echo;
 mod endpoints;
 mod headers;
+mod labels;
 mod limits;
 #[cfg(test)]
 mod mangled;

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{
     Shared,
     answer::{Answer, Written},
-    body::{MOST_TOP_LOGPROBS, messages},
+    body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
     echo::{NO_ECHO, behind},
+    labels,
     markers::broken,
     secrets,
     server::{ScoreForm, Server},
@@ -299,13 +300,14 @@ impl Shared {
         body
     }
 
-    /// The likeliest first tokens of an answer. A continuation that is not among them is at most as likely as all others together.
+    /// The likeliest first tokens of an answer, all that some servers tell.
     async fn first_token(&self, request: &ScoreRequest) -> Result<Vec<(Continuation, Usage)>> {
+        labels::check(self.server, &request.continuations)?;
         let model = &self.model;
         let body = match &request.prompt {
             Prompt::Raw(text) => (
                 "/completions",
-                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
+                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": MOST_RAW_LOGPROBS}),
             ),
             Prompt::Chat(said) | Prompt::Unfinished(said) => (
                 "/chat/completions",
@@ -322,32 +324,10 @@ impl Shared {
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
         let first = first.filter(|token| !token.top.is_empty());
         let first = first.ok_or_else(|| self.cannot_score("without log-probabilities"))?;
-        let mass: f64 = first.top.iter().map(|top| top.logprob.exp()).sum();
-        let least = first
-            .top
-            .last()
-            .map_or(f64::NEG_INFINITY, |top| top.logprob);
-        let rest = (1.0 - mass).max(f64::MIN_POSITIVE).ln().min(least);
-        let found = |text: &str| {
-            let same = |token: &str| token == text || token.trim_start() == text.trim_start();
-            first
-                .top
-                .iter()
-                .find(|top| same(&top.text()))
-                .map(|top| top.logprob)
-        };
-        if !request
-            .continuations
-            .iter()
-            .any(|text| found(text).is_some())
-        {
-            return Err(
-                self.cannot_score("of which none is among the likeliest first tokens of an answer")
-            );
-        }
+        let scores = labels::scores(&request.continuations, &first.top);
+        let scores = scores.map_err(|why| self.cannot_score(&why))?;
         let mut usage = written.usage;
-        let scores = request.continuations.iter().map(|text| {
-            let logprob = found(text).unwrap_or(rest);
+        let scores = scores.into_iter().map(|logprob| {
             // One request for all of them.
             (
                 Continuation { logprob, tokens: 1 },

@@ -159,7 +159,7 @@ fn results_become_completions_and_errors() {
             "m at http://host/v1 refused the request: it cannot serve the request (status 400); it says: no stream mode",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request (batch_expired)",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request",
-            "m at http://host/v1 refused the request: it answers with JSON of another protocol; is the base URL that of an OpenAI-compatible server? It mostly ends in /v1",
+            "the connection to m at http://host/v1 failed: it answers with a page, not with JSON; is the base URL that of an OpenAI-compatible server, and is there a proxy between?",
         ]
     );
 }

@@ -118,7 +118,12 @@ impl BatchRow {
         };
         let secrets = shared.secrets(texts);
         let asked = shared.asked(&shared.name, &secrets);
-        let mut response = HttpResponse::new(serde_json::to_vec(body).unwrap_or_default());
+        let body = match body {
+            // A page, most likely.
+            Value::String(text) => text.clone().into_bytes(),
+            body => serde_json::to_vec(body).unwrap_or_default(),
+        };
+        let mut response = HttpResponse::new(body);
         *response.status_mut() = status;
         if status.is_success() {
             refusal::read(&asked, &response)
