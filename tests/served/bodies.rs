@@ -125,6 +125,23 @@ async fn an_echo_gives_the_scores_of_what_stands_behind_the_prompt() {
 }
 
 #[tokio::test]
+async fn a_server_that_passes_over_echo_gives_no_scores() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/completions"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"index": 0, "text": " end", "finish_reason": "length", "logprobs": {
+                "tokens": [" end"], "token_logprobs": [-0.5], "text_offset": [0], "top_logprobs": [{" end": -0.5}]}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::Other).build().unwrap();
+    let request = ScoreRequest::new(Prompt::Raw("A river".into()), [" is"]);
+    let report = model.score(&request).await.unwrap_err().report();
+    assert!(report.contains("without an echo"), "{report}");
+}
+
+#[tokio::test]
 async fn sglang_gives_log_probabilities_of_raw_text_without_places() {
     let server = MockServer::start().await;
     Mock::given(path("/v1/completions"))

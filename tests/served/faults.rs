@@ -245,6 +245,34 @@ async fn a_storm_of_429_holds_up_every_call_and_passes() {
 }
 
 #[tokio::test]
+async fn a_limit_within_an_answer_holds_up_every_call_too() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(
+            ResponseTemplate::new(200)
+                .insert_header("retry-after", "7")
+                .set_body_json(json!({"error": {"code": 429}})),
+        )
+        .mount(&server)
+        .await;
+    let now = Arc::new(Mutex::new(Duration::ZERO));
+    let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
+    let model = model(&server)
+        .with_transport(Client::new().unwrap())
+        .with_clock(move || *clock.lock().unwrap())
+        .with_sleep(move |wait: Duration| {
+            *sleeper.lock().unwrap() += wait;
+            std::future::ready(())
+        })
+        .build()
+        .unwrap();
+    for waited in [0, 7] {
+        assert!(model.complete(&ask()).await.unwrap_err().is_transient());
+        assert_eq!(now.lock().unwrap().as_secs(), waited);
+    }
+}
+
+#[tokio::test]
 async fn a_second_address_takes_over() {
     let (down, up) = (MockServer::start().await, MockServer::start().await);
     let fails = Arc::new(AtomicUsize::new(0));

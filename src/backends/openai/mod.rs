@@ -204,14 +204,7 @@ impl Shared {
             return Ok(answer);
         }
         let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
-        if let Error::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } = &error
-        {
-            self.gate.close(*wait);
-        }
-        Err(error)
+        Err(self.heeded(error))
     }
 
     /// Reads an answer that should be of the protocol.
@@ -222,6 +215,19 @@ impl Shared {
         texts: &[&str],
     ) -> Result<T> {
         refusal::read(&self.asked(name, &self.secrets(texts)), answer)
+            .map_err(|error| self.heeded(error))
+    }
+
+    /// Lets nothing through for as long as an error says.
+    fn heeded(&self, error: Error) -> Error {
+        if let Error::RateLimited {
+            retry_after: Some(wait),
+            ..
+        } = &error
+        {
+            self.gate.close(*wait);
+        }
+        error
     }
 
     fn asked<'a>(&'a self, name: &'a str, secrets: &'a [&'a str]) -> Asked<'a> {

@@ -259,7 +259,10 @@ impl Shared {
         let whole = format!("{prompt}{text}");
         let estimate = whole.len() as u64 / 3;
         let written = self.raw(self.echo(&whole), estimate, request).await?;
-        let score = written.echoed().ok_or(NO_ECHO).and_then(|echoed| {
+        // Servers that pass over `echo` say what they think of their own token.
+        let is_echo = written.text.trim_start().starts_with(whole.trim_start());
+        let echoed = written.echoed().filter(|_| is_echo);
+        let score = echoed.ok_or(NO_ECHO).and_then(|echoed| {
             behind(
                 echoed,
                 written.usage.completion_tokens,
