@@ -78,6 +78,7 @@ async fn log_probabilities_come_with_their_bytes() {
     );
 }
 
+/// As SGLang writes it: a token that stands before all texts, one that the model wrote, and no places.
 fn echo(request: &Request) -> ResponseTemplate {
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(
@@ -85,22 +86,23 @@ fn echo(request: &Request) -> ResponseTemplate {
         (&json!(true), &json!(1))
     );
     let text = body["prompt"].as_str().unwrap();
-    // A token is a word with the space before it; the last one is the model's own.
-    let mut offsets: Vec<usize> = vec![0];
-    offsets.extend(
-        text.char_indices()
-            .filter(|(_, c)| *c == ' ')
-            .map(|(at, _)| text[..at].chars().count()),
-    );
-    offsets.push(text.chars().count());
-    let logprobs: Vec<Option<f64>> = (0..offsets.len())
+    // A token is a word with the space before it.
+    let mut tokens = vec!["<s>"];
+    tokens.extend(text.split_inclusive(' ').flat_map(|word| {
+        let (word, space) = word.split_at(word.trim_end().len());
+        [word, space]
+    }));
+    tokens.retain(|token| !token.is_empty());
+    tokens.push(" end");
+    let logprobs: Vec<Option<f64>> = (0..tokens.len())
         .map(|at| (at > 0).then(|| -(at as f64)))
         .collect();
     ResponseTemplate::new(200).set_body_json(json!({
-        "choices": [{"text": format!("{text} end"), "finish_reason": "length", "logprobs": {
-            "tokens": vec!["t"; offsets.len()], "token_logprobs": logprobs, "text_offset": offsets,
+        "choices": [{"index": 0, "text": format!("{text} end"), "finish_reason": "length", "matched_stop": null, "logprobs": {
+            "tokens": tokens, "token_logprobs": logprobs, "text_offset": vec![-1; tokens.len()],
+            "top_logprobs": tokens.iter().map(|token| json!({*token: -0.5})).collect::<Vec<_>>(),
         }}],
-        "usage": {"prompt_tokens": offsets.len(), "completion_tokens": 1},
+        "usage": {"prompt_tokens": tokens.len() - 1, "completion_tokens": 1, "total_tokens": tokens.len(), "prompt_tokens_details": null},
     }))
 }
 
@@ -119,15 +121,72 @@ async fn an_echo_gives_the_scores_of_what_stands_behind_the_prompt() {
         .iter()
         .map(|score| (score.logprob, score.tokens))
         .collect();
-    assert_eq!(found, [(-3.0, 1), (-7.0, 2), (0.0, 0)]);
+    assert_eq!(found, [(-13.0, 2), (-30.0, 4), (0.0, 0)]);
 }
 
 #[tokio::test]
-async fn vllm_scores_tokens() {
+async fn a_server_that_passes_over_echo_gives_no_scores() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/completions"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"index": 0, "text": " end", "finish_reason": "length", "logprobs": {
+                "tokens": [" end"], "token_logprobs": [-0.5], "text_offset": [0], "top_logprobs": [{" end": -0.5}]}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::Other).build().unwrap();
+    let request = ScoreRequest::new(Prompt::Raw("A river".into()), [" is"]);
+    let report = model.score(&request).await.unwrap_err().report();
+    assert!(report.contains("without an echo"), "{report}");
+}
+
+#[tokio::test]
+async fn sglang_gives_log_probabilities_of_raw_text_without_places() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/completions"))
+        .and(body_partial_json(json!({"prompt": "A river", "logprobs": 1})))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"index": 0, "text": " is", "finish_reason": "stop", "matched_stop": 2, "logprobs": {
+                "tokens": [" is", "</s>"], "token_logprobs": [-0.5, -0.25], "text_offset": [-1, -1],
+                "top_logprobs": [{" is": -0.5}, {"</s>": -0.25}],
+            }}],
+            "usage": {"prompt_tokens": 2, "completion_tokens": 2},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server).with_server(Server::Sglang).build().unwrap();
+    let request = ChatRequest::new(Prompt::Raw("A river".into())).with_top_logprobs(1);
+    let completion = model.complete(&request).await.unwrap();
+    assert_eq!(
+        completion.logprobs.unwrap(),
+        [
+            TokenLogprob::new(" is", -0.5).with_top(vec![TopLogprob::new(" is", -0.5)]),
+            TokenLogprob::new("</s>", -0.25).with_top(vec![TopLogprob::new("</s>", -0.25)]),
+        ]
+    );
+}
+
+/// Whether a body lacks a field.
+fn without(name: &'static str) -> impl Fn(&Request) -> bool + Send + Sync {
+    move |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        body.get(name).is_none()
+    }
+}
+
+#[tokio::test]
+async fn vllm_scores_tokens_of_the_prompt_that_the_callers_fields_make() {
     let server = MockServer::start().await;
     Mock::given(path("/tokenize"))
-        .and(body_partial_json(json!({"messages": [{"role": "user", "content": "A or B?"}], "add_generation_prompt": true})))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"count": 3, "tokens": [1, 2, 3]})))
+        .and(body_partial_json(json!({
+            "messages": [{"role": "user", "content": "A or B?"}], "add_generation_prompt": true,
+            "chat_template_kwargs": {"enable_thinking": false},
+        })))
+        .and(without("temperature"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({"count": 3, "tokens": [1, 2, 3]})),
+        )
         .mount(&server)
         .await;
     for (text, tokens) in [("A", json!([7])), ("BC", json!([8, 9]))] {
@@ -155,12 +214,24 @@ async fn vllm_scores_tokens() {
         ),
     ] {
         Mock::given(path("/v1/completions"))
-            .and(body_partial_json(json!({"prompt": prompt, "echo": true})))
+            .and(body_partial_json(json!({
+                "prompt": prompt, "echo": true, "max_tokens": 1, "temperature": 0.0, "logprobs": 1, "user": "me",
+            })))
+            .and(without("top_p"))
             .respond_with(answer(logprobs))
             .mount(&server)
             .await;
     }
-    let model = model(&server).with_server(Server::Vllm).build().unwrap();
+    let model = model(&server)
+        .with_server(Server::Vllm)
+        .with_field("chat_template_kwargs", json!({"enable_thinking": false}))
+        .with_field("user", "me")
+        .with_field("max_tokens", 9)
+        .with_field("temperature", 1.0)
+        .with_field("logprobs", 0)
+        .with_field("top_p", 0.5)
+        .build()
+        .unwrap();
     let scores = model
         .score(&ScoreRequest::new(
             vec![Message::user("A or B?")],
@@ -181,6 +252,48 @@ async fn vllm_scores_tokens() {
             completion_tokens: 2
         }
     );
+}
+
+#[tokio::test]
+async fn llama_cpp_scores_after_the_prompt_that_the_callers_fields_make() {
+    let server = MockServer::start().await;
+    Mock::given(path("/apply-template"))
+        .and(body_partial_json(json!({
+            "messages": [{"role": "user", "content": "A or B?"}], "chat_template_kwargs": {"enable_thinking": false},
+        })))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"prompt": "rendered"})))
+        .mount(&server)
+        .await;
+    for (text, begins, tokens) in [("rendered", true, json!([1, 2])), ("A", false, json!([7]))] {
+        Mock::given(path("/tokenize"))
+            .and(body_partial_json(
+                json!({"content": text, "add_special": begins}),
+            ))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"tokens": tokens})))
+            .mount(&server)
+            .await;
+    }
+    Mock::given(path("/v1/completions"))
+        .and(body_partial_json(
+            json!({"prompt": [1, 2], "max_tokens": 1, "logit_bias": [[7, 1e5]], "cache_prompt": true}),
+        ))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"text": "A", "index": 0, "finish_reason": "length", "logprobs": {"content": [
+                {"id": 7, "token": "A", "bytes": [65], "logprob": -0.25, "top_logprobs": [{"id": 3, "token": "B", "bytes": [66], "logprob": -0.125}]}]}}],
+            "usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3},
+        })))
+        .mount(&server)
+        .await;
+    let model = model(&server)
+        .with_server(Server::LlamaCpp)
+        .with_field("chat_template_kwargs", json!({"enable_thinking": false}))
+        .with_field("cache_prompt", true)
+        .with_field("logit_bias", json!([]))
+        .build()
+        .unwrap();
+    let request = ScoreRequest::new(vec![Message::user("A or B?")], ["A"]);
+    let scores = model.score(&request).await.unwrap();
+    assert_eq!(scores.continuations[0].logprob, -0.25);
 }
 
 #[tokio::test]

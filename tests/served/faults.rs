@@ -13,8 +13,9 @@ use std::{
 
 use safer_instruct::{
     ChatModel, ChatRequest, Decorate, Error, Message, Retry, RetryPolicy,
-    backends::openai::{Client, OpenAiModel},
+    backends::openai::{Client, OpenAiModel, Server},
 };
+use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
 use crate::{CANARY, hasty, model, said};
@@ -77,6 +78,71 @@ async fn what_may_pass_is_transient_and_says_what_it_was() {
         let error = error_of(base).await;
         assert_eq!(error.retry(), Retry::Transient, "{}", error.report());
         assert!(error.report().contains(says), "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_an_answer_of_success_is_what_it_says_and_other_json_is_for_good() {
+    for (body, kind, retry) in [
+        (
+            json!({"error": {"code": 429, "message": "slow down"}}),
+            "rate_limited",
+            Retry::Transient,
+        ),
+        (
+            json!({"error": {"code": 502, "message": "Provider returned error"}, "user_id": "x"}),
+            "transport",
+            Retry::Transient,
+        ),
+        (
+            json!({"error": {"message": "bad", "type": "invalid_request_error"}}),
+            "refused",
+            Retry::Never,
+        ),
+        (
+            json!({"model": "m", "message": {"role": "assistant", "content": "yes"}, "done": true}),
+            "refused",
+            Retry::Never,
+        ),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(&body))
+            .mount(&server)
+            .await;
+        let error = error_of(format!("{}/v1", server.uri())).await;
+        assert_eq!((error.kind(), error.retry()), (kind, retry), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn no_text_of_a_request_is_repeated_in_whichever_form() {
+    let request = ask()
+        .with_stop("the end of it")
+        .with_choices(["a red kettle", "none\nof these"]);
+    let schema = ask().with_json_schema(json!({"enum": ["a \"blue\" kettle of tea"]}));
+    for (request, words) in [
+        (&request, r"bad stop ['the end of it']"),
+        (&request, r"bad choice: 'none\nof these'"),
+        (
+            &request,
+            r#"input: [{\"content\": \"The kettle\u0020sings\u0020in the morning.\"}]"#,
+        ),
+        (
+            &schema,
+            r#"invalid schema {\"enum\": [\"a \\"blue\\" kettle of tea\"]}"#,
+        ),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(
+                ResponseTemplate::new(400).set_body_json(json!({"error": {"message": words}})),
+            )
+            .mount(&server)
+            .await;
+        let vllm = model(&server).with_server(Server::Vllm).build().unwrap();
+        let report = vllm.complete(request).await.unwrap_err().report();
+        assert!(report.ends_with("(status 400)"), "{report}");
     }
 }
 
@@ -176,6 +242,34 @@ async fn a_storm_of_429_holds_up_every_call_and_passes() {
     assert_eq!(now.lock().unwrap().as_secs(), 7);
     let steady = model.with_retry(RetryPolicy::default(), sleep);
     assert_eq!(steady.complete(&ask()).await.unwrap().text, "yes");
+}
+
+#[tokio::test]
+async fn a_limit_within_an_answer_holds_up_every_call_too() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(
+            ResponseTemplate::new(200)
+                .insert_header("retry-after", "7")
+                .set_body_json(json!({"error": {"code": 429}})),
+        )
+        .mount(&server)
+        .await;
+    let now = Arc::new(Mutex::new(Duration::ZERO));
+    let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
+    let model = model(&server)
+        .with_transport(Client::new().unwrap())
+        .with_clock(move || *clock.lock().unwrap())
+        .with_sleep(move |wait: Duration| {
+            *sleeper.lock().unwrap() += wait;
+            std::future::ready(())
+        })
+        .build()
+        .unwrap();
+    for waited in [0, 7] {
+        assert!(model.complete(&ask()).await.unwrap_err().is_transient());
+        assert_eq!(now.lock().unwrap().as_secs(), waited);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,6 @@ use crate::{
 /// The answer of `/chat/completions` and `/completions`.
 #[derive(Deserialize)]
 pub(super) struct Answer {
-    #[serde(default)]
     choices: Vec<Choice>,
     #[serde(default)]
     usage: Option<WireUsage>,
@@ -34,14 +33,45 @@ struct Choice {
 #[derive(Deserialize)]
 struct WireMessage {
     #[serde(default)]
-    content: Option<String>,
+    content: Option<Content>,
     #[serde(default)]
     refusal: Option<IgnoredAny>,
 }
 
+/// One text, or a list of parts, some of which are text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+impl Content {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => parts
+                .into_iter()
+                // Not what it thinks.
+                .filter(|part| matches!(part.kind.as_deref(), None | Some("text" | "output_text")))
+                .filter_map(|part| part.text)
+                .collect(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct WireUsage {
-    prompt_tokens: u64,
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
     #[serde(default)]
     completion_tokens: u64,
 }
@@ -85,10 +115,10 @@ pub(super) struct TextLogprobs {
     pub(super) tokens: Vec<String>,
     pub(super) token_logprobs: Vec<Option<f64>>,
     #[serde(default)]
-    top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
-    /// Where each token begins, in characters.
+    pub(super) top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
+    /// Where each token begins, in characters; -1 if the server cannot tell.
     #[serde(default)]
-    pub(super) text_offset: Vec<usize>,
+    pub(super) text_offset: Option<Vec<i64>>,
 }
 
 /// A completion as a server gave it.
@@ -102,14 +132,16 @@ pub(super) struct Written {
 impl Answer {
     /// The first choice.
     pub(super) fn written(self, backend: &str) -> Result<Written> {
-        let Some(usage) = self.usage else {
+        let usage = self.usage.and_then(|usage| {
+            Some(Usage {
+                prompt_tokens: usage.prompt_tokens?,
+                completion_tokens: usage.completion_tokens,
+            })
+        });
+        let Some(usage) = usage else {
             return Err(Error::malformed(
                 "a completion that says its usage of tokens",
             ));
-        };
-        let usage = Usage {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
         };
         let Some(choice) = self.choices.into_iter().next() else {
             return Err(Error::malformed("a completion with one choice at least"));
@@ -128,7 +160,7 @@ impl Answer {
                     "the model declines to answer in the form that was asked for",
                 ));
             }
-            Some(message) => message.content,
+            Some(message) => message.content.map(Content::text),
             None => choice.text,
         };
         let finish_reason = match choice.finish_reason.as_deref() {
@@ -136,6 +168,13 @@ impl Answer {
             Some("length" | "max_tokens") => FinishReason::Length,
             Some("content_filter") => {
                 return Err(refused("its content filter ended the answer"));
+            }
+            // OpenRouter's, and SGLang's.
+            Some("error" | "abort") => {
+                return Err(Error::Transport {
+                    backend: backend.to_owned(),
+                    source: "it broke off in the midst of the answer".into(),
+                });
             }
             _ => return Err(Error::malformed("a completion that says why it ended")),
         };
@@ -250,7 +289,10 @@ mod tests {
         let written = written(text).unwrap();
         assert_eq!(written.finish_reason, FinishReason::Length);
         assert_eq!(written.token_logprobs(1).unwrap(), tokens);
-        assert_eq!(written.echoed().unwrap().text_offset, [0, 1]);
+        assert_eq!(
+            written.echoed().unwrap().text_offset.as_deref(),
+            Some(&[0, 1][..])
+        );
     }
 
     #[test]
@@ -265,8 +307,14 @@ mod tests {
             kind(json!({"message": {"refusal": "no"}, "finish_reason": "stop"}))
                 .contains("declines")
         );
+        let broken = json!({"message": {"content": "a"}, "finish_reason": "error"});
+        assert!(written(broken).err().unwrap().is_transient());
         let nothing = json!({"message": {"content": null}, "finish_reason": "stop"});
         assert_eq!(written(nothing).unwrap().text, "");
+        let parts = json!({"finish_reason": "stop", "message": {"content": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "reasoning", "text": "Hm."},
+            {"type": "text", "text": "The "}, {"type": "text", "text": "Loire"}]}});
+        assert_eq!(written(parts).unwrap().text, "The Loire");
         let of = |answer: Value| {
             serde_json::from_value::<Answer>(answer)
                 .unwrap()
@@ -277,5 +325,6 @@ mod tests {
         };
         assert!(of(json!({"choices": [], "usage": {"prompt_tokens": 1}})).contains("one choice"));
         assert!(of(json!({"choices": []})).contains("usage"));
+        assert!(of(json!({"choices": [], "usage": {}})).contains("usage"));
     }
 }

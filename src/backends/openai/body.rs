@@ -13,6 +13,8 @@ use crate::{
 
 /// The most likeliest tokens that servers give.
 pub(super) const MOST_TOP_LOGPROBS: usize = 20;
+/// The same for OpenAI's `/completions`.
+pub(super) const MOST_RAW_LOGPROBS: usize = 5;
 
 /// Where a request goes, and what it says.
 pub(super) struct Body {
@@ -55,8 +57,10 @@ pub(super) fn completion(server: Server, model: &str, request: &ChatRequest) -> 
             // 0 means none to some.
             fields.insert("logprobs".to_owned(), count.max(1).into());
         } else {
+            // Nor does llama.cpp say anything of a token if it is to name no others.
+            let least = usize::from(server == Server::LlamaCpp);
             fields.insert("logprobs".to_owned(), true.into());
-            fields.insert("top_logprobs".to_owned(), count.into());
+            fields.insert("top_logprobs".to_owned(), count.max(least).into());
         }
     }
     if server == Server::LlamaCpp {
@@ -89,6 +93,16 @@ fn check(server: Server, request: &ChatRequest) -> Result<()> {
     }
     if server == Server::OpenAi && request.stop.len() > 4 {
         return Err(Error::config("stop", "OpenAI takes four strings at most"));
+    }
+    let raw = matches!(request.prompt, Prompt::Raw(_));
+    if server == Server::OpenAi
+        && raw
+        && request
+            .top_logprobs
+            .is_some_and(|count| count > MOST_RAW_LOGPROBS)
+    {
+        let reason = format!("OpenAI gives {MOST_RAW_LOGPROBS} at most for raw text");
+        return Err(Error::config("top_logprobs", reason));
     }
     match &request.constraint {
         Some(Constraint::JsonSchema(_)) if !request.stop.is_empty() => Err(Error::config(
@@ -236,11 +250,11 @@ fn constrain(
     Ok(())
 }
 
-/// A text as a regular expression for itself.
+/// A text as a regular expression for itself. Nothing else is escaped: engines refuse or misread what needs none, such as `\-`.
 fn regex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if c.is_ascii_punctuation() {
+        if r"\^$.|?*+()[]{}".contains(c) {
             out.push('\\');
         }
         out.push(c);
@@ -309,9 +323,16 @@ mod tests {
                 "min_p": 0.0, "repetition_penalty": 1.0, "stop": ["\n"], "logprobs": 1, "structured_outputs": {"choice": ["a", "b"]}})
         );
         assert_eq!(
-            fields(Server::Sglang, &raw.with_choices(["a.b", "c"]))["regex"],
-            "(a\\.b|c)"
+            fields(
+                Server::Sglang,
+                &raw.with_choices([r"a.b (c|d) \e", "f-g/h \"i\", <j> & 川's", "[k]{1,2}^$*+?"])
+            )["regex"],
+            r#"(a\.b \(c\|d\) \\e|f-g/h "i", <j> & 川's|\[k\]\{1,2\}\^\$\*\+\?)"#
         );
+        // No others, and still those of the tokens themselves.
+        let none = chat().with_top_logprobs(0);
+        assert_eq!(fields(Server::LlamaCpp, &none)["top_logprobs"], 1);
+        assert_eq!(fields(Server::OpenAi, &none)["top_logprobs"], 0);
     }
 
     #[test]
@@ -330,6 +351,13 @@ mod tests {
             "top_k: OpenAI has no such option; leave it at its default"
         );
         assert_eq!(refused(Server::Vllm, top_k), None);
+        let raw = |count| ChatRequest::new(Prompt::Raw("Once".into())).with_top_logprobs(count);
+        assert_eq!(
+            refused(Server::OpenAi, raw(6)).unwrap(),
+            "top_logprobs: OpenAI gives 5 at most for raw text"
+        );
+        assert_eq!(refused(Server::OpenAi, raw(5)), None);
+        assert_eq!(refused(Server::Vllm, raw(6)), None);
         assert!(
             refused(Server::Other, chat().with_choices(["a"]))
                 .unwrap()

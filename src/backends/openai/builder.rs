@@ -80,8 +80,8 @@ impl OpenAiModelBuilder {
         self
     }
 
-    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. It takes the place of a field of the
-    /// same name that the crate sets.
+    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. In a completion it takes the place of
+    /// a field of the same name that the crate sets; a request for scores keeps its own, and says nothing of how to write.
     #[must_use]
     pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.fields.insert(name.into(), value.into());

@@ -3,18 +3,20 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::Index};
 
-use super::{HttpResponse, answer::Answer, headers, refusal, refusal::Asked, score::between};
+use super::{HttpResponse, answer::Answer, echo::behind, headers, labels, refusal, refusal::Asked};
 use crate::model::TokenLogprob;
 
 /// Whole answers of each kind, of the servers that there are.
 const BODIES: &[&str] = &[
     r#"{"choices":[{"finish_reason":"length","index":0,"message":{"role":"assistant","content":"I am"},"logprobs":{"content":[{"id":57,"token":"I","bytes":[73],"logprob":-2.25,"top_logprobs":[{"id":57,"token":"I","bytes":[73],"logprob":-2.25}]}]}}],"model":"m","usage":{"completion_tokens":3,"prompt_tokens":32,"total_tokens":35}}"#,
     r#"{"choices":[{"text":" Paris.","index":0,"finish_reason":"stop","logprobs":{"tokens":["The"," cap"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{" cap":-0.5,"a":-1}],"text_offset":[0,3]}}],"usage":{"prompt_tokens":5}}"#,
+    r#"{"choices":[{"text":" Paris.","index":0,"finish_reason":"length","logprobs":{"tokens":["The"," cap"," is"],"token_logprobs":[null,-0.5,-1],"top_logprobs":[null,{" cap":-0.5},{}],"text_offset":[-1,-1,-1]}}],"usage":{"prompt_tokens":2,"completion_tokens":1}}"#,
     r#"{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"content_filter","logprobs":{"content":null}}],"usage":null}"#,
     r#"{"error":{"message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
     r#"{"error":{"code":400,"message":"request (24031 tokens) exceeds","type":"exceed_context_size_error","n_prompt_tokens":24031,"n_ctx":2048}}"#,
     r#"{"object":"error","message":"x","type":"NotFoundError","param":null,"code":404}"#,
     r#"{"detail":[{"loc":["body","messages"],"msg":"field required","type":"value_error"}]}"#,
+    r#"[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]"#,
     "<html><body>502 Bad Gateway</body></html>",
 ];
 
@@ -93,9 +95,14 @@ proptest! {
         if let Ok(written) = answer.written("m") {
             let tokens: Option<Vec<TokenLogprob>> = written.token_logprobs(3);
             prop_assert!(tokens.iter().flatten().all(|token| token.top.len() <= 3));
+            for token in tokens.iter().flatten() {
+                if let Ok(scores) = labels::scores(&["I".to_owned(), "cap".to_owned()], &token.top) {
+                    prop_assert!(scores.iter().all(|score| *score <= 0.0));
+                }
+            }
             let _ = written.first_of(57);
             if let Some(echoed) = written.echoed() {
-                let _ = between(echoed, 1, 4);
+                let _ = behind(echoed, 1, "The cap", 3);
             }
         }
     }
@@ -112,9 +119,10 @@ proptest! {
         let chars: Vec<char> = text.chars().collect();
         let at = if chars.is_empty() { 0 } else { from.index(chars.len()) };
         let secret: String = chars.iter().skip(at).take(20).collect();
-        let asked = Asked { backend: "b", model: "m", secrets: &[&secret] };
+        let asked = Asked { backend: "b", model: "m", secrets: &[&secret], has_key: true };
         let answer = response(status, body, headers);
-        for error in [refusal::error(&asked, &answer), refusal::not_the_protocol(&asked, &answer)] {
+        let read = refusal::read::<Answer>(&asked, &answer).err();
+        for error in [Some(refusal::error(&asked, &answer)), read].into_iter().flatten() {
             let report = error.report();
             prop_assert!(report.chars().count() < 600, "{}", report.len());
             let said = report.split_once("it says: ").map(|(_, said)| said).unwrap_or_default();

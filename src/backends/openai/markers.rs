@@ -11,43 +11,137 @@ const ZERO_WIDTH_SPACE: char = '\u{200b}';
 /// The longest name between `<|` and `|>`, in bytes.
 const LONGEST: usize = 64;
 
-/// Markers that are no `<|…|>`: of Llama 2, Gemma, Mistral, and of older tokenizers.
+/// What a marker begins with.
+const FIRST: &[char] = &['<', '[', ']', '＜', '｜'];
+
+/// Brackets around the name of a marker, which holds no white space: ChatML, Llama 3, Phi, GLM, Command R, harmony and many others; DeepSeek
+/// with bars and brackets in full width or not; EXAONE.
+const BRACKETS: &[(&str, &str)] = &[("<|", "|>"), ("<｜", "｜>"), ("＜｜", "｜＞"), ("[|", "|]")];
+
+/// Brackets with one bar around a plain name: Gemma since 4.
+const HALVES: &[(&str, &str)] = &[("<|", ">"), ("<", "|>")];
+
+/// Brackets around a number, of tokens that tokenizers keep in reserve and some models use.
+const NUMBERED: &[(&str, &str)] = &[
+    ("<unused", ">"),
+    ("<reserved_", ">"),
+    ("<extra_id_", ">"),
+    ("<SPECIAL_", ">"),
+    ("<mask:", ">"),
+    ("[unused", "]"),
+    ("[control_", "]"),
+];
+
+/// Other markers, or what they begin with.
 const WORDS: &[&str] = &[
+    // Llama 2 and older tokenizers.
     "<s>",
     "</s>",
+    "<<SYS>>",
+    "<</SYS>>",
     "<bos>",
     "<eos>",
     "<pad>",
     "<unk>",
     "<mask>",
+    "<cls>",
+    "<sep>",
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "[UNK]",
+    "[MASK]",
+    "[BOS]",
+    "[EOS]",
+    // Gemma until 3.
     "<start_of_turn>",
     "<end_of_turn>",
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<<SYS>>",
-    "<</SYS>>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+    // Mistral.
     "[INST]",
     "[/INST]",
     "[SYSTEM_PROMPT]",
     "[/SYSTEM_PROMPT]",
-    "[TOOL_CALLS]",
+    "[MODEL_SETTINGS]",
+    "[/MODEL_SETTINGS]",
     "[AVAILABLE_TOOLS]",
     "[/AVAILABLE_TOOLS]",
+    "[TOOL_CALLS]",
     "[TOOL_RESULTS]",
     "[/TOOL_RESULTS]",
+    "[TOOL_CONTENT]",
+    "[ARGS]",
+    "[CALL_ID]",
+    "[THINK]",
+    "[/THINK]",
+    "[IMG]",
+    "[IMG_BREAK]",
+    "[IMG_END]",
+    "[AUDIO]",
+    "[BEGIN_AUDIO]",
+    "[PREFIX]",
+    "[MIDDLE]",
+    "[SUFFIX]",
+    // Qwen, GLM, Hermes.
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+    "[gMASK]",
+    "[sMASK]",
+    "<sop>",
+    "<eop>",
+    // Command R.
+    "<BOS_TOKEN>",
+    "<EOS_TOKEN>",
+    "<EOP_TOKEN>",
+    "<MASK_TOKEN>",
+    "<PAD>",
+    "<UNK>",
+    "<CLS>",
+    "<SEP>",
+    // InternLM.
+    "<eoh>",
+    "<eoa>",
+    "<eosys>",
+    // MiniMax.
+    "]~b]",
+    "]~!b[",
+    "[e~[",
+    "<beginning_of_sentence>",
+    "<end_of_sentence>",
+    // DeepSeek, Seed, Ling.
+    "｜DSML｜",
+    "<seed:",
+    "</seed:",
+    "<role>",
+    "</role>",
+    // StarCoder.
+    "<fim_prefix>",
+    "<fim_middle>",
+    "<fim_suffix>",
+    "<fim_pad>",
+    "<file_sep>",
+    "<repo_name>",
 ];
 
 /// The same text without markers.
 pub(super) fn broken(text: &str) -> Cow<'_, str> {
-    if !text.contains(['<', '[', '＜']) {
+    if !text.contains(FIRST) {
         return Cow::Borrowed(text);
     }
     let mut out = String::new();
     let mut rest = 0;
     for (at, c) in text.char_indices() {
-        if matches!(c, '<' | '[' | '＜')
+        if FIRST.contains(&c)
             && let Some(tail) = text.get(at..)
             && is_marker(tail)
         {
@@ -66,19 +160,26 @@ pub(super) fn broken(text: &str) -> Cow<'_, str> {
 
 /// Whether a text begins with a marker.
 fn is_marker(text: &str) -> bool {
-    let named = |open: &str, close: &str| {
-        text.strip_prefix(open).is_some_and(|rest| {
-            // No further: a text of markers that never close would be read once for each of them.
-            let near = rest.get(..rest.floor_char_boundary(LONGEST + close.len()));
-            let name = near.and_then(|near| near.split_once(close));
-            name.is_some_and(|(name, _)| !name.contains(|c: char| c.is_ascii_whitespace()))
-        })
+    let named = |brackets: &[(&str, &str)], is_name: fn(&str) -> bool| {
+        let mut names = brackets.iter().filter_map(|around| within(text, around));
+        names.any(is_name)
     };
-    // DeepSeek writes its bars and brackets in full width or not.
-    named("<|", "|>")
-        || named("<｜", "｜>")
-        || named("＜｜", "｜＞")
-        || WORDS.iter().any(|word| text.starts_with(word))
+    named(BRACKETS, |name| {
+        !name.contains(|c: char| c.is_ascii_whitespace())
+    }) || named(HALVES, |name| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !name.is_empty() && name.chars().all(plain)
+    }) || named(NUMBERED, |name| {
+        !name.is_empty() && name.bytes().all(|c| c.is_ascii_digit())
+    }) || WORDS.iter().any(|word| text.starts_with(word))
+}
+
+/// What stands between brackets that a text begins with.
+fn within<'a>(text: &'a str, (open, close): &(&str, &str)) -> Option<&'a str> {
+    let rest = text.strip_prefix(open)?;
+    // No further: a text of markers that never close would be read once for each of them.
+    let near = rest.get(..rest.floor_char_boundary(LONGEST + close.len()))?;
+    near.split_once(close).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -95,11 +196,61 @@ mod tests {
             broken("<｜end▁of▁sentence｜>"),
             "<\u{200b}｜end▁of▁sentence｜>"
         );
+        // One of each family.
+        for marker in [
+            "<|eot_id|>",
+            "<|start_header_id|>",
+            "<|eot|>",
+            "<|end|>",
+            "<|assistant|>",
+            "<|im_sep|>",
+            "<|START_OF_TURN_TOKEN|>",
+            "<|start|>",
+            "<|channel|>",
+            "<|\"|>",
+            "<｜User｜>",
+            "<｜tool▁calls▁begin｜>",
+            "｜DSML｜",
+            "[|endofturn|]",
+            "<|turn>",
+            "<turn|>",
+            "<|tool_call>",
+            "<channel|>",
+            "<unused94>",
+            "<reserved_106>",
+            "<extra_id_1>",
+            "<SPECIAL_12>",
+            "[unused10]",
+            "[gMASK]",
+            "<sop>",
+            "[THINK]",
+            "[TOOL_CONTENT]",
+            "<BOS_TOKEN>",
+            "<tool_response>",
+            "]~b]",
+            "]~!b[",
+            "[e~[",
+            "<seed:bos>",
+            "<role>",
+            "<fim_middle>",
+        ] {
+            let mut characters = marker.chars();
+            let first = characters.next().unwrap();
+            assert_eq!(
+                broken(&format!("a {marker} b")),
+                format!("a {first}\u{200b}{} b", characters.as_str())
+            );
+        }
         for plain in [
             "",
             "a < b",
             "x[0] <b>bold</b>",
             "<| a b |>",
+            "f <| g x |> h",
+            "if a <b || c>d",
+            "<unused>",
+            "[unusedx] [1] [a|b]",
+            "<img alt='|'>",
             "これは[注]です。",
         ] {
             assert!(
@@ -111,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_but_the_invisible_character_is_added(text in "([<>|\\[\\]/sINT｜＜＞ あ]|<\\|im_end\\|>|\\[INST\\]){0,24}") {
+        fn nothing_but_the_invisible_character_is_added(text in "([<>|\\[\\]/sINTe~b!1｜＜＞ あ]|<\\|im_end\\|>|\\[INST\\]|<unused|turn){0,24}") {
             let out = broken(&text);
             prop_assert_eq!(&out.replace(ZERO_WIDTH_SPACE, ""), &text);
             let left = out.char_indices().any(|(at, _)| is_marker(&out[at..]));

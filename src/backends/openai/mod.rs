@@ -35,8 +35,10 @@
 //! - **Control tokens.** A server encodes the whole conversation with its control tokens at work, so a text that holds `<|im_end|>` would
 //!   end its own message. An invisible character (U+200B) is put into every such marker of the known model families.
 //! - **Seeds** have 31 bits, and servers that batch do not always give the same completion for the same seed.
-//! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; others those of raw text, if they `echo` it with the places of tokens (SGLang does not); OpenAI and others, of chats, only
-//!   among the 20 likeliest first tokens, so that labels must be single tokens.
+//! - **Scores.** vLLM scores any continuation; llama.cpp those of up to 64 tokens, with a request for each token; others those of raw text, if they `echo` it with its tokens; OpenAI and others, of chats, only
+//!   among the 20 likeliest first tokens. There a label is as likely as the tokens that are it, with any white space before; one that is
+//!   none of them at most as likely as those that it may begin with and all that are not named, which is then its score; and two that may
+//!   begin with the same token are refused.
 
 mod answer;
 pub mod batch;
@@ -46,14 +48,18 @@ mod builder;
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 mod client;
 mod connect;
+mod echo;
 mod endpoints;
 mod headers;
+mod labels;
 mod limits;
 #[cfg(test)]
 mod mangled;
 mod markers;
+mod overflow;
 mod refusal;
 mod score;
+mod secrets;
 mod server;
 mod transport;
 
@@ -75,12 +81,13 @@ pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
 use crate::{
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
+        ChatModel, ChatRequest, Completion, Constraint, FinishReason, ScoreRequest, Scores,
         ScoringModel, TokenLogprob,
     },
     record::{ModelId, Usage},
 };
 use answer::{Answer, Written};
+use body::Body;
 use endpoints::Endpoints;
 use limits::{Gate, Ticks};
 use refusal::Asked;
@@ -127,22 +134,26 @@ impl OpenAiModel {
 }
 
 impl Shared {
-    /// Asks a path of the protocol, with the caller's own fields, and waits for its turn before.
+    /// The request for a completion, with the caller's own fields.
+    fn body(&self, request: &ChatRequest) -> Result<Body> {
+        let mut body = body::completion(self.server, &self.model, request)?;
+        body.fields.extend(self.fields.clone());
+        Ok(body)
+    }
+
+    /// Asks a path of the protocol, and waits for its turn before.
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
-        mut body: Value,
+        body: &Value,
         texts: &[&str],
         estimate: u64,
     ) -> Result<T> {
-        if let Value::Object(fields) = &mut body {
-            fields.extend(self.fields.clone());
-        }
-        self.ask_at(|base| format!("{base}{path}"), &body, texts, estimate)
+        self.ask_at(|base| format!("{base}{path}"), body, texts, estimate)
             .await
     }
 
-    /// Asks a path of the server's own, which begins above `/v1` and knows no fields of the caller.
+    /// Asks a path of the server's own, which begins above `/v1`.
     async fn ask_root<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -193,14 +204,7 @@ impl Shared {
             return Ok(answer);
         }
         let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
-        if let Error::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } = &error
-        {
-            self.gate.close(*wait);
-        }
-        Err(error)
+        Err(self.heeded(error))
     }
 
     /// Reads an answer that should be of the protocol.
@@ -210,8 +214,20 @@ impl Shared {
         name: &str,
         texts: &[&str],
     ) -> Result<T> {
-        serde_json::from_slice(answer.body())
-            .map_err(|_| refusal::not_the_protocol(&self.asked(name, &self.secrets(texts)), answer))
+        refusal::read(&self.asked(name, &self.secrets(texts)), answer)
+            .map_err(|error| self.heeded(error))
+    }
+
+    /// Lets nothing through for as long as an error says.
+    fn heeded(&self, error: Error) -> Error {
+        if let Error::RateLimited {
+            retry_after: Some(wait),
+            ..
+        } = &error
+        {
+            self.gate.close(*wait);
+        }
+        error
     }
 
     fn asked<'a>(&'a self, name: &'a str, secrets: &'a [&'a str]) -> Asked<'a> {
@@ -219,7 +235,19 @@ impl Shared {
             backend: name,
             model: &self.model,
             secrets,
+            has_key: self.has_key(),
         }
+    }
+
+    /// Whether a key is sent, by itself or in a header of the caller's.
+    fn has_key(&self) -> bool {
+        let key = self.key.as_ref();
+        let names = ["key", "token", "auth"];
+        key.is_some_and(|key| !key.expose_secret().is_empty())
+            || self.headers.keys().any(|header| {
+                *header != header::AUTHORIZATION
+                    && names.iter().any(|name| header.as_str().contains(name))
+            })
     }
 
     /// What no error may repeat: the texts of a request, the key, and the values of the caller's headers.
@@ -249,12 +277,15 @@ impl Shared {
     }
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
-        let body = body::completion(self.server, &self.model, request)?;
-        let texts = texts(&request.prompt);
-        let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
+        let body = self.body(request)?;
+        let texts = secrets::of_request(request);
+        let bytes: u64 = secrets::of_prompt(&request.prompt)
+            .iter()
+            .map(|text| text.len() as u64)
+            .sum();
         let estimate = bytes / 3 + request.max_tokens as u64;
         let asked = self
-            .ask::<Answer>(body.path, body.fields.into(), &texts, estimate)
+            .ask::<Answer>(body.path, &body.fields.into(), &texts, estimate)
             .await;
         let written = asked.and_then(|answer| answer.written(&self.name));
         let usage = written
@@ -277,17 +308,6 @@ impl Shared {
             });
         let (text, finish_reason) = ended(written, &request.stop);
         Ok(Completion::new(text, finish_reason, usage, self.id.clone()).with_logprobs(logprobs))
-    }
-}
-
-/// The texts of a prompt, which no error may show.
-fn texts(prompt: &Prompt) -> Vec<&str> {
-    match prompt {
-        Prompt::Raw(text) => vec![text],
-        Prompt::Chat(said) | Prompt::Unfinished(said) => said
-            .iter()
-            .map(|message| message.content.as_ref())
-            .collect(),
     }
 }
 

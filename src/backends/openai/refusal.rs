@@ -1,16 +1,16 @@
 //! Answers that are no completions, as errors that say what to do.
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{HttpResponse, headers};
-use crate::error::Error;
+use super::{HttpResponse, headers, overflow::needed_and_limit, secrets::quotes};
+use crate::error::{Error, Result};
 
 /// The most characters of a server's own words that are passed on.
 const MOST_WORDS: usize = 200;
-/// So many characters in a row that stand in the request too are a quotation of it.
-const QUOTATION: usize = 12;
+/// The most characters of them that are searched for quotations, which escapes make longer.
+const MOST_SEARCHED: usize = 4 * MOST_WORDS;
 
 /// What the answer is to.
 pub(super) struct Asked<'a> {
@@ -20,40 +20,176 @@ pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     /// What a server's words may not repeat: texts of the request, and the key.
     pub(super) secrets: &'a [&'a str],
+    /// Whether a key was sent.
+    pub(super) has_key: bool,
 }
 
-#[derive(Default, Deserialize)]
-struct Body {
-    #[serde(default)]
-    error: Option<Value>,
-    /// FastAPI's own.
-    #[serde(default)]
-    detail: Option<Value>,
-    /// vLLM's until 0.10.
-    #[serde(default)]
-    message: Option<Value>,
-    #[serde(default)]
-    code: Option<Value>,
+impl Asked<'_> {
+    /// Adds what the server said, if that can be shown.
+    fn said(&self, what: &str, words: &str) -> String {
+        let searched: String = words.chars().take(MOST_SEARCHED).collect();
+        let words: String = searched
+            .chars()
+            .take(MOST_WORDS)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let quotes = |secret: &&str| quotes(&searched, secret);
+        if words.trim().is_empty() || self.secrets.iter().any(quotes) {
+            return what.to_owned();
+        }
+        format!("{what}; it says: {}", words.trim())
+    }
 }
 
-/// The error of an answer whose status is none of success.
+/// What a server says of an error, in whichever form.
+struct Said {
+    /// Code, type and status, as far as they are names.
+    names: Vec<String>,
+    /// The status that it gives inside.
+    status: Option<StatusCode>,
+    words: String,
+    /// llama.cpp's own: tokens that are needed, and those that the context holds.
+    tokens: Option<(usize, usize)>,
+}
+
+impl Said {
+    fn of(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let body = within(&body);
+        let present = |value: &&Value| !value.is_null();
+        // vLLM's until 0.10 has no `error` around it.
+        let error = body.get("error").filter(present).unwrap_or(body);
+        let field = |name: &str| error.get(name).or_else(|| body.get(name)).filter(present);
+        let names: Vec<String> = ["code", "type", "status", "error_type"]
+            .iter()
+            .filter_map(|name| field(name)?.as_str().map(str::to_owned))
+            .collect();
+        let number = |name: &str| usize::try_from(field(name)?.as_u64()?).ok();
+        let status = ["code", "status"].iter().find_map(|name| {
+            let code = field(name)?;
+            let code = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
+            let code = StatusCode::from_u16(u16::try_from(code).ok()?).ok()?;
+            (code.is_client_error() || code.is_server_error()).then_some(code)
+        });
+        let words = field("message").and_then(Value::as_str).or(error.as_str());
+        let words = match words {
+            Some(words) => words.to_owned(),
+            None => field("detail").map(detail).unwrap_or_default(),
+        };
+        Self {
+            status: status.or_else(|| names.iter().find_map(|name| named(name))),
+            words,
+            tokens: number("n_prompt_tokens").zip(number("n_ctx")),
+            names,
+        }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.names.iter().any(|mine| mine == name)
+    }
+}
+
+/// Gemini's errors stand in a list of one.
+fn within(body: &Value) -> &Value {
+    body.get(0).unwrap_or(body)
+}
+
+/// FastAPI's own: words, or a list of what is wrong where.
+fn detail(detail: &Value) -> String {
+    let Some(faults) = detail.as_array() else {
+        return detail.as_str().unwrap_or_default().to_owned();
+    };
+    let faults = faults.iter().filter_map(|fault| {
+        let what = fault.get("msg")?.as_str()?;
+        let place = fault.get("loc").and_then(Value::as_array);
+        let place: Vec<String> = place
+            .into_iter()
+            .flatten()
+            .map(|step| {
+                step.as_str()
+                    .map_or_else(|| step.to_string(), str::to_owned)
+            })
+            .collect();
+        Some(format!("{}: {what}", place.join(".")))
+    });
+    faults.collect::<Vec<_>>().join("; ")
+}
+
+/// The status that the name of an error stands for.
+fn named(name: &str) -> Option<StatusCode> {
+    const NAMES: &[(&str, StatusCode)] = &[
+        ("quota", StatusCode::PAYMENT_REQUIRED),
+        ("ratelimit", StatusCode::TOO_MANY_REQUESTS),
+        ("toomanyrequests", StatusCode::TOO_MANY_REQUESTS),
+        ("resourceexhausted", StatusCode::TOO_MANY_REQUESTS),
+        ("authentication", StatusCode::UNAUTHORIZED),
+        ("unauthenticated", StatusCode::UNAUTHORIZED),
+        ("unauthorized", StatusCode::UNAUTHORIZED),
+        ("apikey", StatusCode::UNAUTHORIZED),
+        ("permission", StatusCode::FORBIDDEN),
+        ("notfound", StatusCode::NOT_FOUND),
+        ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
+        ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        ("invalid", StatusCode::BAD_REQUEST),
+        ("badrequest", StatusCode::BAD_REQUEST),
+        ("validation", StatusCode::BAD_REQUEST),
+        ("contextlength", StatusCode::BAD_REQUEST),
+        ("contextsize", StatusCode::BAD_REQUEST),
+    ];
+    let name: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let known = NAMES.iter().find(|(piece, _)| name.contains(piece));
+    known.map(|(_, status)| *status)
+}
+
+/// Reads an answer of success that should be of the protocol.
+pub(super) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse) -> Result<T> {
+    if let Ok(read) = serde_json::from_slice(answer.body()) {
+        return Ok(read);
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else {
+        return Err(no_json(asked, answer));
+    };
+    // Some proxies send errors so.
+    let body = within(&body);
+    let is_error = body.get("error").is_some_and(|error| !error.is_null())
+        || body.get("object").is_some_and(|object| object == "error");
+    if is_error {
+        return Err(error(asked, answer));
+    }
+    Err(Error::Refused {
+        backend: asked.backend.to_owned(),
+        status: Some(answer.status().as_u16()),
+        message: "it answers with JSON of another protocol; is the base URL that of an OpenAI-compatible server? It mostly ends in /v1"
+            .to_owned(),
+    })
+}
+
+/// The error of an answer whose status is none of success, or of one that holds an error all the same.
 pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
-    let status = answer.status();
-    let body: Body = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let detail = body.error.as_ref();
-    let field = |name: &str| detail.and_then(|error| error.get(name));
-    let code = field("code").or(body.code.as_ref()).and_then(Value::as_str);
-    let kind = field("type").and_then(Value::as_str);
-    let words = field("message")
-        .or(detail)
-        .or(body.message.as_ref())
-        .or(body.detail.as_ref())
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let is = |name: &str| code == Some(name) || kind == Some(name);
+    let said = Said::of(answer.body());
+    let within = answer.status().is_success();
+    let status = match said.status {
+        // It may be as well later: proxies pass on the failures of others so.
+        _ if within => said.status.unwrap_or(StatusCode::BAD_GATEWAY),
+        _ => answer.status(),
+    };
+    let shown = match said.status {
+        Some(status) if within => format!("status {} within an answer", status.as_u16()),
+        None if within => "an error within an answer".to_owned(),
+        _ => format!("status {}", status.as_u16()),
+    };
+    let refused = |what_to_do: &str| Error::Refused {
+        backend: asked.backend.to_owned(),
+        status: Some(status.as_u16()),
+        message: asked.said(&format!("{what_to_do} ({shown})"), &said.words),
+    };
 
-    if is("insufficient_quota") || status == StatusCode::PAYMENT_REQUIRED {
-        return refused(asked, status, "the account has no credit left", words);
+    if said.is("insufficient_quota") || status == StatusCode::PAYMENT_REQUIRED {
+        return refused("the account has no credit left");
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         return Error::RateLimited {
@@ -61,27 +197,20 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
             retry_after: headers::retry_after(answer.headers()),
         };
     }
-    if is("context_length_exceeded")
-        || is("exceed_context_size_error")
-        || words.contains("context length")
-    {
-        let number = |name| {
-            field(name)
-                .and_then(Value::as_u64)
-                .and_then(|n| usize::try_from(n).ok())
+    if let Some((needed, limit)) = said.tokens.or_else(|| needed_and_limit(&said.words)) {
+        return Error::ContextOverflow {
+            model: asked.model.to_owned(),
+            needed,
+            limit,
         };
-        let numbers = number("n_prompt_tokens")
-            .zip(number("n_ctx"))
-            .or_else(|| needed_and_limit(words));
-        if let Some((needed, limit)) = numbers {
-            return Error::ContextOverflow {
-                model: asked.model.to_owned(),
-                needed,
-                limit,
-            };
-        }
     }
-    let what_to_do = match status {
+    if said.is("context_length_exceeded") || said.is("exceed_context_size_error") {
+        return refused("the text is too long for its context; shorten it or lower max_tokens");
+    }
+    refused(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !asked.has_key => {
+            "it wants a key, and none was given; is the variable set that the key is to come from?"
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             "it does not accept the key; is it the key of this server, and still valid?"
         }
@@ -95,16 +224,15 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         _ if is_transient(status) => {
             return Error::Transport {
                 backend: asked.backend.to_owned(),
-                source: said(asked, &format!("status {}", status.as_u16()), words).into(),
+                source: asked.said(&shown, &said.words).into(),
             };
         }
         _ => "it cannot serve the request",
-    };
-    refused(asked, status, what_to_do, words)
+    })
 }
 
-/// The error of an answer that should be one of the protocol and is not: a page of a proxy, half a body.
-pub(super) fn not_the_protocol(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
+/// The error of an answer that is no JSON: a page of a proxy, half a body.
+fn no_json(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
     let body = answer.body();
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let what = match first {
@@ -112,7 +240,7 @@ pub(super) fn not_the_protocol(asked: &Asked<'_>, answer: &HttpResponse) -> Erro
         Some(b'<') => {
             "it answers with a page, not with JSON; is the base URL that of an OpenAI-compatible server, and is there a proxy between?"
         }
-        Some(_) => "its answer is no whole JSON of the protocol",
+        Some(_) => "its answer is no whole JSON",
     };
     Error::Transport {
         backend: asked.backend.to_owned(),
@@ -129,66 +257,12 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
         )
 }
 
-fn refused(asked: &Asked<'_>, status: StatusCode, what_to_do: &str, words: &str) -> Error {
-    Error::Refused {
-        backend: asked.backend.to_owned(),
-        status: Some(status.as_u16()),
-        message: said(
-            asked,
-            &format!("{what_to_do} (status {})", status.as_u16()),
-            words,
-        ),
-    }
-}
-
-/// Adds what the server said, if that can be shown.
-fn said(asked: &Asked<'_>, what: &str, words: &str) -> String {
-    let words: String = words
-        .chars()
-        .take(MOST_WORDS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if words.trim().is_empty() || asked.secrets.iter().any(|secret| quotes(&words, secret)) {
-        return what.to_owned();
-    }
-    format!("{what}; it says: {}", words.trim())
-}
-
-/// Whether some words repeat a piece of a text. Line breaks of the text stand as spaces in the words.
-fn quotes(words: &str, text: &str) -> bool {
-    let text: Vec<char> = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let words: Vec<char> = words.chars().collect();
-    let length = QUOTATION.min(text.len());
-    // A text of one or two characters stands in every sentence.
-    if length < 4 {
-        return false;
-    }
-    let pieces: std::collections::HashSet<&[char]> = text.windows(length).collect();
-    words.windows(length).any(|piece| pieces.contains(piece))
-}
-
-/// The tokens that a request needs and those that the context holds, from a sentence of OpenAI, vLLM or SGLang. All say the limit first.
-fn needed_and_limit(words: &str) -> Option<(usize, usize)> {
-    let numbers: Vec<usize> = words
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect();
-    match numbers.as_slice() {
-        [limit, needed, ..] if needed > limit => Some((*needed, *limit)),
-        [needed, limit, ..] if needed > limit => Some((*needed, *limit)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::needless_pass_by_value)]
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::answer::Answer, *};
     use crate::error::Retry;
 
     fn answer(status: u16, body: impl Into<Vec<u8>>) -> HttpResponse {
@@ -197,13 +271,25 @@ mod tests {
         answer
     }
 
+    const ASKED: Asked<'static> = Asked {
+        backend: "m at http://localhost/v1",
+        model: "m",
+        secrets: &[
+            "The kettle sings\nin the morning.",
+            "お湯が沸きました。どうぞ召し上がれ。",
+            "sk-canary-0123456789",
+        ],
+        has_key: true,
+    };
+
     fn of(status: u16, body: Value) -> Error {
-        let asked = Asked {
-            backend: "m at http://localhost/v1",
-            model: "m",
-            secrets: &["The kettle sings\nin the morning.", "sk-canary-0123456789"],
-        };
-        error(&asked, &answer(status, body.to_string()))
+        error(&ASKED, &answer(status, body.to_string()))
+    }
+
+    fn read_of(body: Value) -> Error {
+        read::<Answer>(&ASKED, &answer(200, body.to_string()))
+            .err()
+            .unwrap()
     }
 
     #[test]
@@ -244,6 +330,9 @@ mod tests {
             "cannot read 'in the morning.'",
             "Incorrect API key: sk-canary-0123456789",
             "key ...nary-0123456789 is wrong",
+            r"input_value='The kettle sings\nin', input_type=str",
+            r#"[{'input': {"content": "The kettle\\u0020sings\\u000ain the"}}]"#,
+            r"bad: \u304a\u6e6f\u304c\u6cb8\u304d\u307e\u3057\u305f\u3002\u3069\u3046\u305e\u53ec",
         ] {
             let report = of(400, json!({"error": {"message": words}})).report();
             assert!(report.ends_with("(status 400)"), "{report}");
@@ -258,34 +347,146 @@ mod tests {
             Error::ContextOverflow { needed, limit, .. } => Some((needed, limit)),
             _ => None,
         };
-        let llama = json!({"error": {"code": 400, "message": "request (24031 tokens) exceeds the available context size (2048 tokens)",
+        let llama = json!({"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it",
             "type": "exceed_context_size_error", "n_prompt_tokens": 24031, "n_ctx": 2048}});
         assert_eq!(overflow(llama), Some((24031, 2048)));
-        let openai = json!({"error": {"code": "context_length_exceeded", "type": "invalid_request_error",
-            "message": "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens."}});
-        assert_eq!(overflow(openai), Some((5000, 4096)));
-        let vllm = json!({"object": "error", "type": "BadRequestError", "code": 400,
-            "message": "This model's maximum context length is 2048 tokens. However, you requested 3000 tokens"});
-        assert_eq!(overflow(vllm), Some((3000, 2048)));
-        assert_eq!(
-            overflow(json!({"error": {"code": "context_length_exceeded"}})),
-            None
+        let sentence = "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens.";
+        for body in [
+            json!({"error": {"code": "context_length_exceeded", "type": "invalid_request_error", "message": sentence}}),
+            json!({"object": "error", "type": "BadRequestError", "code": 400, "message": sentence}),
+            json!({"error": {"message": sentence, "type": "BadRequestError", "param": "input_tokens", "code": 400}}),
+            json!({"detail": sentence}),
+        ] {
+            assert_eq!(overflow(body), Some((5000, 4096)));
+        }
+        let unsaid = of(400, json!({"error": {"code": "context_length_exceeded"}}));
+        assert!(
+            unsaid.report().contains("shorten it"),
+            "{}",
+            unsaid.report()
         );
     }
 
     #[test]
-    fn a_page_and_half_an_answer_may_be_well_later() {
-        let asked = Asked {
-            backend: "m",
-            model: "m",
-            secrets: &[],
+    fn every_form_of_an_error_is_read() {
+        let words = |body: Value| {
+            let report = of(422, body).report();
+            report.split_once("it says: ").unwrap().1.to_owned()
         };
+        let fault = json!([{"type": "missing", "loc": ["body", "messages", 0], "msg": "Field required", "input": {"a": 1}},
+            {"loc": ["body", "n"], "msg": "Input should be 1"}]);
+        assert_eq!(
+            words(json!({"detail": fault})),
+            "body.messages.0: Field required; body.n: Input should be 1"
+        );
+        assert_eq!(words(json!({"detail": "Not so"})), "Not so");
+        assert_eq!(
+            words(json!({"error": "Not so", "error_type": "validation"})),
+            "Not so"
+        );
+        assert_eq!(
+            words(json!({"object": "error", "message": "Not so"})),
+            "Not so"
+        );
+        assert_eq!(
+            words(
+                json!([{"error": {"code": 400, "message": "Not so", "status": "INVALID_ARGUMENT"}}])
+            ),
+            "Not so"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_not_called_wrong() {
+        let asked = Asked {
+            has_key: false,
+            ..ASKED
+        };
+        let report = error(&asked, &answer(401, "{}")).report();
+        assert!(report.contains("none was given"), "{report}");
+    }
+
+    #[test]
+    fn an_error_within_an_answer_is_what_it_says() {
+        for (error, kind, retry) in [
+            (
+                json!({"code": 429, "message": "slow"}),
+                "rate_limited",
+                Retry::Transient,
+            ),
+            (
+                json!({"code": "502", "message": "upstream"}),
+                "transport",
+                Retry::Transient,
+            ),
+            (json!({"code": 401}), "refused", Retry::Never),
+            (
+                json!({"type": "rate_limit_error"}),
+                "rate_limited",
+                Retry::Transient,
+            ),
+            (
+                json!({"type": "overloaded_error"}),
+                "transport",
+                Retry::Transient,
+            ),
+            (
+                json!({"type": "invalid_request_error", "code": null}),
+                "refused",
+                Retry::Never,
+            ),
+            (
+                json!({"code": "invalid_api_key", "type": "invalid_request_error"}),
+                "refused",
+                Retry::Never,
+            ),
+            (
+                json!({"type": "insufficient_quota"}),
+                "refused",
+                Retry::Never,
+            ),
+            (json!("something broke"), "transport", Retry::Transient),
+        ] {
+            let of = read_of(json!({"error": error}));
+            assert_eq!(
+                (of.kind(), of.retry()),
+                (kind, retry),
+                "{error}: {}",
+                of.report()
+            );
+        }
+        assert_eq!(
+            read_of(json!([{"error": {"code": 503, "message": "busy"}}])).report(),
+            "the connection to m at http://localhost/v1 failed: status 503 within an answer; it says: busy"
+        );
+        let vllm =
+            json!({"object": "error", "message": "no", "type": "BadRequestError", "code": 400});
+        assert_eq!(read_of(vllm).retry(), Retry::Never);
+    }
+
+    #[test]
+    fn json_of_another_protocol_is_for_good_and_half_an_answer_is_not() {
+        for body in [
+            json!({}),
+            json!({"model": "m", "response": "Hello"}),
+            json!([]),
+            json!("ok"),
+            json!({"error": null}),
+        ] {
+            let error = read_of(body);
+            assert_eq!(error.retry(), Retry::Never);
+            assert!(
+                error.report().contains("mostly ends in /v1"),
+                "{}",
+                error.report()
+            );
+        }
         for (body, says) in [
             (&b""[..], "empty"),
             (b" <html>", "a page"),
             (b"{\"choices\": [", "no whole JSON"),
         ] {
-            let error = not_the_protocol(&asked, &answer(200, body));
+            let error = read::<Answer>(&ASKED, &answer(200, body)).err().unwrap();
             assert!(
                 error.is_transient() && error.report().contains(says),
                 "{}",

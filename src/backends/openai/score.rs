@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    answer::{Answer, TextLogprobs, Written},
-    body::{MOST_TOP_LOGPROBS, messages},
+    answer::{Answer, Written},
+    body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
+    echo::{NO_ECHO, behind},
+    labels,
     markers::broken,
+    secrets,
     server::{ScoreForm, Server},
 };
 use crate::{
@@ -21,6 +24,44 @@ use crate::{
 const MOST_FORCED: usize = 64;
 /// Enough to leave no other token.
 const BIAS: f64 = 1e5;
+
+/// Fields of the caller that shape the prompt of a chat.
+const TEMPLATE: &[&str] = &["chat_template", "chat_template_kwargs", "tools"];
+/// Fields that say how a completion is written. The caller's own are for completions: a score is of what is given, under the model itself.
+const WRITING: &[&str] = &[
+    "add_generation_prompt",
+    "best_of",
+    "continue_final_message",
+    "ebnf",
+    "frequency_penalty",
+    "grammar",
+    "ignore_eos",
+    "json_schema",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "min_tokens",
+    "n_predict",
+    "n_probs",
+    "post_sampling_probs",
+    "presence_penalty",
+    "prompt_logprobs",
+    "regex",
+    "repeat_penalty",
+    "repetition_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "stop_token_ids",
+    "structured_outputs",
+    "suffix",
+    "temperature",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+];
 
 /// Of an empty continuation.
 const NOTHING: Continuation = Continuation {
@@ -91,15 +132,14 @@ impl Shared {
                 let said = messages(said);
                 if self.server != Server::LlamaCpp {
                     let body = json!({"model": self.model, "messages": said, "add_generation_prompt": true});
+                    let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
                     let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
                     return Ok(tokens.tokens);
                 }
+                let body = json!({"messages": said});
+                let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
                 let rendered: Rendered = self
-                    .ask_root(
-                        "/apply-template",
-                        json!({"messages": said}),
-                        &texts(request),
-                    )
+                    .ask_root("/apply-template", body, &texts(request))
                     .await?;
                 rendered.prompt
             }
@@ -146,10 +186,15 @@ impl Shared {
         token: u32,
         request: &ScoreRequest,
     ) -> Result<(f64, Usage)> {
+        // Exact by default; the caller may like it faster.
+        let cached = self
+            .fields
+            .get("cache_prompt")
+            .unwrap_or(&Value::Bool(false));
         let ask = |forced: u32, others: usize| {
             let body = json!({
                 "model": self.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": others,
-                "logit_bias": [[forced, BIAS]], "cache_prompt": false,
+                "logit_bias": [[forced, BIAS]], "cache_prompt": cached,
             });
             self.raw(body, prompt.len() as u64, request)
         };
@@ -190,7 +235,7 @@ impl Shared {
             let ours = echoed.token_logprobs.get(prompt.len()..whole.len())?;
             ours.iter().copied().sum::<Option<f64>>()
         });
-        let logprob = said.ok_or_else(|| self.cannot_score("without an echo of the prompt"))?;
+        let logprob = said.ok_or_else(|| self.cannot_score(NO_ECHO))?;
         Ok((
             Continuation {
                 logprob,
@@ -212,14 +257,20 @@ impl Shared {
         }
         let (prompt, text) = (broken(prompt), broken(text));
         let whole = format!("{prompt}{text}");
-        let (begin, end) = (prompt.chars().count(), whole.chars().count());
         let estimate = whole.len() as u64 / 3;
         let written = self.raw(self.echo(&whole), estimate, request).await?;
-        let score = written
-            .echoed()
-            .and_then(|echoed| between(echoed, begin, end));
-        let score = score.ok_or_else(|| self.cannot_score("without an echo of the prompt"))?;
-        Ok((score, written.usage))
+        // Servers that pass over `echo` say what they think of their own token.
+        let is_echo = written.text.trim_start().starts_with(whole.trim_start());
+        let echoed = written.echoed().filter(|_| is_echo);
+        let score = echoed.ok_or(NO_ECHO).and_then(|echoed| {
+            behind(
+                echoed,
+                written.usage.completion_tokens,
+                &whole,
+                prompt.len(),
+            )
+        });
+        Ok((score.map_err(|why| self.cannot_score(why))?, written.usage))
     }
 
     fn echo(&self, prompt: &impl Serialize) -> Value {
@@ -227,19 +278,39 @@ impl Shared {
     }
 
     async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
-        let answer: Answer = self
-            .ask("/completions", body, &texts(request), estimate)
-            .await?;
+        self.asked_for(("/completions", body), &texts(request), estimate)
+            .await
+    }
+
+    async fn asked_for(
+        &self,
+        (path, body): (&str, Value),
+        texts: &[&str],
+        estimate: u64,
+    ) -> Result<Written> {
+        let body = self.with_fields(body, |name| !WRITING.contains(&name));
+        let answer: Answer = self.ask(path, &body, texts, estimate).await?;
         answer.written(&self.name)
     }
 
-    /// The likeliest first tokens of an answer. A continuation that is not among them is at most as likely as all others together.
+    /// Adds some of the caller's fields to those that a request for scores has itself, which none of them replaces.
+    fn with_fields(&self, mut body: Value, which: impl Fn(&str) -> bool) -> Value {
+        if let Value::Object(fields) = &mut body {
+            for (name, value) in self.fields.iter().filter(|(name, _)| which(name)) {
+                fields.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        body
+    }
+
+    /// The likeliest first tokens of an answer, all that some servers tell.
     async fn first_token(&self, request: &ScoreRequest) -> Result<Vec<(Continuation, Usage)>> {
+        labels::check(self.server, &request.continuations)?;
         let model = &self.model;
-        let (path, body) = match &request.prompt {
+        let body = match &request.prompt {
             Prompt::Raw(text) => (
                 "/completions",
-                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
+                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": MOST_RAW_LOGPROBS}),
             ),
             Prompt::Chat(said) | Prompt::Unfinished(said) => (
                 "/chat/completions",
@@ -251,38 +322,15 @@ impl Shared {
         };
         let texts = texts(request);
         let estimate = texts.iter().map(|text| text.len() as u64).sum::<u64>() / 3 + 1;
-        let answer: Answer = self.ask(path, body, &texts, estimate).await?;
-        let written = answer.written(&self.name)?;
+        let written = self.asked_for(body, &texts, estimate).await?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
         let first = first.filter(|token| !token.top.is_empty());
         let first = first.ok_or_else(|| self.cannot_score("without log-probabilities"))?;
-        let mass: f64 = first.top.iter().map(|top| top.logprob.exp()).sum();
-        let least = first
-            .top
-            .last()
-            .map_or(f64::NEG_INFINITY, |top| top.logprob);
-        let rest = (1.0 - mass).max(f64::MIN_POSITIVE).ln().min(least);
-        let found = |text: &str| {
-            let same = |token: &str| token == text || token.trim_start() == text.trim_start();
-            first
-                .top
-                .iter()
-                .find(|top| same(&top.text()))
-                .map(|top| top.logprob)
-        };
-        if !request
-            .continuations
-            .iter()
-            .any(|text| found(text).is_some())
-        {
-            return Err(
-                self.cannot_score("of which none is among the likeliest first tokens of an answer")
-            );
-        }
+        let scores = labels::scores(&request.continuations, &first.top);
+        let scores = scores.map_err(|why| self.cannot_score(&why))?;
         let mut usage = written.usage;
-        let scores = request.continuations.iter().map(|text| {
-            let logprob = found(text).unwrap_or(rest);
+        let scores = scores.into_iter().map(|logprob| {
             // One request for all of them.
             (
                 Continuation { logprob, tokens: 1 },
@@ -295,24 +343,7 @@ impl Shared {
 
 /// The texts of a request, which no error may show.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
-    let mut texts = super::texts(&request.prompt);
+    let mut texts = secrets::of_prompt(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
-}
-
-/// The tokens that lie in a part of a text, as characters; those that only begin before it count too.
-pub(super) fn between(echoed: &TextLogprobs, begin: usize, end: usize) -> Option<Continuation> {
-    let starts = &echoed.text_offset;
-    if starts.len() != echoed.token_logprobs.len() {
-        return None;
-    }
-    let ends = starts.iter().skip(1).copied().chain([usize::MAX]);
-    let ours = starts.iter().zip(ends).zip(&echoed.token_logprobs);
-    let ours = ours.filter(|((start, stop), _)| **start < end && *stop > begin);
-    let (mut logprob, mut tokens) = (0.0, 0);
-    for (_, said) in ours {
-        logprob += (*said)?;
-        tokens += 1;
-    }
-    (tokens > 0).then_some(Continuation { logprob, tokens })
 }

@@ -159,7 +159,7 @@ fn results_become_completions_and_errors() {
             "m at http://host/v1 refused the request: it cannot serve the request (status 400); it says: no stream mode",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request (batch_expired)",
             "the connection to m at http://host/v1 failed: the batch failed to serve the request",
-            "the connection to m at http://host/v1 failed: its answer is no whole JSON of the protocol",
+            "the connection to m at http://host/v1 failed: it answers with a page, not with JSON; is the base URL that of an OpenAI-compatible server, and is there a proxy between?",
         ]
     );
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::channel::mpsc;
+use safer_instruct::backends::openai::Server as Kind;
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
@@ -364,7 +365,7 @@ fn row(request: &Value, asked: u32) -> Option<Value> {
                 json!({"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}),
             )
         }
-        _ => status(200, crate::scripted::completion(body)),
+        _ => status(200, crate::scripted::completion(Kind::Other, body)),
     };
     row["id"] = "row".into();
     row["custom_id"] = request["custom_id"].clone();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::super::{OpenAiModel, body};
+use super::super::OpenAiModel;
 use crate::{
     error::{Error, Result},
     model::ChatRequest,
@@ -32,9 +32,7 @@ impl RequestLine {
     /// # Errors
     /// [`Error::Config`] if the model's server cannot serve such a request.
     pub fn new(model: &OpenAiModel, request: &ChatRequest) -> Result<Self> {
-        let shared = &model.shared;
-        let mut made = body::completion(shared.server, &shared.model, request)?;
-        made.fields.extend(shared.fields.clone());
+        let made = model.shared.body(request)?;
         let url = format!("/v1{}", made.path);
         Ok(Self {
             custom_id: custom_id(&url, &made.fields)?,

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::{HttpResponse, OpenAiModel, Shared, answer::Answer, refusal, texts};
+use super::super::{HttpResponse, OpenAiModel, Shared, answer::Answer, refusal, secrets};
 use crate::{
     error::{Error, Result},
     model::{ChatRequest, Completion},
@@ -102,7 +102,7 @@ impl BatchRow {
     /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
         let shared = &model.shared;
-        let answer = self.answer(shared, &texts(&request.prompt))?;
+        let answer = self.answer(shared, &secrets::of_request(request))?;
         shared.finished(request, answer.written(&shared.name)?)
     }
 
@@ -118,18 +118,18 @@ impl BatchRow {
         };
         let secrets = shared.secrets(texts);
         let asked = shared.asked(&shared.name, &secrets);
-        if status.is_success()
-            && let Ok(answer) = Answer::deserialize(body)
-        {
-            return Ok(answer);
-        }
-        let mut response = HttpResponse::new(serde_json::to_vec(body).unwrap_or_default());
+        let body = match body {
+            // A page, most likely.
+            Value::String(text) => text.clone().into_bytes(),
+            body => serde_json::to_vec(body).unwrap_or_default(),
+        };
+        let mut response = HttpResponse::new(body);
         *response.status_mut() = status;
-        Err(if status.is_success() {
-            refusal::not_the_protocol(&asked, &response)
+        if status.is_success() {
+            refusal::read(&asked, &response)
         } else {
-            refusal::error(&asked, &response)
-        })
+            Err(refusal::error(&asked, &response))
+        }
     }
 }
 
