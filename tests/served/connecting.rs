@@ -1,7 +1,7 @@
 //! What a newcomer reads who has something wrong.
 
 use safer_instruct::{
-    ChatModel, Error,
+    ChatModel, ChatRequest, Error, Message,
     backends::openai::{Need, OpenAiModel, Server},
 };
 use serde_json::json;
@@ -35,6 +35,42 @@ async fn the_server_is_found_out() {
         let model = model(&mock).connect().await.unwrap();
         assert_eq!(model.server(), server);
     }
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_until_its_tokens_are_used_up_answers() {
+    // OpenAI's words, which its models say to one token; and an answer that is all thoughts.
+    let refusal = ResponseTemplate::new(400).set_body_json(json!({"error": {
+        "message": "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher max_tokens.",
+        "type": "invalid_request_error", "param": null, "code": null,
+    }}));
+    let cut = ResponseTemplate::new(200).set_body_json(json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "", "refusal": null}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 512, "completion_tokens_details": {"reasoning_tokens": 512}},
+    }));
+    for answer in [refusal.clone(), cut] {
+        let server = listing("openai").await;
+        Mock::given(path("/v1/chat/completions"))
+            .and(body_partial_json(json!({"max_completion_tokens": 512})))
+            .respond_with(answer)
+            .expect(1)
+            .mount(&server)
+            .await;
+        let model = model(&server).connect().await.unwrap();
+        assert_eq!(model.server(), Server::OpenAi);
+    }
+    let server = listing("openai").await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(refusal)
+        .mount(&server)
+        .await;
+    let request = ChatRequest::new(vec![Message::user("Name a river.")]);
+    let model = model(&server).build().unwrap();
+    let report = model.complete(&request).await.unwrap_err().report();
+    assert!(
+        report.contains("not finished within max_tokens") && report.contains("allow more"),
+        "{report}"
+    );
 }
 
 #[tokio::test]

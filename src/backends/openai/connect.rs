@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared};
+use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, refusal};
 use crate::{
     error::{Error, Result},
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
@@ -14,6 +14,9 @@ use crate::{
 
 /// Names of models that an error shows.
 const SHOWN: usize = 8;
+/// The most tokens of an answer that is tried. Models that think count their thoughts, and OpenAI's refuse a request whose tokens are
+/// used up before they answer.
+const TRIED: usize = 512;
 
 #[derive(Deserialize)]
 struct Models {
@@ -29,7 +32,7 @@ struct Listed {
 
 impl OpenAiModelBuilder {
     /// Makes the model, asks every address for its list of models, finds out which server it is, and tries what the run
-    /// [needs](Self::with_need), each with a request of one token or two.
+    /// [needs](Self::with_need), each with a short request. A model that thinks until its 512 tokens are used up counts as one that answers.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Transport`] or [`Error::TimedOut`] if an address does not answer; [`Error::Refused`] if the key
@@ -49,8 +52,8 @@ impl OpenAiModelBuilder {
             shared.server = server;
         }
         tracing::debug!(server = %model.server(), "connected");
-        let first = ChatRequest::new(hello()).with_max_tokens(1);
-        model.complete(&first).await?;
+        let first = ChatRequest::new(hello()).with_max_tokens(TRIED);
+        model.answers(&first).await?;
         for need in needs {
             model
                 .attempt(need)
@@ -66,6 +69,14 @@ fn hello() -> Vec<Message> {
 }
 
 impl OpenAiModel {
+    /// Whether there is an answer, also if it is not finished.
+    async fn answers(&self, request: &ChatRequest) -> Result<()> {
+        match self.complete(request).await {
+            Err(error) if !refusal::ran_out(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn attempt(&self, need: Need) -> Result<()> {
         let chat = || ChatRequest::new(hello());
         let raw = || Prompt::Raw("Once upon a".to_owned());
@@ -90,14 +101,14 @@ impl OpenAiModel {
                 self.score(&ScoreRequest::new(raw(), [" time"])).await?;
             }
             Need::Choices => {
-                self.complete(&chat().with_choices(["yes", "no"]).with_max_tokens(8))
+                self.answers(&chat().with_choices(["yes", "no"]).with_max_tokens(TRIED))
                     .await?;
             }
             Need::JsonSchema => {
                 let schema = json!({
                     "type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": false,
                 });
-                self.complete(&chat().with_json_schema(schema).with_max_tokens(64))
+                self.answers(&chat().with_json_schema(schema).with_max_tokens(TRIED))
                     .await?;
             }
         }

@@ -11,6 +11,9 @@ use crate::error::Error;
 const MOST_WORDS: usize = 200;
 /// So many characters in a row that stand in the request too are a quotation of it.
 const QUOTATION: usize = 12;
+/// What is said of an answer that was not finished. OpenAI's reasoning models refuse a request whose tokens are used up by thinking.
+const RAN_OUT: &str =
+    "its answer was not finished within max_tokens, of which thoughts are a part; allow more";
 
 /// What the answer is to.
 pub(super) struct Asked<'a> {
@@ -82,6 +85,11 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         }
     }
     let what_to_do = match status {
+        StatusCode::BAD_REQUEST
+            if words.contains("max_tokens or model output limit was reached") =>
+        {
+            RAN_OUT
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             "it does not accept the key; is it the key of this server, and still valid?"
         }
@@ -118,6 +126,11 @@ pub(super) fn not_the_protocol(asked: &Asked<'_>, answer: &HttpResponse) -> Erro
         backend: asked.backend.to_owned(),
         source: what.into(),
     }
+}
+
+/// Whether the model answers, and would have done so with more tokens.
+pub(super) fn ran_out(error: &Error) -> bool {
+    matches!(error, Error::Refused { message, .. } if message.starts_with(RAN_OUT))
 }
 
 /// Whether the same request may succeed later.
