@@ -4,7 +4,7 @@ use safer_instruct::{
     ChatModel, ChatRequest, Error, Message,
     backends::openai::{Need, OpenAiModel, Server},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use wiremock::{
     Mock, ResponseTemplate,
     matchers::{body_partial_json, path},
@@ -25,6 +25,7 @@ async fn the_server_is_found_out() {
         ("vllm", Server::Vllm),
         ("sglang", Server::Sglang),
         ("openai", Server::OpenAi),
+        ("mistralai", Server::Mistral),
         ("me", Server::Other),
     ] {
         let mock = listing(owner).await;
@@ -71,6 +72,60 @@ async fn a_model_that_thinks_until_its_tokens_are_used_up_answers() {
         report.contains("not finished within max_tokens") && report.contains("allow more"),
         "{report}"
     );
+}
+
+#[tokio::test]
+async fn a_field_that_the_server_does_not_take_can_be_left_out() {
+    // A reasoning model of OpenAI's, field by field.
+    let server = listing("openai").await;
+    let only = |name: &'static str, words: &'static str, code: &'static str| {
+        move |request: &wiremock::Request| {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            body.get(name).is_some().then(|| {
+                ResponseTemplate::new(400).set_body_json(json!({"error": {
+                    "message": words, "type": "invalid_request_error", "param": name, "code": code,
+                }}))
+            })
+        }
+    };
+    let (temperature, seed) = (
+        only(
+            "temperature",
+            "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
+            "unsupported_value",
+        ),
+        only(
+            "seed",
+            "Unsupported parameter: 'seed' is not supported with this model.",
+            "unsupported_parameter",
+        ),
+    );
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(move |request: &wiremock::Request| {
+            temperature(request)
+                .or_else(|| seed(request))
+                .unwrap_or_else(|| said("yes"))
+        })
+        .mount(&server)
+        .await;
+    let report = refused(model(&server)).await;
+    assert!(
+        report.contains("`with_field(\"temperature\", Value::Null)`")
+            && report.contains("Only the default (1)"),
+        "{report}"
+    );
+    let without = || model(&server).with_field("temperature", Value::Null);
+    let report = refused(without()).await;
+    assert!(
+        report.contains("`with_field(\"seed\", Value::Null)`"),
+        "{report}"
+    );
+    let model = without().with_field("seed", Value::Null);
+    model.connect().await.unwrap();
+    let last = server.received_requests().await.unwrap().pop().unwrap();
+    let body: Value = serde_json::from_slice(&last.body).unwrap();
+    let names: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["max_completion_tokens", "messages", "model"]);
 }
 
 #[tokio::test]

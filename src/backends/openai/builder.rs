@@ -81,7 +81,8 @@ impl OpenAiModelBuilder {
     }
 
     /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. It takes the place of a field of the
-    /// same name that the crate sets.
+    /// same name that the crate sets, and [`Value::Null`] leaves that out: `with_field("temperature", Value::Null)` for a model that takes
+    /// none. The same then goes for `seed`, and completions are no longer the same for the same seed.
     #[must_use]
     pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.fields.insert(name.into(), value.into());

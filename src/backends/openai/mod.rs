@@ -47,6 +47,7 @@ mod builder;
 mod client;
 mod connect;
 mod endpoints;
+mod fields;
 mod headers;
 mod limits;
 #[cfg(test)]
@@ -136,10 +137,16 @@ impl Shared {
         estimate: u64,
     ) -> Result<T> {
         if let Value::Object(fields) = &mut body {
-            fields.extend(self.fields.clone());
+            self.add_fields(fields);
         }
         self.ask_at(|base| format!("{base}{path}"), &body, texts, estimate)
             .await
+    }
+
+    /// Adds the caller's own fields. One that is null takes a field of the crate's away.
+    fn add_fields(&self, fields: &mut Map<String, Value>) {
+        fields.extend(self.fields.clone());
+        fields.retain(|_, value| !value.is_null());
     }
 
     /// Asks a path of the server's own, which begins above `/v1` and knows no fields of the caller.

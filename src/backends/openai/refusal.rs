@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{HttpResponse, headers};
+use super::{HttpResponse, fields, headers};
 use crate::error::Error;
 
 /// The most characters of a server's own words that are passed on.
@@ -83,6 +83,9 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
                 limit,
             };
         }
+    }
+    if let Some(advice) = fields::advice(answer) {
+        return refused(asked, status, &advice, words);
     }
     let what_to_do = match status {
         StatusCode::BAD_REQUEST

@@ -34,7 +34,7 @@ impl RequestLine {
     pub fn new(model: &OpenAiModel, request: &ChatRequest) -> Result<Self> {
         let shared = &model.shared;
         let mut made = body::completion(shared.server, &shared.model, request)?;
-        made.fields.extend(shared.fields.clone());
+        shared.add_fields(&mut made.fields);
         let url = format!("/v1{}", made.path);
         Ok(Self {
             custom_id: custom_id(&url, &made.fields)?,
