@@ -131,10 +131,18 @@ async fn a_field_that_the_server_does_not_take_can_be_left_out() {
 #[tokio::test]
 async fn a_wrong_key_model_or_address_is_named() {
     let server = listing("vllm").await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(ResponseTemplate::new(404).set_body_json(json!({"error": {
+            "message": "The model `n` does not exist.", "type": "NotFoundError", "param": "model", "code": 404,
+        }})))
+        .mount(&server)
+        .await;
     let wrong = OpenAiModel::builder(format!("{}/v1", server.uri()), "n");
-    assert_eq!(
-        refused(wrong).await,
-        format!("model: {}/v1 does not serve n; it serves m", server.uri())
+    let report = refused(wrong).await;
+    assert!(
+        report.contains("no such address or model")
+            && report.ends_with("it says: The model `n` does not exist.; its list has no n, but m"),
+        "{report}"
     );
     let wrong = OpenAiModel::builder(format!("{}/api", server.uri()), "m");
     let report = refused(wrong).await;
@@ -165,6 +173,112 @@ async fn a_wrong_key_model_or_address_is_named() {
     let report = refused(model(&locked)).await;
     assert!(
         report.contains("does not accept the key") && report.ends_with("(status 401)"),
+        "{report}"
+    );
+}
+
+/// A server with this answer to `/models`, which answers a completion.
+async fn with_list(list: ResponseTemplate) -> wiremock::MockServer {
+    let server = wiremock::MockServer::start().await;
+    Mock::given(path("/v1/models"))
+        .respond_with(list)
+        .mount(&server)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    server
+}
+
+#[tokio::test]
+async fn a_model_that_answers_need_not_be_in_a_list() {
+    let ollama = json!({"object": "list", "data": [
+        {"id": "llama3.1:latest", "object": "model", "created": 1_734_000_000, "owned_by": "library"},
+    ]});
+    for list in [
+        ResponseTemplate::new(200).set_body_json(ollama),
+        ResponseTemplate::new(200).set_body_string("<html></html>"),
+        ResponseTemplate::new(200).set_body_json(json!({"object": "list", "data": null})),
+        ResponseTemplate::new(403),
+        ResponseTemplate::new(404),
+    ] {
+        let server = with_list(list).await;
+        let model = OpenAiModel::builder(format!("{}/v1", server.uri()), "llama3.1");
+        assert_eq!(model.connect().await.unwrap().server(), Server::Other);
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_alike_are_shown_first() {
+    let names: Vec<_> = (0..20).map(|n| json!({"id": format!("x{n}")})).collect();
+    let names = [names, vec![json!({"id": "llama3.1:8b"})]].concat();
+    let server = wiremock::MockServer::start().await;
+    Mock::given(path("/v1/models"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"data": names})))
+        .mount(&server)
+        .await;
+    let model = OpenAiModel::builder(format!("{}/v1", server.uri()), "llama3.1");
+    let report = refused(model).await;
+    assert!(
+        report.ends_with(
+            "its list has no llama3.1, but llama3.1:8b, x0, x1, x2, x3, x4, x5, x6 and 13 more"
+        ),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn addresses_that_are_asked_in_different_ways_are_no_one_model() {
+    let (first, second) = (listing("vllm").await, listing("sglang").await);
+    for server in [&first, &second] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(said("yes"))
+            .mount(server)
+            .await;
+    }
+    let both = || model(&first).with_endpoint(format!("{}/v1", second.uri()));
+    let report = refused(both()).await;
+    assert_eq!(
+        report,
+        format!(
+            "server: {}/v1 is vLLM and {}/v1 is SGLang, which take different fields; \
+             give addresses of one kind, or say by `with_server` as which kind all are to be asked",
+            first.uri(),
+            second.uri()
+        )
+    );
+    let model = both().with_server(Server::Other).connect().await.unwrap();
+    assert_eq!(model.server(), Server::Other);
+}
+
+#[tokio::test]
+async fn what_is_needed_is_tried_at_every_address() {
+    let (first, second) = (listing("sglang").await, listing("sglang").await);
+    Mock::given(path("/v1/completions"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"text": " time", "finish_reason": "length"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+        })))
+        .mount(&first)
+        .await;
+    for server in [&first, &second] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(said("yes"))
+            .expect(1)
+            .mount(server)
+            .await;
+    }
+    let both = model(&first)
+        .with_endpoint(format!("{}/v1", second.uri()))
+        .with_need(Need::RawPrompts);
+    let report = refused(both).await;
+    assert!(
+        report.starts_with(&format!(
+            "server: SGLang at {}/v1 gives no completions of raw text",
+            second.uri()
+        )),
         "{report}"
     );
 }

@@ -32,7 +32,7 @@ pub struct OpenAiModelBuilder {
     key: Option<SecretString>,
     headers: BTreeMap<String, SecretString>,
     fields: Map<String, Value>,
-    server: Option<Server>,
+    pub(super) server: Option<Server>,
     pub(super) needs: Vec<Need>,
     transport: Option<Arc<dyn HttpTransport>>,
     sleep: Option<Arc<dyn Sleep>>,
@@ -195,20 +195,15 @@ impl OpenAiModelBuilder {
                 model,
                 name,
                 server: self.server.unwrap_or_default(),
-                endpoints: Endpoints::new(bases),
+                endpoints: Arc::new(Endpoints::new(bases)),
                 headers,
                 key,
                 fields: self.fields,
                 transport,
-                gate: Gate::new(self.limits, self.clock.clone(), sleep),
+                gate: Arc::new(Gate::new(self.limits, self.clock.clone(), sleep)),
                 clock: self.clock,
             }),
         })
-    }
-
-    /// Whether the caller said which server it is.
-    pub(super) fn knows_server(&self) -> bool {
-        self.server.is_some()
     }
 }
 

@@ -92,6 +92,7 @@ pub struct OpenAiModel {
     shared: Arc<Shared>,
 }
 
+#[derive(Clone)]
 struct Shared {
     /// The model as the server names it.
     model: String,
@@ -99,12 +100,12 @@ struct Shared {
     name: String,
     id: Arc<ModelId>,
     server: Server,
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     headers: HeaderMap,
     key: Option<SecretString>,
     fields: Map<String, Value>,
     transport: Arc<dyn HttpTransport>,
-    gate: Gate,
+    gate: Arc<Gate>,
     clock: Ticks,
 }
 
@@ -128,6 +129,23 @@ impl OpenAiModel {
 }
 
 impl Shared {
+    /// The same, asked as another kind of server.
+    fn of_kind(&self, server: Server) -> Self {
+        Self {
+            server,
+            ..self.clone()
+        }
+    }
+
+    /// The same at one of its addresses alone.
+    fn alone_at(&self, base: &str, server: Server) -> Self {
+        Self {
+            name: format!("{} at {base}", self.model),
+            endpoints: Arc::new(Endpoints::new(vec![base.to_owned()])),
+            ..self.of_kind(server)
+        }
+    }
+
     /// Asks a path of the protocol, with the caller's own fields, and waits for its turn before.
     async fn ask<T: DeserializeOwned>(
         &self,
