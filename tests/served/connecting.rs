@@ -332,9 +332,9 @@ async fn a_need_that_is_met_is_met() {
     let server = listing("vllm").await;
     Mock::given(path("/v1/chat/completions"))
         .and(body_partial_json(
-            json!({"structured_outputs": {"choice": ["yes", "no"]}}),
+            json!({"structured_outputs": {"choice": ["zorvek", "quilmat"]}}),
         ))
-        .respond_with(said("no"))
+        .respond_with(said("quilmat"))
         .expect(1)
         .mount(&server)
         .await;
@@ -347,6 +347,23 @@ async fn a_need_that_is_met_is_met() {
         .connect()
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_passes_over_choices_is_found_out() {
+    // vLLM before 0.11 passes over fields that it does not know.
+    let server = listing("vllm").await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .expect(2)
+        .mount(&server)
+        .await;
+    let report = refused(model(&server).with_need(Need::Choices)).await;
+    assert!(
+        report.contains("gives no completions that are one of several")
+            && report.contains("`structured_outputs` from 0.11 on"),
+        "{report}"
+    );
 }
 
 #[test]

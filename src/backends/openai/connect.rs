@@ -18,6 +18,8 @@ const SHOWN: usize = 8;
 /// The most tokens of an answer that is tried. Models that think count their thoughts, and OpenAI's refuse a request whose tokens are
 /// used up before they answer.
 const TRIED: usize = 512;
+/// No answer to anything, so that only a server that heeds the choice says one of them.
+const CHOICES: [&str; 2] = ["zorvek", "quilmat"];
 
 #[derive(Deserialize)]
 struct Models {
@@ -140,7 +142,7 @@ impl OpenAiModel {
                 self.score(&ScoreRequest::new(raw(), [" time"])).await?;
             }
             Need::Choices => {
-                self.answers(&chat().with_choices(["yes", "no"]).with_max_tokens(TRIED))
+                self.answers(&chat().with_choices(CHOICES).with_max_tokens(TRIED))
                     .await?;
             }
             Need::JsonSchema => {
@@ -163,8 +165,12 @@ fn label() -> Vec<Message> {
 
 impl Shared {
     fn cannot(&self, base: &str, need: Need, error: &Error) -> Error {
+        let newer = match (need, self.server) {
+            (Need::Choices, Server::Vllm) => " (vLLM knows `structured_outputs` from 0.11 on)",
+            _ => "",
+        };
         let reason = format!(
-            "{} at {base} gives no {need}: {}; take another server, or stages that do without",
+            "{} at {base} gives no {need}: {}{newer}; take another server, or stages that do without",
             self.server,
             error.report()
         );
