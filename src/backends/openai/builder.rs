@@ -59,7 +59,7 @@ impl OpenAiModelBuilder {
     }
 
     /// Adds another address of the same model. Each request goes to the one with the fewest on their way; one that fails is left alone
-    /// for a second, and twice as long each time, up to a minute.
+    /// for a second (or as long as it says), and twice as long each time, up to a minute, and then gets one request at a time until one works.
     #[must_use]
     pub fn with_endpoint(mut self, base_url: impl Into<String>) -> Self {
         self.bases.push(base_url.into());

@@ -4,7 +4,7 @@
 //! feature `reqwest` there is one, `Client`, and it is taken unless another is given.
 //!
 //! One call is one try: [`Decorate::with_retry`](crate::Decorate::with_retry) tries again after what may pass (a cut connection, a busy
-//! server, a rate limit, which also holds up all other calls until it is over), and leaves the rest alone (a wrong key, a text that is too long).
+//! server, a rate limit, which also holds up all other calls, a minute at most at a time), and leaves the rest alone (a wrong key, a text that is too long).
 //!
 //! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
 //! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
@@ -146,19 +146,35 @@ impl Shared {
         }
     }
 
-    /// Asks a path of the protocol, with the caller's own fields, and waits for its turn before.
-    async fn ask<T: DeserializeOwned>(
+    /// Asks a path of the protocol for a completion, with the caller's own fields, and waits for its turn before.
+    async fn ask(
         &self,
         path: &str,
         mut body: Value,
         texts: &[&str],
-        estimate: u64,
-    ) -> Result<T> {
+        estimate: Usage,
+    ) -> Result<Written> {
         if let Value::Object(fields) = &mut body {
             self.add_fields(fields);
         }
-        self.ask_at(|base| format!("{base}{path}"), &body, texts, estimate)
-            .await
+        let reserved = self.gate.enter(estimate).await;
+        let asked = self
+            .ask_at::<Answer>(|base| format!("{base}{path}"), &body, texts)
+            .await;
+        let written = asked.and_then(|answer| answer.written(&self.name));
+        match &written {
+            Ok(written) => reserved.settle(written.usage),
+            // The server did not begin.
+            Err(
+                Error::RateLimited { .. }
+                | Error::ContextOverflow { .. }
+                | Error::Refused {
+                    status: Some(_), ..
+                },
+            ) => reserved.settle(Usage::default()),
+            Err(_) => drop(reserved),
+        }
+        written
     }
 
     /// Adds the caller's own fields. One that is null takes a field of the crate's away.
@@ -175,7 +191,8 @@ impl Shared {
         texts: &[&str],
     ) -> Result<T> {
         let url = |base: &str| format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base));
-        self.ask_at(url, &body, texts, 0).await
+        let _turn = self.gate.enter(Usage::default()).await;
+        self.ask_at(url, &body, texts).await
     }
 
     async fn ask_at<T: DeserializeOwned>(
@@ -183,10 +200,8 @@ impl Shared {
         url: impl Fn(&str) -> String,
         body: &Value,
         texts: &[&str],
-        estimate: u64,
     ) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Other(error.into()))?;
-        self.gate.enter(estimate).await;
         let Some(lease) = self.endpoints.pick(self.clock.elapsed()) else {
             return Err(Error::config("base URL", "there is none"));
         };
@@ -197,7 +212,12 @@ impl Shared {
             Ok(_) => lease.worked(),
             // A limit is not the address's fault.
             Err(Error::RateLimited { .. }) => {}
-            Err(error) if error.is_transient() => lease.failed(self.clock.elapsed()),
+            Err(error) if error.is_transient() => {
+                lease.failed(
+                    self.clock.elapsed(),
+                    error.retry_after().unwrap_or_default(),
+                );
+            }
             Err(_) => {}
         }
         read
@@ -213,17 +233,15 @@ impl Shared {
     ) -> Result<HttpResponse> {
         let sent = self.transport.send(request).await;
         let answer = sent.map_err(|error| error.into_error(name))?;
-        self.gate.heed(answer.headers());
         if answer.status().is_success() {
+            self.gate.heed(answer.headers(), name);
             return Ok(answer);
         }
         let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
-        if let Error::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } = &error
-        {
-            self.gate.close(*wait);
+        // One of several addresses that is busy rests alone.
+        let holds_all = matches!(error, Error::RateLimited { .. }) || !self.endpoints.are_several();
+        if let Some(wait) = error.retry_after().filter(|_| holds_all) {
+            self.gate.close(wait, name);
         }
         Err(error)
     }
@@ -276,17 +294,11 @@ impl Shared {
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = body::completion(self.server, &self.model, request)?;
         let texts = texts(&request.prompt);
-        let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
-        let estimate = bytes / 3 + request.max_tokens as u64;
-        let asked = self
-            .ask::<Answer>(body.path, body.fields.into(), &texts, estimate)
-            .await;
-        let written = asked.and_then(|answer| answer.written(&self.name));
-        let usage = written
-            .as_ref()
-            .map_or_else(|_| Usage::default(), |written| written.usage);
-        self.gate.settle(estimate, usage);
-        self.finished(request, written?)
+        let estimate = estimate(&texts, request.max_tokens);
+        let written = self
+            .ask(body.path, body.fields.into(), &texts, estimate)
+            .await?;
+        self.finished(request, written)
     }
 
     /// The completion, if it keeps to the request.
@@ -313,6 +325,15 @@ fn texts(prompt: &Prompt) -> Vec<&str> {
             .iter()
             .map(|message| message.content.as_ref())
             .collect(),
+    }
+}
+
+/// What a request may cost.
+fn estimate(texts: &[&str], max_tokens: usize) -> Usage {
+    let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
+    Usage {
+        prompt_tokens: bytes / 3,
+        completion_tokens: max_tokens as u64,
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{HttpResponse, fields, headers};
-use crate::error::Error;
+use crate::error::{Error, Later};
 
 /// The most characters of a server's own words that are passed on.
 const MOST_WORDS: usize = 200;
@@ -104,9 +104,13 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
             "it sends elsewhere, and the key is not sent after it; give the address that it names as base URL"
         }
         _ if is_transient(status) => {
+            let message = said(asked, &format!("status {}", status.as_u16()), words);
             return Error::Transport {
                 backend: asked.backend.to_owned(),
-                source: said(asked, &format!("status {}", status.as_u16()), words).into(),
+                source: match headers::retry_after(answer.headers()) {
+                    Some(after) => Later { message, after }.into(),
+                    None => message.into(),
+                },
             };
         }
         _ => "it cannot serve the request",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    answer::{Answer, TextLogprobs, Written},
+    answer::{TextLogprobs, Written},
     body::{MOST_TOP_LOGPROBS, messages},
     markers::broken,
     server::{ScoreForm, Server},
@@ -227,10 +227,12 @@ impl Shared {
     }
 
     async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
-        let answer: Answer = self
-            .ask("/completions", body, &texts(request), estimate)
-            .await?;
-        answer.written(&self.name)
+        let estimate = Usage {
+            prompt_tokens: estimate,
+            completion_tokens: 1,
+        };
+        self.ask("/completions", body, &texts(request), estimate)
+            .await
     }
 
     /// The likeliest first tokens of an answer. A continuation that is not among them is at most as likely as all others together.
@@ -250,9 +252,8 @@ impl Shared {
             ),
         };
         let texts = texts(request);
-        let estimate = texts.iter().map(|text| text.len() as u64).sum::<u64>() / 3 + 1;
-        let answer: Answer = self.ask(path, body, &texts, estimate).await?;
-        let written = answer.written(&self.name)?;
+        let estimate = super::estimate(&super::texts(&request.prompt), 1);
+        let written = self.ask(path, body, &texts, estimate).await?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
         let first = first.filter(|token| !token.top.is_empty());
