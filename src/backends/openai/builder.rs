@@ -58,7 +58,7 @@ impl OpenAiModelBuilder {
         }
     }
 
-    /// Adds another address of the same model. Each request goes to the one with the fewest on their way; one that fails is left alone
+    /// Adds another address of the same model, behind a server of the same kind. Each request goes to the one with the fewest on their way; one that fails is left alone
     /// for a second (or as long as it says), and twice as long each time, up to a minute, and then gets one request at a time until one works.
     #[must_use]
     pub fn with_endpoint(mut self, base_url: impl Into<String>) -> Self {
