@@ -176,6 +176,18 @@ impl Error {
         self.retry() == Retry::Transient
     }
 
+    /// How long to wait before the next try, where the backend says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::Transport { source, .. } => {
+                source.downcast_ref::<Later>().map(|later| later.after)
+            }
+            _ => None,
+        }
+    }
+
     /// A stable name for the kind of error, for counters and for `failed.jsonl`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -304,6 +316,14 @@ impl fmt::Debug for Excerpt {
             "Excerpt(none)"
         })
     }
+}
+
+/// The cause of an [`Error::Transport`] that will be over after a while.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Later {
+    pub(crate) message: String,
+    pub(crate) after: Duration,
 }
 
 fn after(wait: &Option<Duration>) -> String {

@@ -1,15 +1,15 @@
 //! What the pipeline says through `tracing`.
 //!
-//! One test in a process of its own: whether anybody listens to an event is settled for the whole process when the first thread
+//! In a process of its own: whether anybody listens to an event is settled for the whole process when the first thread
 //! meets it.
 #![allow(clippy::unwrap_used)]
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use futures::{StreamExt, executor::block_on, stream};
+use futures::{FutureExt, StreamExt, executor::block_on, stream};
 use safer_instruct::{
     Instruction, Judgement, Pipeline, Response, SourceText, induce_fn, judge_fn, respond_fn,
 };
@@ -55,10 +55,16 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &span::Id) {}
 }
 
-#[test]
-fn no_span_or_event_holds_a_text() {
+/// What all tests have said.
+static RECORDER: LazyLock<Recorder> = LazyLock::new(|| {
     let recorder = Recorder::default();
     tracing::subscriber::set_global_default(recorder.clone()).unwrap();
+    recorder
+});
+
+#[test]
+fn no_span_or_event_holds_a_text() {
+    let recorder = &*RECORDER;
     for better in [EXPERT, "never learn", "nobody says this"] {
         let pipeline = Pipeline::new(
             induce_fn(|_| async { Ok(Instruction::new("What about it?")) }),
@@ -86,4 +92,85 @@ fn no_span_or_event_holds_a_text() {
     for text in ["never learn", "What about", "Keep at it"] {
         assert!(!log.contains(text), "{text} is in {log}");
     }
+}
+
+#[cfg(feature = "openai")]
+#[test]
+fn a_model_that_is_not_listed_and_answers_is_named() {
+    use safer_instruct::backends::openai::{
+        HttpRequest, HttpResponse, HttpTransport, OpenAiModel, TransportError,
+    };
+
+    struct Any;
+
+    #[async_trait::async_trait]
+    impl HttpTransport for Any {
+        async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+            let body = match request.uri().path() {
+                "/v1/models" => r#"{"data": [{"id": "llama3.1:latest"}]}"#,
+                _ => {
+                    r#"{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}"#
+                }
+            };
+            Ok(HttpResponse::new(body.into()))
+        }
+    }
+
+    let recorder = &*RECORDER;
+    let model = OpenAiModel::builder("http://any/v1", "llama3.1")
+        .with_transport(Any)
+        .with_sleep(|_| std::future::ready(()));
+    block_on(model.connect()).unwrap();
+    let log = recorder.0.lock().unwrap();
+    let said = "server=\"llama3.1 at http://any/v1\"\nlisted=\"llama3.1:latest\"\n";
+    assert!(log.contains(said), "{log}");
+}
+
+#[cfg(feature = "openai")]
+#[test]
+fn a_server_that_asks_to_wait_is_named_once() {
+    use std::time::Duration;
+
+    use safer_instruct::{
+        ChatModel, ChatRequest, Message,
+        backends::openai::{HttpRequest, HttpResponse, HttpTransport, OpenAiModel, TransportError},
+    };
+
+    struct Busy;
+
+    #[async_trait::async_trait]
+    impl HttpTransport for Busy {
+        async fn send(&self, _: HttpRequest) -> Result<HttpResponse, TransportError> {
+            // Only once both are on their way.
+            let mut is_sent = false;
+            std::future::poll_fn(|_| {
+                if std::mem::replace(&mut is_sent, true) {
+                    std::task::Poll::Ready(())
+                } else {
+                    std::task::Poll::Pending
+                }
+            })
+            .await;
+            let mut answer = HttpResponse::default();
+            *answer.status_mut() = 429.try_into().unwrap();
+            let wait = "3600".parse().unwrap();
+            answer.headers_mut().insert("retry-after", wait);
+            Ok(answer)
+        }
+    }
+
+    let recorder = &*RECORDER;
+    let model = OpenAiModel::builder("http://busy/v1", "m")
+        .with_transport(Busy)
+        .with_sleep(|_| std::future::ready(()))
+        .with_clock(|| Duration::ZERO)
+        .build()
+        .unwrap();
+    let ask = ChatRequest::new(vec![Message::user("Name a river.")]);
+    let (mut one, mut other) = (model.complete(&ask), model.complete(&ask));
+    assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+    assert!(block_on(one).is_err() && block_on(other).is_err());
+    let said = recorder.0.lock().unwrap();
+    let pause = "message=the server asks to wait; no request is sent\nserver=\"m at http://busy/v1\"\nwait=60s\n";
+    assert_eq!(said.matches(pause).count(), 1, "{said}");
 }

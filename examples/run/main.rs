@@ -44,6 +44,7 @@ const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 8,
     base: Duration::from_secs(1),
     max_wait: Duration::from_secs(60),
+    max_asked: Duration::from_secs(300),
     seed: 0,
 };
 

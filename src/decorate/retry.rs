@@ -21,6 +21,9 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest wait. By default 30 s.
     pub max_wait: Duration,
+    /// The longest wait that a backend may ask for. If it asks for more, as where a daily quota is used up, its error is passed on at once. By
+    /// default 5 min.
+    pub max_asked: Duration,
     /// Seed of the jitter. Give different processes different seeds, or they wait in step. By default 0.
     pub seed: u64,
 }
@@ -31,6 +34,7 @@ impl Default for RetryPolicy {
             max_attempts: 5,
             base: Duration::from_millis(500),
             max_wait: Duration::from_secs(30),
+            max_asked: Duration::from_secs(300),
             seed: 0,
         }
     }
@@ -57,7 +61,7 @@ impl RetryPolicy {
 /// A model or stage that tries again; made by [`Decorate::with_retry`](super::Decorate::with_retry).
 ///
 /// Only transient errors are retried. After the last try the error is [`Error::Exhausted`], which no other retry
-/// touches; an error that cannot be retried is passed on as it is.
+/// touches; an error that cannot be retried, or not before a long time, is passed on as it is.
 pub struct WithRetry<M, S> {
     inner: M,
     policy: RetryPolicy,
@@ -94,16 +98,16 @@ impl<M, S: Sleep> WithRetry<M, S> {
                 Err(error) if error.is_transient() => error,
                 other => return other,
             };
+            let at_least = error.retry_after();
+            if at_least.is_some_and(|wait| wait > self.policy.max_asked) {
+                return Err(error);
+            }
             if attempts >= self.policy.max_attempts {
                 return Err(Error::Exhausted {
                     attempts,
                     source: Box::new(error),
                 });
             }
-            let at_least = match &error {
-                Error::RateLimited { retry_after, .. } => *retry_after,
-                _ => None,
-            };
             let wait = self.policy.wait(call, attempts - 1, at_least);
             tracing::debug!(kind = error.kind(), attempts, ?wait, "trying again");
             self.sleep.sleep(wait).await;
@@ -206,6 +210,32 @@ mod tests {
         let error = block_on(stage.respond(&Default::default())).unwrap_err();
         assert_eq!(error.to_string(), "x: wrong");
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_backend_that_asks_for_hours_is_not_waited_for() {
+        let limited = |seconds| {
+            move || Error::RateLimited {
+                backend: "m".to_owned(),
+                retry_after: Some(Duration::from_secs(seconds)),
+            }
+        };
+        let waits = Mutex::new(Vec::new());
+        let sleep = |wait| {
+            waits.lock().unwrap().push(wait);
+            std::future::ready(())
+        };
+        let (stage, calls) = failing(1, limited(300));
+        let stage = stage.with_retry(RetryPolicy::default(), sleep);
+        block_on(stage.respond(&Default::default())).unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        assert_eq!(*waits.lock().unwrap(), [Duration::from_secs(300)]);
+        let (stage, calls) = failing(1, limited(301));
+        let stage = stage.with_retry(RetryPolicy::default(), sleep);
+        let error = block_on(stage.respond(&Default::default())).unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(301)));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(waits.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    num::NonZeroU32,
     sync::{
         Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -12,8 +13,9 @@ use std::{
 };
 
 use safer_instruct::{
-    ChatModel, ChatRequest, Decorate, Error, Message, Retry, RetryPolicy,
-    backends::openai::{Client, OpenAiModel, Server},
+    ChatModel, ChatRequest, Decorate, Error, Message, Retry, RetryPolicy, ScoreRequest,
+    ScoringModel, Sleep,
+    backends::openai::{Client, Limits, OpenAiModel, OpenAiModelBuilder, Server},
 };
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
@@ -206,6 +208,182 @@ async fn the_key_follows_no_redirect() {
     assert!(elsewhere.received_requests().await.unwrap().is_empty());
 }
 
+/// A model in a time that passes only while somebody waits, and how it passes.
+fn timed(
+    server: &MockServer,
+) -> (
+    OpenAiModelBuilder,
+    Arc<Mutex<Duration>>,
+    impl Sleep + Clone + 'static,
+) {
+    let now = Arc::new(Mutex::new(Duration::ZERO));
+    let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
+    let sleep = move |wait: Duration| {
+        *sleeper.lock().unwrap() += wait;
+        std::future::ready(())
+    };
+    let builder = model(server)
+        .with_transport(Client::new().unwrap())
+        .with_clock(move || *clock.lock().unwrap())
+        .with_sleep(sleep.clone());
+    (builder, now, sleep)
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_says_for_how_long() {
+    let server = MockServer::start().await;
+    let busy = ResponseTemplate::new(503)
+        .insert_header("retry-after", "40")
+        .set_body_json(json!({"error": {"message": "The engine is currently overloaded, please try again later", "type": "server_error"}}));
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(busy)
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&server)
+        .await;
+    let (builder, now, sleep) = timed(&server);
+    let model = builder.build().unwrap();
+    let error = model.complete(&ask()).await.unwrap_err();
+    assert_eq!(error.kind(), "transport");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
+    assert!(error.report().contains("currently overloaded"));
+    // All calls wait, and with_retry does where there is no clock.
+    assert_eq!(model.complete(&ask()).await.unwrap().text, "yes");
+    assert_eq!(now.lock().unwrap().as_secs(), 40);
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&waits);
+    let fails = Mutex::new(vec![error]);
+    let once = safer_instruct::complete_fn(move |_| {
+        let failed = fails.lock().unwrap().pop();
+        async move { Err(failed.unwrap_or_else(|| Error::config("done", "it is"))) }
+    })
+    .with_retry(RetryPolicy::default(), move |wait| {
+        noted.lock().unwrap().push(wait);
+        sleep.sleep(wait)
+    });
+    once.complete(&ask()).await.unwrap_err();
+    assert_eq!(*waits.lock().unwrap(), [Duration::from_secs(40)]);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_for_hours_is_told_at_once() {
+    let server = MockServer::start().await;
+    // As OpenRouter says it.
+    let limited = ResponseTemplate::new(429)
+        .insert_header("date", "Wed, 21 Oct 2026 07:27:30 GMT")
+        .insert_header("x-ratelimit-limit", "50")
+        .insert_header("x-ratelimit-remaining", "0")
+        .insert_header("x-ratelimit-reset", "1792627200000");
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(limited)
+        .expect(2)
+        .mount(&server)
+        .await;
+    let (builder, now, sleep) = timed(&server);
+    let model = builder
+        .build()
+        .unwrap()
+        .with_retry(RetryPolicy::default(), sleep);
+    let hours = Some(Duration::from_secs(16 * 3600 + 32 * 60 + 30));
+    for minutes in [0, 1] {
+        let error = model.complete(&ask()).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), ("rate_limited", hours));
+        assert_eq!(now.lock().unwrap().as_secs(), minutes * 60);
+    }
+}
+
+#[tokio::test]
+async fn scores_give_back_the_tokens_that_they_did_not_use() {
+    let server = MockServer::start().await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "choices": [{"message": {"content": "A"}, "finish_reason": "length", "logprobs": {"content": [
+                {"token": "A", "logprob": -0.5, "top_logprobs": [{"token": "A", "logprob": -0.5}]}]}}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+        })))
+        .mount(&server)
+        .await;
+    let (builder, now, _) = timed(&server);
+    let limits = Limits {
+        requests: None,
+        tokens: NonZeroU32::new(6_000),
+    };
+    let model = builder
+        .with_server(Server::OpenAi)
+        .with_limits(limits)
+        .build()
+        .unwrap();
+    // 1,000 tokens by its bytes, and one that is written.
+    let request = ScoreRequest::new(vec![Message::user("x".repeat(3_000))], ["A"]);
+    for _ in 0..2 {
+        model.score(&request).await.unwrap();
+    }
+    // 1,001 at first and then 10, at 100 a second after a beginning of 100.
+    let seconds = now.lock().unwrap().as_secs_f64();
+    assert!((seconds - 9.11).abs() < 1e-6, "{seconds}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_busy_rests_alone_and_the_other_takes_over() {
+    let (busy, up) = (MockServer::start().await, MockServer::start().await);
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(ResponseTemplate::new(503).insert_header("retry-after", "20"))
+        .expect(1)
+        .mount(&busy)
+        .await;
+    Mock::given(path("/v1/chat/completions"))
+        .respond_with(said("yes"))
+        .mount(&up)
+        .await;
+    let (builder, now, _) = timed(&busy);
+    let model = builder
+        .with_endpoint(format!("{}/v1", up.uri()))
+        .build()
+        .unwrap();
+    model.complete(&ask()).await.unwrap_err();
+    for seconds in [0, 19] {
+        *now.lock().unwrap() = Duration::from_secs(seconds);
+        assert_eq!(model.complete(&ask()).await.unwrap().text, "yes");
+        assert_eq!(now.lock().unwrap().as_secs(), seconds);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_comes_back_and_refuses_a_request_is_well() {
+    let (back, up) = (MockServer::start().await, MockServer::start().await);
+    for status in [503, 400] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(ResponseTemplate::new(status))
+            .up_to_n_times(1)
+            .mount(&back)
+            .await;
+    }
+    for server in [&back, &up] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(said("yes"))
+            .mount(server)
+            .await;
+    }
+    let (builder, now, _) = timed(&back);
+    let model = builder
+        .with_endpoint(format!("{}/v1", up.uri()))
+        .build()
+        .unwrap();
+    assert_eq!(
+        model.complete(&ask()).await.unwrap_err().kind(),
+        "transport"
+    );
+    *now.lock().unwrap() = Duration::from_secs(1);
+    assert_eq!(model.complete(&ask()).await.unwrap_err().kind(), "refused");
+    // Three at once: it has its share.
+    let request = ask();
+    futures::future::join_all((0..3).map(|_| model.complete(&request))).await;
+    assert_eq!(back.received_requests().await.unwrap().len(), 2 + 2);
+}
+
 #[tokio::test]
 async fn a_storm_of_429_holds_up_every_call_and_passes() {
     let server = MockServer::start().await;
@@ -218,19 +396,8 @@ async fn a_storm_of_429_holds_up_every_call_and_passes() {
         .respond_with(said("yes"))
         .mount(&server)
         .await;
-    // Time that passes only while somebody waits.
-    let now = Arc::new(Mutex::new(Duration::ZERO));
-    let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
-    let sleep = move |wait: Duration| {
-        *sleeper.lock().unwrap() += wait;
-        std::future::ready(())
-    };
-    let model = model(&server)
-        .with_transport(Client::new().unwrap())
-        .with_clock(move || *clock.lock().unwrap())
-        .with_sleep(sleep.clone())
-        .build()
-        .unwrap();
+    let (builder, now, sleep) = timed(&server);
+    let model = builder.build().unwrap();
     let error = model.complete(&ask()).await.unwrap_err();
     assert!(
         matches!(error, Error::RateLimited { retry_after: Some(wait), .. } if wait.as_secs() == 7)

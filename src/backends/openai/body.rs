@@ -180,10 +180,13 @@ fn sampling(
     };
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     set("temperature", sampling.temperature.into());
-    set("top_p", sampling.top_p.into());
+    // The servers whose defaults are not the protocol's are those that know `top_k`. Some models of the others take no `top_p` at all.
+    if abilities.all_top_k.is_some() || (sampling.top_p - 1.0).abs() > f64::EPSILON {
+        set("top_p", sampling.top_p.into());
+    }
     // 31 bits, which every server takes; the highest would mean "at random" to llama.cpp.
     let seed = (sampling.seed ^ (sampling.seed >> 32)) & 0x7fff_ffff;
-    set("seed", seed.into());
+    set(abilities.seed, seed.into());
     // Said even where they are the defaults here: the server's own are others.
     match abilities.all_top_k {
         Some(all) => {
@@ -297,7 +300,16 @@ mod tests {
         let said = json!([{"role": "user", "content": "Name a river.<\u{200b}|im_end|>"}]);
         assert_eq!(
             fields(Server::OpenAi, &chat()),
-            json!({"model": "m", "messages": said, "max_completion_tokens": 8, "temperature": 0.0, "top_p": 1.0, "seed": 0})
+            json!({"model": "m", "messages": said, "max_completion_tokens": 8, "temperature": 0.0, "seed": 0})
+        );
+        let half = Sampling {
+            top_p: 0.5,
+            seed: 7,
+            ..Sampling::default()
+        };
+        assert_eq!(
+            fields(Server::Mistral, &chat().with_sampling(half)),
+            json!({"model": "m", "messages": said, "max_tokens": 8, "temperature": 0.0, "top_p": 0.5, "random_seed": 7})
         );
         let sampling = Sampling {
             top_k: 5,

@@ -32,7 +32,7 @@ pub struct OpenAiModelBuilder {
     key: Option<SecretString>,
     headers: BTreeMap<String, SecretString>,
     fields: Map<String, Value>,
-    server: Option<Server>,
+    pub(super) server: Option<Server>,
     pub(super) needs: Vec<Need>,
     transport: Option<Arc<dyn HttpTransport>>,
     sleep: Option<Arc<dyn Sleep>>,
@@ -58,8 +58,8 @@ impl OpenAiModelBuilder {
         }
     }
 
-    /// Adds another address of the same model. Each request goes to the one with the fewest on their way; one that fails is left alone
-    /// for a second, and twice as long each time, up to a minute.
+    /// Adds another address of the same model, behind a server of the same kind. Each request goes to the one with the fewest on their way; one that fails is left alone
+    /// for a second (or as long as it says), and twice as long each time, up to a minute, and then gets one request at a time until one works.
     #[must_use]
     pub fn with_endpoint(mut self, base_url: impl Into<String>) -> Self {
         self.bases.push(base_url.into());
@@ -80,8 +80,10 @@ impl OpenAiModelBuilder {
         self
     }
 
-    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. In a completion it takes the place of
-    /// a field of the same name that the crate sets; a request for scores keeps its own, and says nothing of how to write.
+    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. In a completion it takes the place of a
+    /// field of the same name that the crate sets, and [`Value::Null`] leaves that out: `with_field("temperature", Value::Null)` for a model
+    /// that takes none. The same then goes for `seed`, and completions are no longer the same for the same seed. A request for scores
+    /// keeps its own fields, and says nothing of how to write.
     #[must_use]
     pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.fields.insert(name.into(), value.into());
@@ -194,20 +196,15 @@ impl OpenAiModelBuilder {
                 model,
                 name,
                 server: self.server.unwrap_or_default(),
-                endpoints: Endpoints::new(bases),
+                endpoints: Arc::new(Endpoints::new(bases)),
                 headers,
                 key,
                 fields: self.fields,
                 transport,
-                gate: Gate::new(self.limits, self.clock.clone(), sleep),
+                gate: Arc::new(Gate::new(self.limits, self.clock.clone(), sleep)),
                 clock: self.clock,
             }),
         })
-    }
-
-    /// Whether the caller said which server it is.
-    pub(super) fn knows_server(&self) -> bool {
-        self.server.is_some()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared};
+use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, refusal};
 use crate::{
     error::{Error, Result},
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
@@ -14,6 +15,11 @@ use crate::{
 
 /// Names of models that an error shows.
 const SHOWN: usize = 8;
+/// The most tokens of an answer that is tried. Models that think count their thoughts, and OpenAI's refuse a request whose tokens are
+/// used up before they answer.
+const TRIED: usize = 512;
+/// No answer to anything, so that only a server that heeds the choice says one of them.
+const CHOICES: [&str; 2] = ["zorvek", "quilmat"];
 
 #[derive(Deserialize)]
 struct Models {
@@ -27,37 +33,61 @@ struct Listed {
     owned_by: Option<String>,
 }
 
+/// What an address says of itself.
+struct Found {
+    server: Server,
+    /// The models that it lists, if this one is not among them.
+    others: Option<Vec<String>>,
+}
+
 impl OpenAiModelBuilder {
-    /// Makes the model, asks every address for its list of models, finds out which server it is, and tries what the run
-    /// [needs](Self::with_need), each with a request of one token or two.
+    /// Makes the model, asks every address for its list of models, finds out which server it is, and tries at each of them what the run
+    /// [needs](Self::with_need), each with a short request. A model that thinks until its 512 tokens are used up counts as one that answers.
+    ///
+    /// A server without a list is one of unknown kind, and one that answers under a name that it does not list is taken as it is.
     ///
     /// # Errors
     /// As [`build`](Self::build); [`Error::Transport`] or [`Error::TimedOut`] if an address does not answer; [`Error::Refused`] if the key
-    /// is wrong; [`Error::Config`] if the model is not in the list, or the server cannot do what is needed.
+    /// or the name of the model is wrong; [`Error::Config`] if an address cannot do what is needed, or addresses are of kinds that are
+    /// asked in different ways.
     pub async fn connect(self) -> Result<OpenAiModel> {
-        let known = self.knows_server();
+        let known = self.server;
         let needs = self.needs.clone();
-        let mut model = self.build()?;
-        let mut found = None;
-        let bases: Vec<String> = model.shared.endpoints.bases().map(str::to_owned).collect();
-        for base in &bases {
-            let server = model.shared.look_at(base).await?;
-            found = found.or(server);
+        let OpenAiModel { shared } = self.build()?;
+        let bases: Vec<String> = shared.endpoints.bases().map(str::to_owned).collect();
+        let found = try_join_all(bases.iter().map(|base| shared.look_at(base))).await?;
+        let server = match known {
+            Some(server) => server,
+            None => same_kind(&bases, &found)?,
+        };
+        tracing::debug!(%server, "connected");
+        let tries = bases.iter().zip(found).map(|(base, found)| {
+            let alone = OpenAiModel {
+                shared: Arc::new(shared.alone_at(base, server)),
+            };
+            let needs = &needs;
+            async move { alone.attempt_all(base, found, needs).await }
+        });
+        try_join_all(tries).await?;
+        let shared = Arc::new(shared.of_kind(server));
+        Ok(OpenAiModel { shared })
+    }
+}
+
+/// The kind of all addresses, which are asked in the same way.
+fn same_kind(bases: &[String], found: &[Found]) -> Result<Server> {
+    let mut all = bases.iter().zip(found.iter().map(|found| found.server));
+    let Some((base, server)) = all.next() else {
+        return Ok(Server::default());
+    };
+    match all.find(|(_, other)| other.abilities() != server.abilities()) {
+        None => Ok(server),
+        Some((other_base, other)) => {
+            let reason = format!(
+                "{base} is {server} and {other_base} is {other}, which take different fields; give addresses of one kind, or say by `with_server` as which kind all are to be asked"
+            );
+            Err(Error::config("server", reason))
         }
-        if let (false, Some(server), Some(shared)) = (known, found, Arc::get_mut(&mut model.shared))
-        {
-            shared.server = server;
-        }
-        tracing::debug!(server = %model.server(), "connected");
-        let first = ChatRequest::new(hello()).with_max_tokens(1);
-        model.complete(&first).await?;
-        for need in needs {
-            model
-                .attempt(need)
-                .await
-                .map_err(|error| model.shared.cannot(need, &error))?;
-        }
-        Ok(model)
     }
 }
 
@@ -66,6 +96,36 @@ fn hello() -> Vec<Message> {
 }
 
 impl OpenAiModel {
+    /// Tries all that is needed at the one address of this model.
+    async fn attempt_all(&self, base: &str, found: Found, needs: &[Need]) -> Result<()> {
+        let first = ChatRequest::new(hello()).with_max_tokens(TRIED);
+        self.answers(&first)
+            .await
+            .map_err(|error| found.hint(&self.shared.model, error))?;
+        if let Some(names) = &found.others {
+            let listed = shown(&self.shared.model, names);
+            tracing::warn!(
+                server = self.shared.name,
+                listed,
+                "the server does not list the model and answers for it; is that its name there?"
+            );
+        }
+        for need in needs {
+            self.attempt(*need)
+                .await
+                .map_err(|error| self.shared.cannot(base, *need, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is an answer, also if it is not finished.
+    async fn answers(&self, request: &ChatRequest) -> Result<()> {
+        match self.complete(request).await {
+            Err(error) if !refusal::ran_out(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn attempt(&self, need: Need) -> Result<()> {
         let chat = || ChatRequest::new(hello());
         let raw = || Prompt::Raw("Once upon a".to_owned());
@@ -90,14 +150,14 @@ impl OpenAiModel {
                 self.score(&ScoreRequest::new(raw(), [" time"])).await?;
             }
             Need::Choices => {
-                self.complete(&chat().with_choices(["yes", "no"]).with_max_tokens(8))
+                self.answers(&chat().with_choices(CHOICES).with_max_tokens(TRIED))
                     .await?;
             }
             Need::JsonSchema => {
                 let schema = json!({
                     "type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": false,
                 });
-                self.complete(&chat().with_json_schema(schema).with_max_tokens(64))
+                self.answers(&chat().with_json_schema(schema).with_max_tokens(TRIED))
                     .await?;
             }
         }
@@ -112,36 +172,39 @@ fn label() -> Vec<Message> {
 }
 
 impl Shared {
-    fn cannot(&self, need: Need, error: &Error) -> Error {
+    fn cannot(&self, base: &str, need: Need, error: &Error) -> Error {
+        let newer = match (need, self.server) {
+            (Need::Choices, Server::Vllm) => " (vLLM knows `structured_outputs` from 0.11 on)",
+            _ => "",
+        };
         let reason = format!(
-            "{} at this address gives no {need}: {}; take another server, or stages that do without",
+            "{} at {base} gives no {need}: {}{newer}; take another server, or stages that do without",
             self.server,
             error.report()
         );
         Error::config("server", reason)
     }
 
-    /// Asks one address for its list of models. None if it has no such list.
-    async fn look_at(&self, base: &str) -> Result<Option<Server>> {
+    /// Asks one address for its list of models.
+    async fn look_at(&self, base: &str) -> Result<Found> {
+        let none = Found {
+            server: Server::default(),
+            others: None,
+        };
         let request = self.request(Method::GET, &format!("{base}/models"), Vec::new())?;
         let at = format!("{} at {base}", self.model);
         let answer = match self.exchange(request, &at, &[]).await {
-            Err(Error::Refused {
-                status: Some(404 | 405),
-                ..
-            }) => return Ok(None),
+            // A wrong key is found out here. What else is refused may be well with completions.
+            Err(Error::Refused { status, .. }) if status != Some(401) => return Ok(none),
             other => other?,
         };
-        let models: Models = self.read(&answer, &at, &[])?;
+        let Ok(models) = serde_json::from_slice::<Models>(answer.body()) else {
+            return Ok(none);
+        };
         let server = server(&models, &answer);
-        // llama.cpp serves one model under any name.
-        if server != Server::LlamaCpp
-            && !models.data.is_empty()
-            && models.data.iter().all(|listed| listed.id != self.model)
-        {
-            return Err(unknown(&self.model, base, &models));
-        }
-        Ok(Some(server))
+        let names: Vec<String> = models.data.into_iter().map(|listed| listed.id).collect();
+        let others = (!names.is_empty() && !names.contains(&self.model)).then_some(names);
+        Ok(Found { server, others })
     }
 }
 
@@ -161,24 +224,41 @@ fn server(models: &Models, answer: &HttpResponse) -> Server {
     }
 }
 
-fn unknown(model: &str, base: &str, models: &Models) -> Error {
-    let names: Vec<&str> = models
-        .data
-        .iter()
-        .take(SHOWN)
-        .map(|listed| listed.id.as_str())
-        .collect();
-    let more = models.data.len().saturating_sub(SHOWN);
-    let more = if more > 0 {
-        format!(" and {more} more")
+impl Found {
+    /// Says which models there are, if the server may not know this one: most say so with 404, Mistral and some proxies with 400. Servers know
+    /// models by other names than they list, too.
+    fn hint(&self, model: &str, error: Error) -> Error {
+        match (error, &self.others) {
+            (
+                Error::Refused {
+                    backend,
+                    status: status @ Some(400 | 404),
+                    message,
+                },
+                Some(names),
+            ) => Error::Refused {
+                backend,
+                status,
+                message: format!(
+                    "{message}; its list has no {model}, but {}",
+                    shown(model, names)
+                ),
+            },
+            (error, _) => error,
+        }
+    }
+}
+
+/// Some names, those that are alike first.
+fn shown(model: &str, names: &[String]) -> String {
+    let mut names = names.to_vec();
+    names.sort_by_key(|name| !name.contains(model) && !model.contains(name.as_str()));
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let names = names.join(", ");
+    if more > 0 {
+        format!("{names} and {more} more")
     } else {
-        String::new()
-    };
-    Error::config(
-        "model",
-        format!(
-            "{base} does not serve {model}; it serves {}{more}",
-            names.join(", ")
-        ),
-    )
+        names
+    }
 }

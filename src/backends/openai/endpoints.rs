@@ -48,12 +48,19 @@ impl Endpoints {
         self.0.iter().map(|endpoint| endpoint.base.as_str())
     }
 
-    /// The address with the fewest requests on their way among those that do not rest; if all do, the one that has rested most. None if
-    /// there is no address.
+    pub(super) fn are_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// The address with the fewest requests on their way among those that do not rest; if all do, the one that has rested most. One that has
+    /// failed is tried with one request at a time until it works. None if there is no address.
     pub(super) fn pick(&self, now: Duration) -> Option<Lease<'_>> {
-        let rest = |endpoint: &Endpoint| endpoint.health().rests_until.saturating_sub(now);
         let chosen = self.0.iter().min_by_key(|endpoint| {
-            (rest(endpoint), endpoint.outstanding.load(Ordering::Relaxed))
+            let health = endpoint.health();
+            let outstanding = endpoint.outstanding.load(Ordering::Relaxed);
+            let is_tried = health.failures > 0 && outstanding > 0;
+            let rest = health.rests_until.saturating_sub(now);
+            (rest, is_tried, outstanding)
         })?;
         chosen.outstanding.fetch_add(1, Ordering::Relaxed);
         Some(Lease(chosen))
@@ -75,8 +82,8 @@ impl Lease<'_> {
         *self.0.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::default();
     }
 
-    /// Nothing came back, or that the server is broken.
-    pub(super) fn failed(&self, now: Duration) {
+    /// Nothing came back, or that the server is broken or busy and wants to be left alone for a while.
+    pub(super) fn failed(&self, now: Duration, at_least: Duration) {
         let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
         // Requests that were on their way together fail together, and count as one.
         if health.rests_until > now {
@@ -84,6 +91,7 @@ impl Lease<'_> {
         }
         let rest = FIRST_REST
             .saturating_mul(1 << health.failures.min(10))
+            .max(at_least)
             .min(LONGEST_REST);
         health.failures = health.failures.saturating_add(1);
         health.rests_until = now.saturating_add(rest);
@@ -99,6 +107,8 @@ impl Drop for Lease<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SOON: Duration = Duration::ZERO;
 
     fn two() -> Endpoints {
         Endpoints::new(vec!["a".into(), "b".into()])
@@ -125,19 +135,19 @@ mod tests {
         let pick = |now| endpoints.pick(now).unwrap();
         let (first, beside) = (pick(at(0)), Lease(&endpoints.0[0]));
         beside.0.outstanding.fetch_add(1, Ordering::Relaxed);
-        first.failed(at(0));
-        beside.failed(at(0));
+        first.failed(at(0), SOON);
+        beside.failed(at(0), SOON);
         drop((first, beside));
         assert_eq!(pick(Duration::from_millis(999)).base(), "b");
         let again = pick(at(1));
         assert_eq!(again.base(), "a");
-        again.failed(at(1));
+        again.failed(at(1), SOON);
         drop(again);
         assert_eq!(pick(at(2)).base(), "b");
         let again = pick(at(3));
         assert_eq!(again.base(), "a");
         again.worked();
-        again.failed(at(3));
+        again.failed(at(3), SOON);
         drop(again);
         assert_eq!(
             pick(at(4)).base(),
@@ -145,11 +155,39 @@ mod tests {
             "a success makes the next rest short again"
         );
         // With nobody left, the one that has rested most.
-        pick(at(4)).failed(at(4));
+        pick(at(4)).failed(at(4), SOON);
         let b = pick(at(4));
         assert_eq!(b.base(), "b");
-        b.failed(at(4));
+        b.failed(at(4), SOON);
         drop(b);
         assert_eq!(pick(at(4)).base(), "b");
+    }
+
+    #[test]
+    fn one_that_comes_back_is_tried_with_one_request_at_a_time_until_it_works() {
+        let endpoints = two();
+        let pick = || endpoints.pick(Duration::from_secs(1)).unwrap();
+        endpoints
+            .pick(Duration::ZERO)
+            .unwrap()
+            .failed(Duration::ZERO, SOON);
+        let burst: Vec<_> = (0..8).map(|_| pick()).collect();
+        let bases: Vec<_> = burst.iter().map(Lease::base).collect();
+        assert_eq!(bases, ["a", "b", "b", "b", "b", "b", "b", "b"]);
+        burst[0].worked();
+        let next: Vec<_> = (0..6).map(|_| pick()).collect();
+        assert!(next.iter().all(|lease| lease.base() == "a"));
+    }
+
+    #[test]
+    fn one_that_asks_for_it_rests_as_long_as_it_says_and_a_minute_at_most() {
+        let endpoints = two();
+        let at = Duration::from_secs;
+        let pick = |now| endpoints.pick(now).unwrap();
+        pick(at(0)).failed(at(0), at(7));
+        assert_eq!(pick(at(6)).base(), "b");
+        pick(at(7)).failed(at(7), at(3600));
+        assert_eq!(pick(at(66)).base(), "b");
+        assert_eq!(pick(at(67)).base(), "a");
     }
 }

@@ -27,9 +27,15 @@ pub struct Limits {
     /// Requests a minute. By default as many as come.
     pub requests: Option<NonZeroU32>,
     /// Tokens a minute, read and written. A request reserves what it may cost, a token for three bytes of text (UTF-8) and its
-    /// `max_tokens`, and gets back what it did not use. By default as many as come.
+    /// `max_tokens`, and gets back what it did not use; one that is dropped or breaks off after it was sent keeps the text's. By default as
+    /// many as come.
     pub tokens: Option<NonZeroU32>,
 }
+
+/// The longest that a server may hold up all requests by one answer. What it asks for beyond that is for the retry to heed.
+const LONGEST_CLOSED: Duration = Duration::from_secs(60);
+/// From here on a pause is worth a line in the log.
+const NOTED: Duration = Duration::from_secs(5);
 
 /// A monotonic clock.
 #[derive(Clone)]
@@ -93,13 +99,18 @@ impl Gate {
         self.sleep.clone()
     }
 
-    /// Waits until a request of so many tokens may be sent.
-    pub(super) async fn enter(&self, estimate: u64) {
+    /// Waits until a request that may cost so much may be sent.
+    pub(super) async fn enter(&self, estimate: Usage) -> Reservation<'_> {
+        let mut reserved = Reservation {
+            gate: self,
+            taken: 0,
+            used: 0,
+        };
         let Some(sleep) = &self.sleep else {
-            return;
+            return reserved;
         };
         if self.requests.is_none() && self.tokens.is_none() && self.closed_for().is_zero() {
-            return;
+            return reserved;
         }
         let _turn = self.turn.lock().await;
         loop {
@@ -113,14 +124,20 @@ impl Gate {
             self.take(bucket, NonZeroU32::MIN, sleep).await;
         }
         if let Some((bucket, most)) = &self.tokens {
+            let estimate = signed(estimate.total());
             let mut left = self.with_balance(estimate);
+            reserved.taken = estimate.saturating_sub_unsigned(left);
             while let Some(part) =
                 NonZeroU32::new(u32::try_from(left).unwrap_or(u32::MAX).min(most.get()))
             {
                 self.take(bucket, part, sleep).await;
                 left -= u64::from(part.get());
+                reserved.taken = reserved.taken.saturating_add(part.get().into());
             }
         }
+        // From here on it is sent, and will be read whatever becomes of it.
+        reserved.used = signed(estimate.prompt_tokens);
+        reserved
     }
 
     async fn take(&self, bucket: &Bucket, cells: NonZeroU32, sleep: &Arc<dyn Sleep>) {
@@ -131,41 +148,44 @@ impl Gate {
     }
 
     /// What is to be reserved, after what earlier requests left over or owe.
-    fn with_balance(&self, estimate: u64) -> u64 {
+    fn with_balance(&self, wanted: i64) -> u64 {
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = i64::try_from(estimate).unwrap_or(i64::MAX);
         let left = wanted.saturating_sub(*balance).max(0);
         *balance = balance.saturating_sub(wanted).max(0);
         left.unsigned_abs()
     }
 
-    /// Puts right what was reserved, once it is known what a request cost.
-    pub(super) fn settle(&self, estimate: u64, usage: Usage) {
+    /// Gives back tokens, or asks for more if negative.
+    fn give_back(&self, tokens: i64) {
         let Some((_, second)) = &self.tokens else {
             return;
         };
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        let difference = i64::try_from(estimate).unwrap_or(i64::MAX)
-            - i64::try_from(usage.total()).unwrap_or(i64::MAX);
         // What is left over may not pile up to more than a minute's worth.
         *balance = balance
-            .saturating_add(difference)
+            .saturating_add(tokens)
             .min(i64::from(second.get()).saturating_mul(60));
     }
 
-    /// Lets nothing through for a while: the server asked for it.
-    pub(super) fn close(&self, wait: Duration) {
+    /// Lets nothing through for as long as the server asks for, a minute at most.
+    pub(super) fn close(&self, wait: Duration, server: &str) {
+        if self.sleep.is_none() {
+            return;
+        }
+        let wait = wait.min(LONGEST_CLOSED);
         let until = self.clock.elapsed().saturating_add(wait);
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Requests that were on their way together are answered together, and are told once.
+        if wait >= NOTED && until > closed.saturating_add(NOTED) {
+            tracing::warn!(server, ?wait, "the server asks to wait; no request is sent");
+        }
         *closed = until.max(*closed);
     }
 
     /// Heeds what a server says of what is left (`x-ratelimit-remaining-*`): none left means none before the reset.
-    pub(super) fn heed(&self, headers: &HeaderMap) {
-        for what in ["requests", "tokens"] {
-            if let Some(wait) = headers::exhausted(headers, what) {
-                self.close(wait);
-            }
+    pub(super) fn heed(&self, headers: &HeaderMap, server: &str) {
+        if let Some(wait) = headers::reset(headers) {
+            self.close(wait, server);
         }
     }
 
@@ -173,6 +193,32 @@ impl Gate {
         let closed = *self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.saturating_sub(self.clock.elapsed())
     }
+}
+
+/// What one request has taken of the tokens a minute. Dropped, it gives back what is known not to be used.
+pub(super) struct Reservation<'a> {
+    gate: &'a Gate,
+    /// Tokens that were taken, less those of the debt that was found.
+    taken: i64,
+    /// Tokens that are used at least.
+    used: i64,
+}
+
+impl Reservation<'_> {
+    /// Ends it with what the request has cost.
+    pub(super) fn settle(mut self, usage: Usage) {
+        self.used = signed(usage.total());
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.gate.give_back(self.taken.saturating_sub(self.used));
+    }
+}
+
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 impl fmt::Debug for Gate {
@@ -183,7 +229,7 @@ impl fmt::Debug for Gate {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
+    use futures::{FutureExt, executor::block_on};
 
     use super::*;
 
@@ -207,61 +253,118 @@ mod tests {
         now.lock().unwrap().as_secs_f64()
     }
 
+    fn tokens(prompt_tokens: u64, completion_tokens: u64) -> Usage {
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+        }
+    }
+
+    fn assert_seconds(now: &Mutex<Duration>, expected: f64) {
+        assert!((seconds(now) - expected).abs() < 1e-6, "{}", seconds(now));
+    }
+
     #[test]
     fn requests_are_spread_over_the_minute() {
         let (gate, now) = gate(120, 0);
         for _ in 0..122 {
-            block_on(gate.enter(1_000_000));
+            block_on(gate.enter(tokens(1_000_000, 0)));
         }
         // Two at once at the beginning, then two a second.
-        assert!((seconds(&now) - 60.0).abs() < 1e-6, "{}", seconds(&now));
+        assert_seconds(&now, 60.0);
     }
 
     #[test]
     fn tokens_that_were_reserved_and_not_used_come_back() {
         let (gate, now) = gate(0, 6_000);
         for _ in 0..11 {
-            block_on(gate.enter(1_000));
-            gate.settle(
-                1_000,
-                Usage {
-                    prompt_tokens: 50,
-                    completion_tokens: 50,
-                },
-            );
+            block_on(gate.enter(tokens(100, 900))).settle(tokens(50, 50));
         }
         // 1,000 at first and then 100 each, at 100 a second after a beginning of 100.
-        assert!((seconds(&now) - 19.0).abs() < 1e-6, "{}", seconds(&now));
+        assert_seconds(&now, 19.0);
     }
 
     #[test]
     fn tokens_that_cost_more_than_was_reserved_are_paid_by_the_next() {
         let (gate, now) = gate(0, 6_000);
-        block_on(gate.enter(100));
-        gate.settle(
-            100,
-            Usage {
-                prompt_tokens: 300,
-                completion_tokens: 300,
-            },
-        );
+        block_on(gate.enter(tokens(50, 50))).settle(tokens(300, 300));
         assert_eq!(seconds(&now), 0.0);
-        block_on(gate.enter(100));
-        assert!((seconds(&now) - 6.0).abs() < 1e-6, "{}", seconds(&now));
+        block_on(gate.enter(tokens(50, 50))).settle(tokens(50, 50));
+        assert_seconds(&now, 6.0);
     }
 
     #[test]
-    fn a_server_that_has_nothing_left_is_left_alone_until_its_reset() {
+    fn a_request_that_is_dropped_has_used_its_prompt() {
+        let (gate, now) = gate(0, 6_000);
+        drop(block_on(gate.enter(tokens(100, 900))));
+        assert_seconds(&now, 9.0);
+        // 900 are left over.
+        block_on(gate.enter(tokens(900, 0))).settle(tokens(900, 0));
+        assert_seconds(&now, 9.0);
+        block_on(gate.enter(tokens(100, 0)));
+        assert_seconds(&now, 10.0);
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_while_it_waits_has_used_nothing() {
+        let (now, waits) = (
+            Arc::new(Mutex::new(Duration::ZERO)),
+            Arc::new(Mutex::new(3)),
+        );
+        let (clock, sleeper) = (Arc::clone(&now), Arc::clone(&now));
+        // The fourth sleep lasts for ever.
+        let sleep = move |wait: Duration| {
+            let mut left = waits.lock().unwrap();
+            let sleeps = *left > 0;
+            if sleeps {
+                *left -= 1;
+                *sleeper.lock().unwrap() += wait;
+            } else {
+                *left = i32::MAX;
+            }
+            async move {
+                if !sleeps {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let limits = Limits {
+            tokens: NonZeroU32::new(6_000),
+            ..Limits::default()
+        };
+        let ticks = Ticks(Arc::new(move || *clock.lock().unwrap()));
+        let gate = Gate::new(limits, ticks, Some(Arc::new(sleep)));
+        block_on(gate.enter(tokens(50, 50))).settle(tokens(200, 150));
+        assert_eq!(seconds(&now), 0.0);
+        // It pays the debt of 250 in three seconds and waits for its own part.
+        let waiting = gate.enter(tokens(500, 500)).now_or_never();
+        assert!(waiting.is_none());
+        drop(waiting);
+        assert_seconds(&now, 3.0);
+        // 300 came in, of which the debt took 250.
+        block_on(gate.enter(tokens(50, 0)));
+        assert_seconds(&now, 3.0);
+        block_on(gate.enter(tokens(100, 0)));
+        assert_seconds(&now, 4.0);
+    }
+
+    #[test]
+    fn a_server_that_has_nothing_left_is_left_alone_until_its_reset_and_a_minute_at_most() {
         let (gate, now) = gate(0, 0);
-        block_on(gate.enter(1));
+        let nothing = Usage::default();
+        block_on(gate.enter(nothing));
         assert_eq!(seconds(&now), 0.0);
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-remaining-tokens", "0".parse().unwrap());
-        headers.insert("x-ratelimit-reset-tokens", "1m30.5s".parse().unwrap());
+        headers.insert("x-ratelimit-reset-tokens", "20.5s".parse().unwrap());
         headers.insert("x-ratelimit-remaining-requests", "7".parse().unwrap());
         headers.insert("x-ratelimit-reset-requests", "2h".parse().unwrap());
-        gate.heed(&headers);
-        block_on(gate.enter(1));
-        assert!((seconds(&now) - 90.5).abs() < 1e-6, "{}", seconds(&now));
+        gate.heed(&headers, "m");
+        block_on(gate.enter(nothing));
+        assert_seconds(&now, 20.5);
+        headers.insert("x-ratelimit-remaining-requests", "0".parse().unwrap());
+        gate.heed(&headers, "m");
+        block_on(gate.enter(nothing));
+        assert_seconds(&now, 80.5);
     }
 }

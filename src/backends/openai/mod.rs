@@ -4,7 +4,7 @@
 //! feature `reqwest` there is one, `Client`, and it is taken unless another is given.
 //!
 //! One call is one try: [`Decorate::with_retry`](crate::Decorate::with_retry) tries again after what may pass (a cut connection, a busy
-//! server, a rate limit, which also holds up all other calls until it is over), and leaves the rest alone (a wrong key, a text that is too long).
+//! server, a rate limit, which also holds up all other calls, a minute at most at a time), and leaves the rest alone (a wrong key, a text that is too long).
 //!
 //! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
 //! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
@@ -50,6 +50,7 @@ mod client;
 mod connect;
 mod echo;
 mod endpoints;
+mod fields;
 mod headers;
 mod labels;
 mod limits;
@@ -81,7 +82,7 @@ pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
 use crate::{
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Constraint, FinishReason, ScoreRequest, Scores,
+        ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
         ScoringModel, TokenLogprob,
     },
     record::{ModelId, Usage},
@@ -98,6 +99,7 @@ pub struct OpenAiModel {
     shared: Arc<Shared>,
 }
 
+#[derive(Clone)]
 struct Shared {
     /// The model as the server names it.
     model: String,
@@ -105,12 +107,12 @@ struct Shared {
     name: String,
     id: Arc<ModelId>,
     server: Server,
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     headers: HeaderMap,
     key: Option<SecretString>,
     fields: Map<String, Value>,
     transport: Arc<dyn HttpTransport>,
-    gate: Gate,
+    gate: Arc<Gate>,
     clock: Ticks,
 }
 
@@ -134,23 +136,57 @@ impl OpenAiModel {
 }
 
 impl Shared {
-    /// The request for a completion, with the caller's own fields.
+    /// The same, asked as another kind of server.
+    fn of_kind(&self, server: Server) -> Self {
+        Self {
+            server,
+            ..self.clone()
+        }
+    }
+
+    /// The same at one of its addresses alone.
+    fn alone_at(&self, base: &str, server: Server) -> Self {
+        Self {
+            name: format!("{} at {base}", self.model),
+            endpoints: Arc::new(Endpoints::new(vec![base.to_owned()])),
+            ..self.of_kind(server)
+        }
+    }
+
+    /// The request for a completion, with the caller's own fields. One that is null takes a field of the crate's away.
     fn body(&self, request: &ChatRequest) -> Result<Body> {
         let mut body = body::completion(self.server, &self.model, request)?;
         body.fields.extend(self.fields.clone());
+        body.fields.retain(|_, value| !value.is_null());
         Ok(body)
     }
 
     /// Asks a path of the protocol, and waits for its turn before.
-    async fn ask<T: DeserializeOwned>(
+    async fn ask(
         &self,
         path: &str,
         body: &Value,
         texts: &[&str],
-        estimate: u64,
-    ) -> Result<T> {
-        self.ask_at(|base| format!("{base}{path}"), body, texts, estimate)
-            .await
+        estimate: Usage,
+    ) -> Result<Written> {
+        let reserved = self.gate.enter(estimate).await;
+        let asked = self
+            .ask_at::<Answer>(|base| format!("{base}{path}"), body, texts)
+            .await;
+        let written = asked.and_then(|answer| answer.written(&self.name));
+        match &written {
+            Ok(written) => reserved.settle(written.usage),
+            // The server did not begin.
+            Err(
+                Error::RateLimited { .. }
+                | Error::ContextOverflow { .. }
+                | Error::Refused {
+                    status: Some(_), ..
+                },
+            ) => reserved.settle(Usage::default()),
+            Err(_) => drop(reserved),
+        }
+        written
     }
 
     /// Asks a path of the server's own, which begins above `/v1`.
@@ -161,7 +197,8 @@ impl Shared {
         texts: &[&str],
     ) -> Result<T> {
         let url = |base: &str| format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base));
-        self.ask_at(url, &body, texts, 0).await
+        let _turn = self.gate.enter(Usage::default()).await;
+        self.ask_at(url, &body, texts).await
     }
 
     async fn ask_at<T: DeserializeOwned>(
@@ -169,10 +206,8 @@ impl Shared {
         url: impl Fn(&str) -> String,
         body: &Value,
         texts: &[&str],
-        estimate: u64,
     ) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Other(error.into()))?;
-        self.gate.enter(estimate).await;
         let Some(lease) = self.endpoints.pick(self.clock.elapsed()) else {
             return Err(Error::config("base URL", "there is none"));
         };
@@ -183,7 +218,12 @@ impl Shared {
             Ok(_) => lease.worked(),
             // A limit is not the address's fault.
             Err(Error::RateLimited { .. }) => {}
-            Err(error) if error.is_transient() => lease.failed(self.clock.elapsed()),
+            Err(error) if error.is_transient() => {
+                lease.failed(
+                    self.clock.elapsed(),
+                    error.retry_after().unwrap_or_default(),
+                );
+            }
             Err(_) => {}
         }
         read
@@ -199,12 +239,12 @@ impl Shared {
     ) -> Result<HttpResponse> {
         let sent = self.transport.send(request).await;
         let answer = sent.map_err(|error| error.into_error(name))?;
-        self.gate.heed(answer.headers());
         if answer.status().is_success() {
+            self.gate.heed(answer.headers(), name);
             return Ok(answer);
         }
         let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
-        Err(self.heeded(error))
+        Err(self.heeded(error, name))
     }
 
     /// Reads an answer that should be of the protocol.
@@ -215,17 +255,15 @@ impl Shared {
         texts: &[&str],
     ) -> Result<T> {
         refusal::read(&self.asked(name, &self.secrets(texts)), answer)
-            .map_err(|error| self.heeded(error))
+            .map_err(|error| self.heeded(error, name))
     }
 
-    /// Lets nothing through for as long as an error says.
-    fn heeded(&self, error: Error) -> Error {
-        if let Error::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } = &error
-        {
-            self.gate.close(*wait);
+    /// Lets nothing through for as long as an error asks for.
+    fn heeded(&self, error: Error, name: &str) -> Error {
+        // One of several addresses that is busy rests alone.
+        let holds_all = matches!(error, Error::RateLimited { .. }) || !self.endpoints.are_several();
+        if let Some(wait) = error.retry_after().filter(|_| holds_all) {
+            self.gate.close(wait, name);
         }
         error
     }
@@ -279,20 +317,11 @@ impl Shared {
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = self.body(request)?;
         let texts = secrets::of_request(request);
-        let bytes: u64 = secrets::of_prompt(&request.prompt)
-            .iter()
-            .map(|text| text.len() as u64)
-            .sum();
-        let estimate = bytes / 3 + request.max_tokens as u64;
-        let asked = self
-            .ask::<Answer>(body.path, &body.fields.into(), &texts, estimate)
-            .await;
-        let written = asked.and_then(|answer| answer.written(&self.name));
-        let usage = written
-            .as_ref()
-            .map_or_else(|_| Usage::default(), |written| written.usage);
-        self.gate.settle(estimate, usage);
-        self.finished(request, written?)
+        let estimate = estimate(&request.prompt, request.max_tokens);
+        let written = self
+            .ask(body.path, &body.fields.into(), &texts, estimate)
+            .await?;
+        self.finished(request, written)
     }
 
     /// The completion, if it keeps to the request.
@@ -308,6 +337,16 @@ impl Shared {
             });
         let (text, finish_reason) = ended(written, &request.stop);
         Ok(Completion::new(text, finish_reason, usage, self.id.clone()).with_logprobs(logprobs))
+    }
+}
+
+/// What a request may cost.
+fn estimate(prompt: &Prompt, max_tokens: usize) -> Usage {
+    let texts = secrets::of_prompt(prompt);
+    let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
+    Usage {
+        prompt_tokens: bytes / 3,
+        completion_tokens: max_tokens as u64,
     }
 }
 

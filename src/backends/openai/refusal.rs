@@ -4,13 +4,16 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{HttpResponse, headers, overflow::needed_and_limit, secrets::quotes};
-use crate::error::{Error, Result};
+use super::{HttpResponse, fields, headers, overflow::needed_and_limit, secrets::quotes};
+use crate::error::{Error, Later, Result};
 
 /// The most characters of a server's own words that are passed on.
 const MOST_WORDS: usize = 200;
 /// The most characters of them that are searched for quotations, which escapes make longer.
 const MOST_SEARCHED: usize = 4 * MOST_WORDS;
+/// What is said of an answer that was not finished. OpenAI's reasoning models refuse a request whose tokens are used up by thinking.
+const RAN_OUT: &str =
+    "its answer was not finished within max_tokens, of which thoughts are a part; allow more";
 
 /// What the answer is to.
 pub(super) struct Asked<'a> {
@@ -207,7 +210,17 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
     if said.is("context_length_exceeded") || said.is("exceed_context_size_error") {
         return refused("the text is too long for its context; shorten it or lower max_tokens");
     }
+    if let Some(advice) = fields::advice(status, answer.body()) {
+        return refused(&advice);
+    }
     refused(match status {
+        StatusCode::BAD_REQUEST
+            if said
+                .words
+                .contains("max_tokens or model output limit was reached") =>
+        {
+            RAN_OUT
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !asked.has_key => {
             "it wants a key, and none was given; is the variable set that the key is to come from?"
         }
@@ -222,9 +235,13 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
             "it sends elsewhere, and the key is not sent after it; give the address that it names as base URL"
         }
         _ if is_transient(status) => {
+            let message = asked.said(&shown, &said.words);
             return Error::Transport {
                 backend: asked.backend.to_owned(),
-                source: asked.said(&shown, &said.words).into(),
+                source: match headers::retry_after(answer.headers()) {
+                    Some(after) => Later { message, after }.into(),
+                    None => message.into(),
+                },
             };
         }
         _ => "it cannot serve the request",
@@ -246,6 +263,11 @@ fn no_json(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         backend: asked.backend.to_owned(),
         source: what.into(),
     }
+}
+
+/// Whether the model answers, and would have done so with more tokens.
+pub(super) fn ran_out(error: &Error) -> bool {
+    matches!(error, Error::Refused { message, .. } if message.starts_with(RAN_OUT))
 }
 
 /// Whether the same request may succeed later.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    answer::{Answer, Written},
+    answer::Written,
     body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
     echo::{NO_ECHO, behind},
     labels,
@@ -278,6 +278,10 @@ impl Shared {
     }
 
     async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
+        let estimate = Usage {
+            prompt_tokens: estimate,
+            completion_tokens: 1,
+        };
         self.asked_for(("/completions", body), &texts(request), estimate)
             .await
     }
@@ -286,17 +290,17 @@ impl Shared {
         &self,
         (path, body): (&str, Value),
         texts: &[&str],
-        estimate: u64,
+        estimate: Usage,
     ) -> Result<Written> {
         let body = self.with_fields(body, |name| !WRITING.contains(&name));
-        let answer: Answer = self.ask(path, &body, texts, estimate).await?;
-        answer.written(&self.name)
+        self.ask(path, &body, texts, estimate).await
     }
 
     /// Adds some of the caller's fields to those that a request for scores has itself, which none of them replaces.
     fn with_fields(&self, mut body: Value, which: impl Fn(&str) -> bool) -> Value {
         if let Value::Object(fields) = &mut body {
-            for (name, value) in self.fields.iter().filter(|(name, _)| which(name)) {
+            let given = self.fields.iter().filter(|(_, value)| !value.is_null());
+            for (name, value) in given.filter(|(name, _)| which(name)) {
                 fields.entry(name.clone()).or_insert_with(|| value.clone());
             }
         }
@@ -321,7 +325,7 @@ impl Shared {
             ),
         };
         let texts = texts(request);
-        let estimate = texts.iter().map(|text| text.len() as u64).sum::<u64>() / 3 + 1;
+        let estimate = super::estimate(&request.prompt, 1);
         let written = self.asked_for(body, &texts, estimate).await?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());

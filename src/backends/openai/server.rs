@@ -14,6 +14,8 @@ pub enum Server {
     Sglang,
     /// The server of llama.cpp.
     LlamaCpp,
+    /// Mistral's own API.
+    Mistral,
     /// Any other: only what is in OpenAI's own documentation is used.
     #[default]
     Other,
@@ -79,6 +81,7 @@ pub(super) enum ScoreForm {
 pub(super) struct Abilities {
     /// The field for the most tokens of a chat completion.
     pub(super) max_tokens: &'static str,
+    pub(super) seed: &'static str,
     /// What `top_k` is to keep all; none if there is no such field, nor `min_p`.
     pub(super) all_top_k: Option<i64>,
     /// The field for the repetition penalty.
@@ -97,6 +100,7 @@ impl Server {
     pub(super) const fn abilities(self) -> Abilities {
         let plain = Abilities {
             max_tokens: "max_tokens",
+            seed: "seed",
             all_top_k: None,
             repetition_penalty: None,
             choices: None,
@@ -139,6 +143,10 @@ impl Server {
                 unfinished: Some((&[], false)),
                 ..plain
             },
+            Self::Mistral => Abilities {
+                seed: "random_seed",
+                ..plain
+            },
             Self::Other => plain,
         }
     }
@@ -149,6 +157,7 @@ impl Server {
             "llamacpp" => Self::LlamaCpp,
             "vllm" => Self::Vllm,
             "sglang" => Self::Sglang,
+            "mistralai" => Self::Mistral,
             "openai" | "openai-internal" | "system" => Self::OpenAi,
             _ => Self::Other,
         }
@@ -162,6 +171,7 @@ impl fmt::Display for Server {
             Self::Vllm => "vLLM",
             Self::Sglang => "SGLang",
             Self::LlamaCpp => "llama.cpp",
+            Self::Mistral => "Mistral's API",
             Self::Other => "a server of unknown kind",
         })
     }

@@ -12,7 +12,10 @@ use super::{
     Batch, BatchPage,
     wire::{PAGE, Uploaded},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    record::Usage,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -154,7 +157,7 @@ impl BatchClient {
         if kind != JSON {
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
-        shared.gate.enter(0).await;
+        let _turn = shared.gate.enter(Usage::default()).await;
         shared.exchange(request, &shared.name, &[]).await
     }
 }
