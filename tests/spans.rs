@@ -96,6 +96,38 @@ fn no_span_or_event_holds_a_text() {
 
 #[cfg(feature = "openai")]
 #[test]
+fn a_model_that_is_not_listed_and_answers_is_named() {
+    use safer_instruct::backends::openai::{
+        HttpRequest, HttpResponse, HttpTransport, OpenAiModel, TransportError,
+    };
+
+    struct Any;
+
+    #[async_trait::async_trait]
+    impl HttpTransport for Any {
+        async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+            let body = match request.uri().path() {
+                "/v1/models" => r#"{"data": [{"id": "llama3.1:latest"}]}"#,
+                _ => {
+                    r#"{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}"#
+                }
+            };
+            Ok(HttpResponse::new(body.into()))
+        }
+    }
+
+    let recorder = &*RECORDER;
+    let model = OpenAiModel::builder("http://any/v1", "llama3.1")
+        .with_transport(Any)
+        .with_sleep(|_| std::future::ready(()));
+    block_on(model.connect()).unwrap();
+    let log = recorder.0.lock().unwrap();
+    let said = "server=\"llama3.1 at http://any/v1\"\nlisted=\"llama3.1:latest\"\n";
+    assert!(log.contains(said), "{log}");
+}
+
+#[cfg(feature = "openai")]
+#[test]
 fn a_server_that_asks_to_wait_is_named_once() {
     use std::time::Duration;
 

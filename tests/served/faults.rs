@@ -287,6 +287,39 @@ async fn an_address_that_is_busy_rests_alone_and_the_other_takes_over() {
 }
 
 #[tokio::test]
+async fn an_address_that_comes_back_and_refuses_a_request_is_well() {
+    let (back, up) = (MockServer::start().await, MockServer::start().await);
+    for status in [503, 400] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(ResponseTemplate::new(status))
+            .up_to_n_times(1)
+            .mount(&back)
+            .await;
+    }
+    for server in [&back, &up] {
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(said("yes"))
+            .mount(server)
+            .await;
+    }
+    let (builder, now, _) = timed(&back);
+    let model = builder
+        .with_endpoint(format!("{}/v1", up.uri()))
+        .build()
+        .unwrap();
+    assert_eq!(
+        model.complete(&ask()).await.unwrap_err().kind(),
+        "transport"
+    );
+    *now.lock().unwrap() = Duration::from_secs(1);
+    assert_eq!(model.complete(&ask()).await.unwrap_err().kind(), "refused");
+    // Three at once: it has its share.
+    let request = ask();
+    futures::future::join_all((0..3).map(|_| model.complete(&request))).await;
+    assert_eq!(back.received_requests().await.unwrap().len(), 2 + 2);
+}
+
+#[tokio::test]
 async fn a_storm_of_429_holds_up_every_call_and_passes() {
     let server = MockServer::start().await;
     Mock::given(path("/v1/chat/completions"))

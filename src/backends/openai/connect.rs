@@ -102,6 +102,14 @@ impl OpenAiModel {
         self.answers(&first)
             .await
             .map_err(|error| found.hint(&self.shared.model, error))?;
+        if let Some(names) = &found.others {
+            let listed = shown(&self.shared.model, names);
+            tracing::warn!(
+                server = self.shared.name,
+                listed,
+                "the server does not list the model and answers for it; is that its name there?"
+            );
+        }
         for need in needs {
             self.attempt(*need)
                 .await
@@ -219,8 +227,8 @@ fn server(models: &Models, answer: &HttpResponse) -> Server {
 impl Found {
     /// Says which models there are, if the server may not know this one: most say so with 404, Mistral and some proxies with 400. Servers know
     /// models by other names than they list, too.
-    fn hint(self, model: &str, error: Error) -> Error {
-        match (error, self.others) {
+    fn hint(&self, model: &str, error: Error) -> Error {
+        match (error, &self.others) {
             (
                 Error::Refused {
                     backend,
@@ -242,7 +250,8 @@ impl Found {
 }
 
 /// Some names, those that are alike first.
-fn shown(model: &str, mut names: Vec<String>) -> String {
+fn shown(model: &str, names: &[String]) -> String {
+    let mut names = names.to_vec();
     names.sort_by_key(|name| !name.contains(model) && !model.contains(name.as_str()));
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);

@@ -209,7 +209,6 @@ impl Shared {
         let answer = self.exchange(request, &self.name, texts).await;
         let read = answer.and_then(|answer| self.read(&answer, &self.name, texts));
         match &read {
-            Ok(_) => lease.worked(),
             // A limit is not the address's fault.
             Err(Error::RateLimited { .. }) => {}
             Err(error) if error.is_transient() => {
@@ -218,7 +217,8 @@ impl Shared {
                     error.retry_after().unwrap_or_default(),
                 );
             }
-            Err(_) => {}
+            // A server that refuses is well.
+            Ok(_) | Err(_) => lease.worked(),
         }
         read
     }

@@ -151,7 +151,9 @@ async fn a_server_says_how_long_to_wait() {
         .build()
         .unwrap();
     let model = BatchModel::builder(model, folder.path()).open().unwrap();
-    server.state().faults = vec![(Call::Upload, Fault::Refuses(429)); 2];
+    server.state().faults = [429, 503]
+        .map(|status| (Call::Upload, Fault::Refuses(status)))
+        .to_vec();
     server.state().retry_after = 90;
     model.complete(&ask("say a")).await.unwrap();
     // Quiet, twice as long as the server asked for, and the time between looks.

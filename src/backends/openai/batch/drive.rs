@@ -408,14 +408,9 @@ impl Inner {
             self.fail(number, error).await;
             return None;
         }
-        let poll = self.settings.poll;
-        let wait = match &*error {
-            Error::RateLimited {
-                retry_after: Some(wait),
-                ..
-            } => poll.max(*wait),
-            _ => poll,
-        };
+        // Nobody is left waiting for longer, and other batches are asked after too.
+        let asked = error.retry_after().unwrap_or_default();
+        let wait = self.settings.poll.max(asked.min(self.settings.patience));
         tracing::warn!(
             error = error.report(),
             ?wait,
