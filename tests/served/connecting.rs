@@ -47,12 +47,12 @@ async fn a_model_that_thinks_until_its_tokens_are_used_up_answers() {
     }}));
     let cut = ResponseTemplate::new(200).set_body_json(json!({
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "", "refusal": null}, "finish_reason": "length"}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 512, "completion_tokens_details": {"reasoning_tokens": 512}},
+        "usage": {"prompt_tokens": 11, "completion_tokens": 256, "completion_tokens_details": {"reasoning_tokens": 256}},
     }));
     for answer in [refusal.clone(), cut] {
         let server = listing("openai").await;
         Mock::given(path("/v1/chat/completions"))
-            .and(body_partial_json(json!({"max_completion_tokens": 512})))
+            .and(body_partial_json(json!({"max_completion_tokens": 256})))
             .respond_with(answer)
             .expect(1)
             .mount(&server)

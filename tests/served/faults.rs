@@ -343,7 +343,9 @@ async fn an_address_that_is_busy_rests_alone_and_the_other_takes_over() {
         .with_endpoint(format!("{}/v1", up.uri()))
         .build()
         .unwrap();
-    model.complete(&ask()).await.unwrap_err();
+    let error = model.complete(&ask()).await.unwrap_err();
+    assert!(error.report().ends_with("status 503"));
+    assert_eq!(error.retry_after(), None, "the next try may go at once");
     for seconds in [0, 19] {
         *now.lock().unwrap() = Duration::from_secs(seconds);
         assert_eq!(model.complete(&ask()).await.unwrap().text, "yes");

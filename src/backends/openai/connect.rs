@@ -15,9 +15,8 @@ use crate::{
 
 /// Names of models that an error shows.
 const SHOWN: usize = 8;
-/// The most tokens of an answer that is tried. Models that think count their thoughts, and OpenAI's refuse a request whose tokens are
-/// used up before they answer.
-const TRIED: usize = 512;
+/// The most tokens of an answer in a form, which ends by itself. Models that think count their thoughts.
+const WITH_THOUGHTS: usize = 512;
 /// No answer to anything, so that only a server that heeds the choice says one of them.
 const CHOICES: [&str; 2] = ["zorvek", "quilmat"];
 
@@ -42,7 +41,7 @@ struct Found {
 
 impl OpenAiModelBuilder {
     /// Makes the model, asks every address for its list of models, finds out which server it is, and tries at each of them what the run
-    /// [needs](Self::with_need), each with a short request. A model that thinks until its 512 tokens are used up counts as one that answers.
+    /// [needs](Self::with_need), each with a short request. A model that thinks until its tokens are used up counts as one that answers.
     ///
     /// A server without a list is one of unknown kind, and one that answers under a name that it does not list is taken as it is.
     ///
@@ -98,8 +97,8 @@ fn hello() -> Vec<Message> {
 impl OpenAiModel {
     /// Tries all that is needed at the one address of this model.
     async fn attempt_all(&self, base: &str, found: Found, needs: &[Need]) -> Result<()> {
-        let first = ChatRequest::new(hello()).with_max_tokens(TRIED);
-        self.answers(&first)
+        // OpenAI's models that think refuse a request whose tokens are used up before they answer, so it is no single one.
+        self.answers(&ChatRequest::new(hello()))
             .await
             .map_err(|error| found.hint(&self.shared.model, error))?;
         if let Some(names) = &found.others {
@@ -150,15 +149,19 @@ impl OpenAiModel {
                 self.score(&ScoreRequest::new(raw(), [" time"])).await?;
             }
             Need::Choices => {
-                self.answers(&chat().with_choices(CHOICES).with_max_tokens(TRIED))
+                self.answers(&chat().with_choices(CHOICES).with_max_tokens(WITH_THOUGHTS))
                     .await?;
             }
             Need::JsonSchema => {
                 let schema = json!({
                     "type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": false,
                 });
-                self.answers(&chat().with_json_schema(schema).with_max_tokens(TRIED))
-                    .await?;
+                self.answers(
+                    &chat()
+                        .with_json_schema(schema)
+                        .with_max_tokens(WITH_THOUGHTS),
+                )
+                .await?;
             }
         }
         Ok(())

@@ -80,7 +80,7 @@ pub use server::{Need, Server};
 pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Later, Result},
     model::{
         ChatModel, ChatRequest, Completion, Constraint, FinishReason, Prompt, ScoreRequest, Scores,
         ScoringModel, TokenLogprob,
@@ -215,7 +215,6 @@ impl Shared {
         let answer = self.exchange(request, &self.name, texts).await;
         let read = answer.and_then(|answer| self.read(&answer, &self.name, texts));
         match &read {
-            Ok(_) => lease.worked(),
             // A limit is not the address's fault.
             Err(Error::RateLimited { .. }) => {}
             Err(error) if error.is_transient() => {
@@ -224,9 +223,21 @@ impl Shared {
                     error.retry_after().unwrap_or_default(),
                 );
             }
-            Err(_) => {}
+            // A server that refuses is well.
+            Ok(_) | Err(_) => lease.worked(),
         }
-        read
+        read.map_err(|error| match error {
+            // The next try goes to another address, and need not wait for this one.
+            Error::Transport { backend, source }
+                if self.endpoints.are_several() && source.is::<Later>() =>
+            {
+                Error::Transport {
+                    backend,
+                    source: source.to_string().into(),
+                }
+            }
+            error => error,
+        })
     }
 
     /// Sends a request, and heeds what the server says of its limits. An answer without success is an error, which shows none of the
