@@ -41,9 +41,10 @@ struct WireMessage {
 
 #[derive(Deserialize)]
 struct WireUsage {
-    prompt_tokens: u64,
+    // No call costs more. A number that no budget could count would end the run.
+    prompt_tokens: u32,
     #[serde(default)]
-    completion_tokens: u64,
+    completion_tokens: u32,
 }
 
 /// Of a chat (`content`), or of raw text; llama.cpp takes the form of a chat for both.
@@ -108,8 +109,8 @@ impl Answer {
             ));
         };
         let usage = Usage {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
+            prompt_tokens: usage.prompt_tokens.into(),
+            completion_tokens: usage.completion_tokens.into(),
         };
         let Some(choice) = self.choices.into_iter().next() else {
             return Err(Error::malformed("a completion with one choice at least"));
@@ -277,5 +278,16 @@ mod tests {
         };
         assert!(of(json!({"choices": [], "usage": {"prompt_tokens": 1}})).contains("one choice"));
         assert!(of(json!({"choices": []})).contains("usage"));
+    }
+
+    #[test]
+    fn a_usage_that_no_call_has_is_none() {
+        let read = |tokens: u64| {
+            let answer =
+                json!({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": tokens}});
+            serde_json::from_value::<Answer>(answer).is_ok()
+        };
+        assert!(read(u64::from(u32::MAX)));
+        assert!(!read(1 << 32) && !read(u64::MAX));
     }
 }

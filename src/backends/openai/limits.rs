@@ -147,10 +147,9 @@ impl Gate {
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
         let difference = i64::try_from(estimate).unwrap_or(i64::MAX)
             - i64::try_from(usage.total()).unwrap_or(i64::MAX);
-        // What is left over may not pile up to more than a minute's worth.
-        *balance = balance
-            .saturating_add(difference)
-            .min(i64::from(second.get()).saturating_mul(60));
+        // Neither what is left over nor what is owed may pile up to more than a minute's worth, which is what the server counts.
+        let minute = i64::from(second.get()).saturating_mul(60);
+        *balance = balance.saturating_add(difference).clamp(-minute, minute);
     }
 
     /// Lets nothing through for a while: the server asked for it.
@@ -248,6 +247,21 @@ mod tests {
         assert_eq!(seconds(&now), 0.0);
         block_on(gate.enter(100));
         assert!((seconds(&now) - 6.0).abs() < 1e-6, "{}", seconds(&now));
+    }
+
+    #[test]
+    fn a_server_that_says_it_read_too_many_tokens_costs_a_minute_at_most() {
+        let (gate, now) = gate(0, 6_000);
+        block_on(gate.enter(100));
+        gate.settle(
+            100,
+            Usage {
+                prompt_tokens: u64::MAX,
+                completion_tokens: u64::MAX,
+            },
+        );
+        block_on(gate.enter(100));
+        assert!((seconds(&now) - 61.0).abs() < 1e-6, "{}", seconds(&now));
     }
 
     #[test]
