@@ -396,6 +396,7 @@ impl Inner {
                 if let (true, Some(running)) = (asked, self.state().running.get_mut(&number)) {
                     running.away = Duration::ZERO;
                     running.failures = 0;
+                    running.is_given_up = false;
                 }
                 None
             }
