@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared};
+use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, refusal};
 use crate::{
     error::{Error, Result},
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
@@ -139,7 +139,7 @@ impl Shared {
             && !models.data.is_empty()
             && models.data.iter().all(|listed| listed.id != self.model)
         {
-            return Err(unknown(&self.model, base, &models));
+            return Err(unknown(&self.model, base, &models, &self.secrets(&[])));
         }
         Ok(Some(server))
     }
@@ -161,14 +161,11 @@ fn server(models: &Models, answer: &HttpResponse) -> Server {
     }
 }
 
-fn unknown(model: &str, base: &str, models: &Models) -> Error {
-    let names: Vec<&str> = models
-        .data
-        .iter()
-        .take(SHOWN)
-        .map(|listed| listed.id.as_str())
-        .collect();
-    let more = models.data.len().saturating_sub(SHOWN);
+fn unknown(model: &str, base: &str, models: &Models, secrets: &[&str]) -> Error {
+    let names = models.data.iter();
+    let names = names.filter_map(|listed| refusal::shown(&listed.id, secrets));
+    let names: Vec<String> = names.take(SHOWN).collect();
+    let more = models.data.len() - names.len();
     let more = if more > 0 {
         format!(" and {more} more")
     } else {

@@ -250,9 +250,9 @@ impl Shared {
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = body::completion(self.server, &self.model, request)?;
-        let texts = texts(&request.prompt);
+        let texts = texts(request);
         let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
-        let estimate = bytes / 3 + request.max_tokens as u64;
+        let estimate = (bytes / 3).saturating_add(request.max_tokens as u64);
         let asked = self
             .ask::<Answer>(body.path, body.fields.into(), &texts, estimate)
             .await;
@@ -280,8 +280,16 @@ impl Shared {
     }
 }
 
-/// The texts of a prompt, which no error may show.
-fn texts(prompt: &Prompt) -> Vec<&str> {
+/// The texts of a request, which no error may show.
+fn texts(request: &ChatRequest) -> Vec<&str> {
+    let mut texts = prompt_texts(&request.prompt);
+    if let Some(Constraint::Choice(choices)) = &request.constraint {
+        texts.extend(choices.iter().map(String::as_str));
+    }
+    texts
+}
+
+fn prompt_texts(prompt: &Prompt) -> Vec<&str> {
     match prompt {
         Prompt::Raw(text) => vec![text],
         Prompt::Chat(said) | Prompt::Unfinished(said) => said
@@ -357,5 +365,72 @@ impl fmt::Debug for Shared {
             .field("name", &self.name)
             .field("server", &self.server)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use serde_json::json;
+
+    use super::*;
+
+    pub(super) const KEY: &str = "sk-canary-0123456789";
+
+    struct Says(u16, &'static str);
+
+    #[async_trait]
+    impl HttpTransport for Says {
+        async fn send(&self, _: HttpRequest) -> Result<HttpResponse, TransportError> {
+            let mut answer = HttpResponse::new(self.1.into());
+            *answer.status_mut() = http::StatusCode::from_u16(self.0).unwrap();
+            Ok(answer)
+        }
+    }
+
+    pub(super) fn builder(status: u16, body: &'static str) -> OpenAiModelBuilder {
+        let builder = OpenAiModel::builder("http://localhost/v1", "m");
+        builder.with_key(KEY).with_transport(Says(status, body))
+    }
+
+    #[test]
+    fn no_choice_is_repeated() {
+        let body = r#"{"error": {"message": "no grammar for: the kettle sings"}}"#;
+        let model = builder(400, body)
+            .with_server(Server::Vllm)
+            .build()
+            .unwrap();
+        let ask = |choice| {
+            let request = ChatRequest::new(Prompt::Raw(String::new())).with_choices([choice]);
+            block_on(model.complete(&request)).unwrap_err().report()
+        };
+        assert!(ask("the cup rests").ends_with("it says: no grammar for: the kettle sings"));
+        assert!(ask("the kettle sings").ends_with("(status 400)"));
+    }
+
+    #[test]
+    fn names_of_models_are_shown_on_one_line_and_without_the_key() {
+        let body = r#"{"data": [{"id": "sk-canary-0123456789"}, {"id": "a\nb"}, {"id": "c"}]}"#;
+        let error = block_on(builder(200, body).connect()).unwrap_err();
+        let says = "does not serve m; it serves a b, c and 1 more";
+        assert!(error.report().ends_with(says), "{}", error.report());
+    }
+
+    #[test]
+    fn no_code_of_a_batch_holds_the_key() {
+        let model = builder(200, "").build().unwrap();
+        let report = |code: &str| {
+            let line = json!({"custom_id": "a", "error": {"code": code}}).to_string();
+            let row = batch::BatchReader::new("-", line.as_bytes())
+                .next()
+                .unwrap();
+            let request = ChatRequest::new(Prompt::Raw(String::new()));
+            row.unwrap()
+                .completion(&model, &request)
+                .unwrap_err()
+                .report()
+        };
+        assert!(report("batch_expired").ends_with("failed to serve the request (batch_expired)"));
+        assert!(report(KEY).ends_with("failed to serve the request"));
     }
 }

@@ -143,15 +143,22 @@ fn refused(asked: &Asked<'_>, status: StatusCode, what_to_do: &str, words: &str)
 
 /// Adds what the server said, if that can be shown.
 fn said(asked: &Asked<'_>, what: &str, words: &str) -> String {
+    match shown(words, asked.secrets) {
+        Some(words) => format!("{what}; it says: {words}"),
+        None => what.to_owned(),
+    }
+}
+
+/// A server's words or names, cut and on one line. None if there are none, or they repeat a piece of a secret.
+pub(super) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
     let words: String = words
         .chars()
         .take(MOST_WORDS)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    if words.trim().is_empty() || asked.secrets.iter().any(|secret| quotes(&words, secret)) {
-        return what.to_owned();
-    }
-    format!("{what}; it says: {}", words.trim())
+    let words = words.trim();
+    let is_secret = secrets.iter().any(|secret| quotes(words, secret));
+    (!words.is_empty() && !is_secret).then(|| words.to_owned())
 }
 
 /// Whether some words repeat a piece of a text. Line breaks of the text stand as spaces in the words.

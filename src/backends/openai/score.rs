@@ -295,7 +295,7 @@ impl Shared {
 
 /// The texts of a request, which no error may show.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
-    let mut texts = super::texts(&request.prompt);
+    let mut texts = super::prompt_texts(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{HttpResponse, OpenAiModel},
+    super::{HttpResponse, OpenAiModel, refusal},
     Batch, BatchPage,
     wire::{PAGE, Uploaded},
 };
@@ -130,6 +130,17 @@ impl BatchClient {
         Ok(answer.into_body())
     }
 
+    /// The server's name for a batch, which is written down and shown.
+    pub(super) fn name<'a>(&self, batch: &'a Batch) -> Result<&'a str> {
+        let id = checked(&batch.id)?;
+        let shown = refusal::shown(id, &self.model.shared.secrets(&[]));
+        if shown.as_deref() == Some(id) {
+            Ok(id)
+        } else {
+            Err(Error::malformed("a name of a batch"))
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -160,7 +171,7 @@ impl BatchClient {
 }
 
 /// A name that a server gave, which is to be a part of a path and no more.
-pub(super) fn checked(id: &str) -> Result<&str> {
+fn checked(id: &str) -> Result<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric()) {
         Ok(id)
@@ -193,6 +204,18 @@ fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::openai::tests::{KEY, builder};
+
+    #[test]
+    fn a_batch_that_is_named_like_the_key_has_no_name() {
+        let client = BatchClient::new(&builder(200, "").build().unwrap()).unwrap();
+        let batch = |id: &str| serde_json::from_value(json!({"id": id, "status": "failed"}));
+        assert_eq!(client.name(&batch("batch_1").unwrap()).unwrap(), "batch_1");
+        let long = "b".repeat(1_000);
+        for bad in ["../batch_1", KEY, &long] {
+            assert!(client.name(&batch(bad).unwrap()).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_name_that_a_server_gives_leads_nowhere_else() {

@@ -102,7 +102,7 @@ impl BatchRow {
     /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
         let shared = &model.shared;
-        let answer = self.answer(shared, &texts(&request.prompt))?;
+        let answer = self.answer(shared, &texts(request))?;
         shared.finished(request, answer.written(&shared.name)?)
     }
 
@@ -112,11 +112,14 @@ impl BatchRow {
     }
 
     fn answer(&self, shared: &Shared, texts: &[&str]) -> Result<Answer> {
+        let secrets = shared.secrets(texts);
         let (status, body) = match &self.reply {
             Reply::Answered { status, body } => (*status, body),
-            Reply::Unasked { code } => return Err(unasked(&shared.name, code)),
+            Reply::Unasked { code } => {
+                let code = refusal::shown(code, &secrets);
+                return Err(unasked(&shared.name, &code.unwrap_or_default()));
+            }
         };
-        let secrets = shared.secrets(texts);
         let asked = shared.asked(&shared.name, &secrets);
         if status.is_success()
             && let Ok(answer) = Answer::deserialize(body)
