@@ -9,7 +9,7 @@ fuzz_target!(|input: &[u8]| {
     // The first line is that of a script without answers, the rest is the file.
     let (words, file) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(0));
     let script = Script::read(words);
-    let request = script.request();
+    let (request, choices) = (script.request(), script.choices());
     let expected = script.has("expected").then_some(["a", "b", "c"]);
     let model = script.model();
     let mut reader = BatchReader::new("output.jsonl", file);
@@ -17,9 +17,9 @@ fuzz_target!(|input: &[u8]| {
         reader = reader.with_expected(ids);
     }
     for row in reader {
-        check(&row);
-        if let Ok(row) = row {
-            check(&row.completion(&model, &request));
+        match row {
+            Ok(row) => check(&row.completion(&model, &request), choices),
+            Err(error) => check::<()>(&Err(error), choices),
         }
     }
 });

@@ -32,24 +32,27 @@ fuzz_target!(|input: &[u8]| {
 
 /// What is given is the server's own words, which are not looked at.
 async fn each_endpoint(client: &BatchClient) {
-    check(&client.upload(b"{}\n").await.map(drop));
+    check(&client.upload(b"{}\n").await.map(drop), &[]);
     let about = BTreeMap::from([("name".to_owned(), "value".to_owned())]);
     let path = "/v1/chat/completions";
-    check(&client.create("file-1", path, "24h", &about).await.map(drop));
-    check(&client.get("batch-1").await.map(drop));
+    check(
+        &client.create("file-1", path, "24h", &about).await.map(drop),
+        &[],
+    );
+    check(&client.get("batch-1").await.map(drop), &[]);
     let page = client.list(None).await;
     if let Ok(page) = &page
         && let Some(last) = page.data.last()
     {
-        check(&client.list(Some(&last.id)).await.map(drop));
-        check(&client.cancel(&last.id).await.map(drop));
+        check(&client.list(Some(&last.id)).await.map(drop), &[]);
+        check(&client.cancel(&last.id).await.map(drop), &[]);
     }
-    check(&page.map(drop));
-    check(&client.content("file-1").await.map(drop));
+    check(&page.map(drop), &[]);
+    check(&client.content("file-1").await.map(drop), &[]);
 }
 
 fn whole(script: Script) {
-    let first = script.request();
+    let (first, choices) = (script.request(), script.choices());
     let second = first.clone().with_sampling(Sampling {
         seed: 1,
         ..Sampling::default()
@@ -67,8 +70,8 @@ fn whole(script: Script) {
     let model = script.naming([("@first", &one), ("@second", &two)]).model();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("folder.json"), HEAD).unwrap();
-    let before = both(&model, folder.path(), &first, &second);
-    let after = both(&model, folder.path(), &first, &second);
+    let before = both(&model, folder.path(), &first, &second, choices);
+    let after = both(&model, folder.path(), &first, &second, choices);
     for (before, after) in before.iter().zip(&after) {
         if let Ok(before) = before {
             assert!(
@@ -84,13 +87,14 @@ fn both(
     folder: &Path,
     first: &ChatRequest,
     second: &ChatRequest,
+    choices: &[&str],
 ) -> [Result<Completion>; 2] {
     let model = BatchModel::builder(model.clone(), folder)
         .with_patience(Duration::from_secs(600))
         .open()
         .unwrap();
     let (first, second) = block_on(join(model.complete(first), model.complete(second)));
-    check(&first);
-    check(&second);
+    check(&first, choices);
+    check(&second, choices);
     [first, second]
 }

@@ -8,14 +8,14 @@ use safer_instruct_fuzz::{CONTINUATIONS, Script, check};
 
 fuzz_target!(|input: &[u8]| {
     let script = Script::read(input);
-    let request = script.request();
+    let (request, choices) = (script.request(), script.choices());
     let model = script.model();
-    // The second one waits as the first answer says.
-    for _ in 0..2 {
+    // The later ones wait as earlier answers say.
+    for _ in 0..3 {
         let Some(done) = model.complete(&request).now_or_never() else {
             return;
         };
-        check(&done);
+        check(&done, choices);
         if let Ok(Completion { text, logprobs, .. }) = &done {
             assert!(request.stop.iter().all(|stop| !text.contains(stop)));
             let is_free = !matches!(

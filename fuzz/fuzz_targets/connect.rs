@@ -31,6 +31,6 @@ fuzz_target!(|input: &[u8]| {
         builder = builder.with_endpoint("http://localhost:8001/v1");
     }
     if let Some(done) = builder.connect().now_or_never() {
-        check(&done);
+        check(&done, &[]);
     }
 });

@@ -143,6 +143,15 @@ impl Script {
         request
     }
 
+    /// The texts of that request beside [`TEXTS`].
+    pub fn choices(&self) -> &'static [&'static str] {
+        if self.has("choices") {
+            &CONTINUATIONS
+        } else {
+            &[]
+        }
+    }
+
     /// The request for scores that the words describe.
     pub fn score_request(&self) -> ScoreRequest {
         let continuations = CONTINUATIONS
@@ -261,22 +270,21 @@ fn time(longest: Duration) -> (Sleep, Clock) {
     (Box::new(sleep), Box::new(clock))
 }
 
-/// Neither an error nor what is shown of a success may hold a text of the request or a key; a report is one short line of plain text.
-pub fn check<T: Debug>(result: &Result<T>) {
-    quotes_nothing(&format!("{result:?} {result:#?}"));
+/// Neither an error nor what is shown of a success may hold a key or a text of the request, whose own are these beside [`TEXTS`]. A
+/// report is one short line of plain text.
+pub fn check<T: Debug>(result: &Result<T>, own: &[&str]) {
+    quotes_nothing(&format!("{result:?} {result:#?}"), own);
     if let Err(error) = result {
         let report = error.report();
-        quotes_nothing(&report);
+        quotes_nothing(&report, own);
         assert!(!report.contains(char::is_control), "{report:?}");
         assert!(report.chars().count() <= LONGEST_REPORT, "{report}");
     }
 }
 
-pub fn quotes_nothing(shown: &str) {
-    let secrets = TEXTS.iter().chain(&CONTINUATIONS).chain([&KEY, &HEADER]);
-    for secret in secrets {
-        let pieces = secret.as_bytes().windows(QUOTATION);
-        for piece in pieces {
+fn quotes_nothing(shown: &str, own: &[&str]) {
+    for secret in TEXTS.iter().chain(own).chain([&KEY, &HEADER]) {
+        for piece in secret.as_bytes().windows(QUOTATION) {
             let piece = std::str::from_utf8(piece).unwrap();
             assert!(!shown.contains(piece), "{piece:?} in {shown}");
         }
