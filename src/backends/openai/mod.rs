@@ -178,21 +178,31 @@ impl Shared {
         read
     }
 
-    /// Sends a request, and heeds what the server says of its limits. An answer without success is an error, which shows none of the
-    /// texts.
+    /// Sends a request. An answer without success is an error, which shows none of the texts.
     async fn exchange(
         &self,
         request: HttpRequest,
         name: &str,
         texts: &[&str],
     ) -> Result<HttpResponse> {
+        let answer = self.send(request, name).await?;
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(self.refusal(&answer, name, texts))
+        }
+    }
+
+    /// Sends a request, and heeds what the server says of its limits.
+    async fn send(&self, request: HttpRequest, name: &str) -> Result<HttpResponse> {
         let sent = self.transport.send(request).await;
         let answer = sent.map_err(|error| error.into_error(name))?;
         self.gate.heed(answer.headers());
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        let error = refusal::error(&self.asked(name, &self.secrets(texts)), &answer);
+        Ok(answer)
+    }
+
+    fn refusal(&self, answer: &HttpResponse, name: &str, texts: &[&str]) -> Error {
+        let error = refusal::error(&self.asked(name, &self.secrets(texts)), answer);
         if let Error::RateLimited {
             retry_after: Some(wait),
             ..
@@ -200,7 +210,7 @@ impl Shared {
         {
             self.gate.close(*wait);
         }
-        Err(error)
+        error
     }
 
     /// Reads an answer that should be of the protocol.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use http::{HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
     super::{HttpResponse, OpenAiModel, refusal},
     Batch, BatchPage,
+    row::plain,
     wire::{PAGE, Uploaded},
 };
 use crate::error::{Error, Result};
@@ -166,8 +167,24 @@ impl BatchClient {
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
         shared.gate.enter(0).await;
-        shared.exchange(request, &shared.name, &[]).await
+        let answer = shared.send(request, &shared.name).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(shared.refusal(&without_words(answer), &shared.name, &[]))
     }
+}
+
+/// The same answer with a code in the place of the server's words, which may quote any request of a file.
+fn without_words(mut answer: HttpResponse) -> HttpResponse {
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let error = body.get("error").unwrap_or(&body);
+    let name = |field: &str| plain(error.get(field).and_then(Value::as_str).unwrap_or_default());
+    let (code, kind) = (name("code"), name("type"));
+    let words = if code.is_empty() { &kind } else { &code };
+    let error = json!({"error": {"message": words, "type": kind, "code": code}});
+    *answer.body_mut() = error.to_string().into_bytes();
+    answer
 }
 
 /// A name that a server gave, which is to be a part of a path and no more.
@@ -203,6 +220,8 @@ fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use futures::executor::block_on;
+
     use super::*;
     use crate::backends::openai::tests::{KEY, builder};
 
@@ -214,6 +233,28 @@ mod tests {
         let long = "b".repeat(1_000);
         for bad in ["../batch_1", KEY, &long] {
             assert!(client.name(&batch(bad).unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_a_code_and_none_of_the_words() {
+        let report = |body| {
+            let client = BatchClient::new(&builder(400, body).build().unwrap()).unwrap();
+            let none = BTreeMap::new();
+            let create = client.create("file-1", "/v1/completions", "1h", &none);
+            block_on(create).unwrap_err().report()
+        };
+        let body = r#"{"error": {"message": "bad: The kettle sings.", "type": "invalid_request_error", "code": "invalid_window"}}"#;
+        assert!(report(body).ends_with("(status 400); it says: invalid_window"));
+        let body =
+            r#"{"message": "bad: The kettle sings.", "type": "BadRequestError", "code": 400}"#;
+        assert!(report(body).ends_with("(status 400); it says: BadRequestError"));
+        for body in [
+            "",
+            r#"{"error": "The kettle sings."}"#,
+            r#"{"error": {"code": "sk-canary-0123456789"}}"#,
+        ] {
+            assert!(report(body).ends_with("(status 400)"), "{body}");
         }
     }
 
