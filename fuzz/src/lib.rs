@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt, pending, ready};
 use http::{HeaderName, HeaderValue, StatusCode};
 use safer_instruct::{
-    ChatRequest, Message, Prompt, Result, ScoreRequest,
+    ChatRequest, Error, Message, Prompt, Result, ScoreRequest,
     backends::openai::{
         HttpRequest, HttpResponse, HttpTransport, Limits, OpenAiModel, OpenAiModelBuilder, Server,
         TransportError,
@@ -270,16 +270,20 @@ fn time(longest: Duration) -> (Sleep, Clock) {
     (Box::new(sleep), Box::new(clock))
 }
 
-/// Neither an error nor what is shown of a success may hold a key or a text of the request, whose own are these beside [`TEXTS`]. A
-/// report is one short line of plain text.
+/// Neither an error nor what is shown of a success may hold a key or a text of the request, whose own are these beside [`TEXTS`].
 pub fn check<T: Debug>(result: &Result<T>, own: &[&str]) {
     quotes_nothing(&format!("{result:?} {result:#?}"), own);
     if let Err(error) = result {
-        let report = error.report();
-        quotes_nothing(&report, own);
-        assert!(!report.contains(char::is_control), "{report:?}");
-        assert!(report.chars().count() <= LONGEST_REPORT, "{report}");
+        quotes_nothing(&error.report(), own);
+        check_report(error);
     }
+}
+
+/// The report of an error is one short line of plain text.
+pub fn check_report(error: &Error) {
+    let report = error.report();
+    assert!(!report.contains(char::is_control), "{report:?}");
+    assert!(report.chars().count() <= LONGEST_REPORT, "{report}");
 }
 
 fn quotes_nothing(shown: &str, own: &[&str]) {
