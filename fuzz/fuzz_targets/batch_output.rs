@@ -9,7 +9,7 @@ fuzz_target!(|input: &[u8]| {
     // The first line is that of a script without answers, the rest is the file.
     let (words, file) = input.split_at(input.iter().position(|byte| *byte == b'\n').unwrap_or(0));
     let script = Script::read(words);
-    let (request, choices) = (script.request(), script.choices());
+    let (request, texts) = (script.request(), script.texts());
     let expected = script.has("expected").then_some(["a", "b", "c"]);
     let model = script.model();
     let mut reader = BatchReader::new("output.jsonl", file);
@@ -18,8 +18,8 @@ fuzz_target!(|input: &[u8]| {
     }
     for row in reader {
         match row {
-            Ok(row) => check(&row.completion(&model, &request), choices),
-            Err(error) => check::<()>(&Err(error), choices),
+            Ok(row) => check(&row.completion(&model, &request), &texts),
+            Err(error) => check::<()>(&Err(error), &texts),
         }
     }
 });

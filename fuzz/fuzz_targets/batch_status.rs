@@ -52,7 +52,7 @@ async fn each_endpoint(client: &BatchClient) {
 }
 
 fn whole(script: Script) {
-    let (first, choices) = (script.request(), script.choices());
+    let (first, texts) = (script.request(), script.texts());
     let second = first.clone().with_sampling(Sampling {
         seed: 1,
         ..Sampling::default()
@@ -70,8 +70,8 @@ fn whole(script: Script) {
     let model = script.naming([("@first", &one), ("@second", &two)]).model();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("folder.json"), HEAD).unwrap();
-    let before = both(&model, folder.path(), &first, &second, choices);
-    let after = both(&model, folder.path(), &first, &second, choices);
+    let before = both(&model, folder.path(), &first, &second, &texts);
+    let after = both(&model, folder.path(), &first, &second, &texts);
     for (before, after) in before.iter().zip(&after) {
         if let Ok(before) = before {
             assert!(
@@ -87,14 +87,14 @@ fn both(
     folder: &Path,
     first: &ChatRequest,
     second: &ChatRequest,
-    choices: &[&str],
+    texts: &[&str],
 ) -> [Result<Completion>; 2] {
     let model = BatchModel::builder(model.clone(), folder)
         .with_patience(Duration::from_secs(600))
         .open()
         .unwrap();
     let (first, second) = block_on(join(model.complete(first), model.complete(second)));
-    check(&first, choices);
-    check(&second, choices);
+    check(&first, texts);
+    check(&second, texts);
     [first, second]
 }

@@ -8,14 +8,14 @@ use safer_instruct_fuzz::{CONTINUATIONS, Script, check};
 
 fuzz_target!(|input: &[u8]| {
     let script = Script::read(input);
-    let (request, choices) = (script.request(), script.choices());
+    let (request, texts) = (script.request(), script.texts());
     let model = script.model();
     // The later ones wait as earlier answers say.
     for _ in 0..3 {
         let Some(done) = model.complete(&request).now_or_never() else {
             return;
         };
-        check(&done, choices);
+        check(&done, &texts);
         if let Ok(Completion { text, logprobs, .. }) = &done {
             assert!(request.stop.iter().all(|stop| !text.contains(stop)));
             let is_free = !matches!(

@@ -8,7 +8,7 @@ use safer_instruct::{
     Error, Result,
     dataset::{Columns, InstructionColumns, InstructionReader, Reader, read_pairs},
 };
-use safer_instruct_fuzz::{Script, check, check_report};
+use safer_instruct_fuzz::{Script, TEXTS, check, check_report};
 
 fuzz_target!(|input: &[u8]| {
     // The first line is that of a script without answers, the rest is the file.
@@ -73,7 +73,7 @@ fn all<R: Iterator<Item = Result<T>>, T>(opened: Result<R>) -> Option<(R, u64, u
                     // Names of columns are shown.
                     check_report(&error);
                 } else {
-                    check::<()>(&Err(error), &[]);
+                    check::<()>(&Err(error), &TEXTS);
                 }
             }
         }

@@ -4,23 +4,23 @@
 use futures::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use safer_instruct::{ChatModel, ScoringModel};
-use safer_instruct_fuzz::{CONTINUATIONS, Script, check};
+use safer_instruct_fuzz::{Script, check, scored_texts};
 
 fuzz_target!(|input: &[u8]| {
     let script = Script::read(input).refusing();
     let (request, scored) = (script.request(), script.score_request());
-    let choices = script.choices();
+    let texts = script.texts();
     let model = script.model();
     for _ in 0..2 {
         let Some(done) = model.complete(&request).now_or_never() else {
             return;
         };
         assert!(done.is_err());
-        check(&done, choices);
+        check(&done, &texts);
         let Some(done) = model.score(&scored).now_or_never() else {
             return;
         };
         assert!(done.is_err());
-        check(&done, &CONTINUATIONS);
+        check(&done, &scored_texts());
     }
 });

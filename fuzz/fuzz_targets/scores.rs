@@ -4,7 +4,7 @@
 use futures::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use safer_instruct::ScoringModel;
-use safer_instruct_fuzz::{CONTINUATIONS, Script, check};
+use safer_instruct_fuzz::{Script, check, scored_texts};
 
 fuzz_target!(|input: &[u8]| {
     let script = Script::read(input);
@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
         let Some(done) = model.score(&request).now_or_never() else {
             return;
         };
-        check(&done, &CONTINUATIONS);
+        check(&done, &scored_texts());
         if let Ok(scores) = &done {
             assert_eq!(scores.continuations.len(), request.continuations.len());
             assert!(

@@ -143,12 +143,12 @@ impl Script {
         request
     }
 
-    /// The texts of that request beside [`TEXTS`].
-    pub fn choices(&self) -> &'static [&'static str] {
+    /// The texts of that request.
+    pub fn texts(&self) -> Vec<&'static str> {
         if self.has("choices") {
-            &CONTINUATIONS
+            scored_texts()
         } else {
-            &[]
+            TEXTS.to_vec()
         }
     }
 
@@ -270,11 +270,16 @@ fn time(longest: Duration) -> (Sleep, Clock) {
     (Box::new(sleep), Box::new(clock))
 }
 
-/// Neither an error nor what is shown of a success may hold a key or a text of the request, whose own are these beside [`TEXTS`].
-pub fn check<T: Debug>(result: &Result<T>, own: &[&str]) {
-    quotes_nothing(&format!("{result:?} {result:#?}"), own);
+/// The texts of a request for scores.
+pub fn scored_texts() -> Vec<&'static str> {
+    [TEXTS, CONTINUATIONS].concat()
+}
+
+/// Neither an error nor what is shown of a success may hold a key or a text of the request.
+pub fn check<T: Debug>(result: &Result<T>, texts: &[&str]) {
+    quotes_nothing(&format!("{result:?} {result:#?}"), texts);
     if let Err(error) = result {
-        quotes_nothing(&error.report(), own);
+        quotes_nothing(&error.report(), texts);
         check_report(error);
     }
 }
@@ -286,8 +291,15 @@ pub fn check_report(error: &Error) {
     assert!(report.chars().count() <= LONGEST_REPORT, "{report}");
 }
 
-fn quotes_nothing(shown: &str, own: &[&str]) {
-    for secret in TEXTS.iter().chain(own).chain([&KEY, &HEADER]) {
+/// A model file of which the header is given, with zeros for weights.
+pub fn padded(header: &[u8]) -> Vec<u8> {
+    let mut file = header.to_vec();
+    file.resize(header.len() + (32 << 10), 0);
+    file
+}
+
+fn quotes_nothing(shown: &str, texts: &[&str]) {
+    for secret in texts.iter().chain([&KEY, &HEADER]) {
         for piece in secret.as_bytes().windows(QUOTATION) {
             let piece = std::str::from_utf8(piece).unwrap();
             assert!(!shown.contains(piece), "{piece:?} in {shown}");
