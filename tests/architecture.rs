@@ -235,7 +235,7 @@ fn the_layers_have_no_cycle() {
 #[test]
 fn files_are_short() {
     let mut long = Vec::new();
-    for folder in ["src", "tests", "examples", "benches"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz"] {
         for path in files(&root().join(folder), &[".rs"]) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
             if lines > MAX_LINES {
@@ -305,7 +305,7 @@ fn no_file_names_a_path_of_one_machine() {
     ]
     .map(|(a, b)| format!("{a}{b}"));
     let mut wrong = Vec::new();
-    for folder in ["src", "tests", "examples", "benches", "docs"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz", "docs"] {
         for path in files(
             &root().join(folder),
             &[".rs", ".md", ".toml", ".py", ".json", ".sh"],

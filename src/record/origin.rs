@@ -55,14 +55,16 @@ impl Usage {
     /// Tokens read and written.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.prompt_tokens + self.completion_tokens
+        self.prompt_tokens.saturating_add(self.completion_tokens)
     }
 }
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.prompt_tokens += other.prompt_tokens;
-        self.completion_tokens += other.completion_tokens;
+        self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
+        self.completion_tokens = self
+            .completion_tokens
+            .saturating_add(other.completion_tokens);
     }
 }
 
@@ -101,4 +103,23 @@ fn is_zero(n: &u32) -> bool {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_tokens_than_there_are_numbers_are_as_many_as_there_are() {
+        let mut usage = Usage {
+            prompt_tokens: u64::MAX,
+            completion_tokens: 1,
+        };
+        assert_eq!(usage.total(), u64::MAX);
+        usage += usage;
+        assert_eq!(
+            (usage.prompt_tokens, usage.completion_tokens),
+            (u64::MAX, 2)
+        );
+    }
 }

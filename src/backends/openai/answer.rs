@@ -70,10 +70,11 @@ impl Content {
 
 #[derive(Deserialize)]
 struct WireUsage {
+    // No call costs more. A number that no budget could count would end the run.
     #[serde(default)]
-    prompt_tokens: Option<u64>,
+    prompt_tokens: Option<u32>,
     #[serde(default)]
-    completion_tokens: u64,
+    completion_tokens: u32,
 }
 
 /// Of a chat (`content`), or of raw text; llama.cpp takes the form of a chat for both.
@@ -134,8 +135,8 @@ impl Answer {
     pub(super) fn written(self, backend: &str) -> Result<Written> {
         let usage = self.usage.and_then(|usage| {
             Some(Usage {
-                prompt_tokens: usage.prompt_tokens?,
-                completion_tokens: usage.completion_tokens,
+                prompt_tokens: usage.prompt_tokens?.into(),
+                completion_tokens: usage.completion_tokens.into(),
             })
         });
         let Some(usage) = usage else {
@@ -326,5 +327,16 @@ mod tests {
         assert!(of(json!({"choices": [], "usage": {"prompt_tokens": 1}})).contains("one choice"));
         assert!(of(json!({"choices": []})).contains("usage"));
         assert!(of(json!({"choices": [], "usage": {}})).contains("usage"));
+    }
+
+    #[test]
+    fn a_usage_that_no_call_has_is_none() {
+        let read = |tokens: u64| {
+            let answer =
+                json!({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": tokens}});
+            serde_json::from_value::<Answer>(answer).is_ok()
+        };
+        assert!(read(u64::from(u32::MAX)));
+        assert!(!read(1 << 32) && !read(u64::MAX));
     }
 }

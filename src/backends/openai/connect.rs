@@ -205,8 +205,19 @@ impl Shared {
             return Ok(none);
         };
         let server = server(&models, &answer);
-        let names: Vec<String> = models.data.into_iter().map(|listed| listed.id).collect();
-        let others = (!names.is_empty() && !names.contains(&self.model)).then_some(names);
+        let names: Vec<&str> = models
+            .data
+            .iter()
+            .map(|listed| listed.id.as_str())
+            .collect();
+        let lacks = !names.is_empty() && !names.contains(&self.model.as_str());
+        let secrets = self.secrets(&[]);
+        let others = lacks.then(|| {
+            let names = names.iter();
+            names
+                .filter_map(|name| refusal::shown(name, &secrets))
+                .collect()
+        });
         Ok(Found { server, others })
     }
 }

@@ -161,10 +161,9 @@ impl Gate {
             return;
         };
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is left over may not pile up to more than a minute's worth.
-        *balance = balance
-            .saturating_add(tokens)
-            .min(i64::from(second.get()).saturating_mul(60));
+        // Neither what is left over nor what is owed may pile up to more than a minute's worth, which is what the server counts.
+        let minute = i64::from(second.get()).saturating_mul(60);
+        *balance = balance.saturating_add(tokens).clamp(-minute, minute);
     }
 
     /// Lets nothing through for as long as the server asks for, a minute at most.
@@ -291,6 +290,14 @@ mod tests {
         assert_eq!(seconds(&now), 0.0);
         block_on(gate.enter(tokens(50, 50))).settle(tokens(50, 50));
         assert_seconds(&now, 6.0);
+    }
+
+    #[test]
+    fn a_server_that_says_it_read_too_many_tokens_costs_a_minute_at_most() {
+        let (gate, now) = gate(0, 6_000);
+        block_on(gate.enter(tokens(50, 50))).settle(tokens(u64::MAX, u64::MAX));
+        block_on(gate.enter(tokens(50, 50)));
+        assert_seconds(&now, 61.0);
     }
 
     #[test]

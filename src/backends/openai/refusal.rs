@@ -30,17 +30,10 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// Adds what the server said, if that can be shown.
     fn said(&self, what: &str, words: &str) -> String {
-        let searched: String = words.chars().take(MOST_SEARCHED).collect();
-        let words: String = searched
-            .chars()
-            .take(MOST_WORDS)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let quotes = |secret: &&str| quotes(&searched, secret);
-        if words.trim().is_empty() || self.secrets.iter().any(quotes) {
-            return what.to_owned();
+        match shown(words, self.secrets) {
+            Some(words) => format!("{what}; it says: {words}"),
+            None => what.to_owned(),
         }
-        format!("{what}; it says: {}", words.trim())
     }
 }
 
@@ -277,6 +270,19 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
             status,
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_EARLY
         )
+}
+
+/// A server's words or names, cut and on one line. None if there are none, or they repeat a piece of a secret.
+pub(super) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
+    let searched: String = words.chars().take(MOST_SEARCHED).collect();
+    let words: String = searched
+        .chars()
+        .take(MOST_WORDS)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words = words.trim();
+    let is_secret = secrets.iter().any(|secret| quotes(&searched, secret));
+    (!words.is_empty() && !is_secret).then(|| words.to_owned())
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use http::{HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{HttpResponse, OpenAiModel},
+    super::{HttpResponse, OpenAiModel, refusal},
     Batch, BatchPage,
+    row::plain,
     wire::{PAGE, Uploaded},
 };
 use crate::{
@@ -133,6 +134,17 @@ impl BatchClient {
         Ok(answer.into_body())
     }
 
+    /// The server's name for a batch, which is written down and shown.
+    pub(super) fn name<'a>(&self, batch: &'a Batch) -> Result<&'a str> {
+        let id = checked(&batch.id)?;
+        let shown = refusal::shown(id, &self.model.shared.secrets(&[]));
+        if shown.as_deref() == Some(id) {
+            Ok(id)
+        } else {
+            Err(Error::malformed("a name of a batch"))
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -158,12 +170,28 @@ impl BatchClient {
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
         let _turn = shared.gate.enter(Usage::default()).await;
-        shared.exchange(request, &shared.name, &[]).await
+        let answer = shared.send(request, &shared.name).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(shared.refusal(&without_words(answer), &shared.name, &[]))
     }
 }
 
+/// The same answer with a code in the place of the server's words, which may quote any request of a file.
+fn without_words(mut answer: HttpResponse) -> HttpResponse {
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let error = body.get("error").unwrap_or(&body);
+    let name = |field: &str| plain(error.get(field).and_then(Value::as_str).unwrap_or_default());
+    let (code, kind) = (name("code"), name("type"));
+    let words = if code.is_empty() { &kind } else { &code };
+    let error = json!({"error": {"message": words, "type": kind, "code": code}});
+    *answer.body_mut() = error.to_string().into_bytes();
+    answer
+}
+
 /// A name that a server gave, which is to be a part of a path and no more.
-pub(super) fn checked(id: &str) -> Result<&str> {
+fn checked(id: &str) -> Result<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric()) {
         Ok(id)
@@ -195,7 +223,43 @@ fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use futures::executor::block_on;
+
     use super::*;
+    use crate::backends::openai::tests::{KEY, builder};
+
+    #[test]
+    fn a_batch_that_is_named_like_the_key_has_no_name() {
+        let client = BatchClient::new(&builder(200, "").build().unwrap()).unwrap();
+        let batch = |id: &str| serde_json::from_value(json!({"id": id, "status": "failed"}));
+        assert_eq!(client.name(&batch("batch_1").unwrap()).unwrap(), "batch_1");
+        let long = "b".repeat(1_000);
+        for bad in ["../batch_1", KEY, &long] {
+            assert!(client.name(&batch(bad).unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_a_code_and_none_of_the_words() {
+        let report = |body| {
+            let client = BatchClient::new(&builder(400, body).build().unwrap()).unwrap();
+            let none = BTreeMap::new();
+            let create = client.create("file-1", "/v1/completions", "1h", &none);
+            block_on(create).unwrap_err().report()
+        };
+        let body = r#"{"error": {"message": "bad: The kettle sings.", "type": "invalid_request_error", "code": "invalid_window"}}"#;
+        assert!(report(body).ends_with("(status 400); it says: invalid_window"));
+        let body =
+            r#"{"message": "bad: The kettle sings.", "type": "BadRequestError", "code": 400}"#;
+        assert!(report(body).ends_with("(status 400); it says: BadRequestError"));
+        for body in [
+            "",
+            r#"{"error": "The kettle sings."}"#,
+            r#"{"error": {"code": "sk-canary-0123456789"}}"#,
+        ] {
+            assert!(report(body).ends_with("(status 400)"), "{body}");
+        }
+    }
 
     #[test]
     fn a_name_that_a_server_gives_leads_nowhere_else() {

@@ -13,13 +13,15 @@ use futures::future::BoxFuture;
 
 use super::{
     Batch, BatchStatus,
-    client::checked,
     folder::{Folder, again, file_name},
     model::{Inner, repeated},
     row::unasked,
     state::{Queued, Remote},
 };
-use crate::error::{Error, Result};
+use crate::{
+    backends::openai::refusal::shown,
+    error::{Error, Result},
+};
 
 /// The name of our own name in a batch's metadata.
 const KEY: &str = "safer_instruct_batch";
@@ -177,8 +179,8 @@ impl Inner {
             for batch in &page.data {
                 let name = batch.metadata.get(KEY);
                 if let Some(number) = name.and_then(|name| left.remove(name)) {
-                    tracing::info!(batch = batch.id, "found a batch that was begun");
                     self.adopt(number, batch).await?;
+                    tracing::info!(batch = batch.id, "found a batch that was begun");
                 }
             }
             let last = page.data.last().map(|batch| batch.id.clone());
@@ -244,17 +246,17 @@ impl Inner {
 
     /// Writes down what the server calls a batch.
     async fn adopt(&self, number: u64, batch: &Batch) -> Result<()> {
-        checked(&batch.id)?;
+        let name = self.client.name(batch)?;
         let record = {
             let mut state = self.state();
             let Some(running) = state.running.get_mut(&number) else {
                 return Ok(());
             };
-            running.remote = Remote::Known(batch.id.clone());
+            running.remote = Remote::Known(name.to_owned());
             let Some(record) = &mut running.record else {
                 return Ok(());
             };
-            record.remote = Some(batch.id.clone());
+            record.remote = Some(name.to_owned());
             record.clone()
         };
         self.disk
@@ -267,7 +269,7 @@ impl Inner {
         let lost = |error: Error| self.lost(number, remote, error);
         let batch = self.client.get(remote).await.map_err(lost)?;
         tracing::debug!(
-            batch = batch.id,
+            batch = remote,
             completed = batch.request_counts.completed,
             failed = batch.request_counts.failed,
             total = batch.request_counts.total,
@@ -298,7 +300,7 @@ impl Inner {
             folder.finish(number, &record, output.as_deref(), errors.as_deref())
         });
         let mut finished = finished.await?;
-        let missing = self.missing(&batch, finished.bad.take());
+        let missing = self.missing(remote, &batch, finished.bad.take());
         let no_room = batch.errors.iter().any(|fault| fault.code == NO_ROOM);
         self.state().finish(
             number,
@@ -311,8 +313,9 @@ impl Inner {
     }
 
     /// What became of requests that have no row.
-    fn missing(&self, batch: &Batch, bad: Option<(usize, Error)>) -> Error {
-        let backend = self.client.model().shared.name.clone();
+    fn missing(&self, remote: &str, batch: &Batch, bad: Option<(usize, Error)>) -> Error {
+        let shared = &self.client.model().shared;
+        let backend = shared.name.clone();
         match batch.status {
             BatchStatus::Cancelled => unasked(&backend, "batch_cancelled"),
             BatchStatus::Expired => unasked(&backend, "batch_expired"),
@@ -323,15 +326,12 @@ impl Inner {
                 }
             }
             BatchStatus::Failed => {
-                let faults: Vec<String> = batch
-                    .errors
-                    .iter()
-                    .take(3)
-                    .map(ToString::to_string)
-                    .collect();
+                let secrets = shared.secrets(&[]);
+                let faults = batch.errors.iter();
+                let faults = faults.filter_map(|fault| shown(&fault.to_string(), &secrets));
+                let faults: Vec<String> = faults.take(3).collect();
                 let message = format!(
-                    "the batch {} failed as a whole: {}",
-                    batch.id,
+                    "the batch {remote} failed as a whole: {}",
                     faults.join(", ")
                 );
                 Error::Refused {
@@ -341,10 +341,8 @@ impl Inner {
                 }
             }
             _ => {
-                let mut reason = format!(
-                    "the results of the batch {} have no row for the request",
-                    batch.id
-                );
+                let mut reason =
+                    format!("the results of the batch {remote} have no row for the request");
                 if let Some((count, first)) = bad {
                     reason = format!(
                         "{reason}, and {count} lines that cannot be used: {}",
@@ -396,6 +394,7 @@ impl Inner {
                 if let (true, Some(running)) = (asked, self.state().running.get_mut(&number)) {
                     running.away = Duration::ZERO;
                     running.failures = 0;
+                    running.is_given_up = false;
                 }
                 None
             }

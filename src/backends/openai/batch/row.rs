@@ -112,11 +112,14 @@ impl BatchRow {
     }
 
     fn answer(&self, shared: &Shared, texts: &[&str]) -> Result<Answer> {
+        let secrets = shared.secrets(texts);
         let (status, body) = match &self.reply {
             Reply::Answered { status, body } => (*status, body),
-            Reply::Unasked { code } => return Err(unasked(&shared.name, code)),
+            Reply::Unasked { code } => {
+                let code = refusal::shown(code, &secrets);
+                return Err(unasked(&shared.name, &code.unwrap_or_default()));
+            }
         };
-        let secrets = shared.secrets(texts);
         let asked = shared.asked(&shared.name, &secrets);
         let body = match body {
             // A page, most likely.

@@ -68,6 +68,8 @@ pub(super) struct Running {
     /// For how long and how often in a row the server gave no answer about it.
     pub(super) away: Duration,
     pub(super) failures: u32,
+    /// Whether those who waited were told that, and it has given no answer since.
+    pub(super) is_given_up: bool,
     ids: Arc<[String]>,
 }
 
@@ -78,6 +80,7 @@ impl Running {
             remote,
             away: Duration::ZERO,
             failures: 0,
+            is_given_up: false,
             ids: ids.into(),
         }
     }
@@ -169,12 +172,17 @@ impl State {
 
     /// What waits, unless it has to wait for the server.
     pub(super) fn queued(&self) -> Option<Queued> {
-        let held = self.full && !self.running.is_empty();
+        let held = self.full && self.makes_room();
         (!self.queue.is_empty() && !held).then_some(Queued {
             requests: self.queue.len(),
             arrivals: self.arrivals,
             again: self.again,
         })
+    }
+
+    /// Whether a batch may be done and leave room for another. What was given up may never be.
+    fn makes_room(&self) -> bool {
+        self.running.values().any(|running| !running.is_given_up)
     }
 
     /// Whether anybody waits.
@@ -240,7 +248,7 @@ impl State {
         let Some(running) = self.running.remove(&number) else {
             return;
         };
-        self.full = waits && !self.running.is_empty();
+        self.full = waits && self.makes_room();
         let missing = Arc::new(missing);
         let mut rows: HashMap<String, (Place, Verdict)> = rows
             .into_iter()
@@ -297,6 +305,8 @@ impl State {
         }
         if running.remote == Remote::Unsent {
             self.running.remove(&number);
+        } else if let Some(running) = self.running.get_mut(&number) {
+            running.is_given_up = true;
         }
     }
 
@@ -305,5 +315,61 @@ impl State {
         for sender in waiting.into_iter().flatten() {
             let _ = sender.send(settled.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::{super::super::*, *};
+
+    struct Nowhere;
+
+    #[async_trait]
+    impl HttpTransport for Nowhere {
+        async fn send(&self, _: HttpRequest) -> Result<HttpResponse, TransportError> {
+            Err(TransportError::TooLarge(0))
+        }
+    }
+
+    fn enter(state: &mut State, words: &str) -> oneshot::Receiver<Settled> {
+        let model = OpenAiModel::builder("http://localhost/v1", "m").with_transport(Nowhere);
+        let request = ChatRequest::new(Prompt::Raw(words.to_owned()));
+        let line = RequestLine::new(&model.build().unwrap(), &request).unwrap();
+        state.enter(line, Vec::new()).0
+    }
+
+    fn limited() -> Error {
+        Error::RateLimited {
+            backend: "m".to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_the_room_of_a_batch_that_was_given_up() {
+        let mut state = State::default();
+        let mut first = enter(&mut state, "a");
+        let begun = state.take(BatchLimits::default());
+        let running = state.running.get_mut(&begun[0].number).unwrap();
+        running.remote = Remote::Known("batch_0".to_owned());
+        let mut second = enter(&mut state, "b");
+        let refused = |state: &mut State| {
+            let drafts = state.take(BatchLimits::default());
+            state.finish(drafts[0].number, Vec::new(), limited(), true, 2);
+            state.queued().is_some()
+        };
+        // Beside the first it waits, and that was no try.
+        assert!(!refused(&mut state));
+        state.fail(begun[0].number, &Arc::new(limited()));
+        assert!(first.try_recv().unwrap().is_some());
+        assert!(state.queued().is_some());
+        // Now each is one.
+        assert!(refused(&mut state));
+        assert!(second.try_recv().unwrap().is_none());
+        assert!(!refused(&mut state));
+        let told = second.try_recv().unwrap().unwrap();
+        assert!(matches!(told, Settled::Failed { tries: Some(2), .. }));
     }
 }
