@@ -19,12 +19,6 @@ const FIELDS: &[&str] = &[
     "logprobs",
     "top_logprobs",
 ];
-/// OpenAI's codes for it.
-const CODES: &[&str] = &[
-    "unsupported_parameter",
-    "unsupported_value",
-    "unknown_parameter",
-];
 /// What servers say of a field that they do not take, in lower case.
 const WORDS: &[&str] = &[
     "unsupported",
@@ -82,9 +76,7 @@ fn refused(body: &Value) -> Option<&'static str> {
     }
     let words = error.as_str().or(text("message")).unwrap_or_default();
     let lower = words.to_lowercase();
-    let is_field = text("code").is_some_and(|code| CODES.contains(&code))
-        || WORDS.iter().any(|said| lower.contains(said));
-    if !is_field {
+    if !WORDS.iter().any(|said| lower.contains(said)) {
         return None;
     }
     text("param").and_then(ours).or_else(|| {
