@@ -105,10 +105,13 @@ async fn server(open: Arc<AtomicBool>) -> MockServer {
         .await;
     Mock::given(path("/v1/chat/completions"))
         .respond_with(move |request: &Request| {
-            if other(request) {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            if !other(request) {
+                refused()
+            } else if body["model"] == "m" {
                 answer(request)
             } else {
-                refused()
+                ResponseTemplate::new(404).set_body_json(json!({"error": {"message": "The model `n` does not exist or you do not have access to it.", "type": "invalid_request_error", "param": null, "code": "model_not_found"}}))
             }
         })
         .mount(&server)
@@ -220,13 +223,7 @@ async fn what_is_wrong_is_said_before_a_run_begins() {
             &[][..],
             "does not accept the key",
         ),
-        (
-            CANARY,
-            base.as_str(),
-            "n",
-            &[],
-            "does not serve n; it serves m",
-        ),
+        (CANARY, base.as_str(), "n", &[], "its list has no n, but m"),
         (
             CANARY,
             &server.uri(),
