@@ -7,7 +7,7 @@
 //!
 //! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
 //! concurrency / latency. The server's timer has whole milliseconds, so it says how long its answers took in truth, and there is a second
-//! ideal by that. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
+//! ideal by that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -68,6 +68,7 @@ fn main() {
     stdout.read_line(&mut address).unwrap();
     let concurrency = usize::try_from(number("concurrency", 256)).unwrap();
     let time = Duration::from_secs(number("seconds", 60));
+    let plain = plain(address.trim(), concurrency);
     let rate = run(
         address.trim(),
         concurrency,
@@ -86,8 +87,39 @@ fn main() {
             1e3 * latency.as_secs_f64()
         );
     }
+    println!(
+        "{:.1} % of the {plain:.0}/s of plain sockets",
+        100.0 * rate / plain
+    );
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+/// The requests a second of plain sockets, for 10 seconds.
+fn plain(base: &str, concurrency: usize) -> f64 {
+    let address = base.trim_start_matches("http://").trim_end_matches("/v1");
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    let done = AtomicU64::new(0);
+    let begun = Instant::now();
+    let ask = || async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.set_nodelay(true).unwrap();
+        let mut answer = [0; 4096];
+        while begun.elapsed() < Duration::from_secs(10) {
+            connection.write_all(request.as_bytes()).await.unwrap();
+            connection.read(&mut answer).await.unwrap();
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(futures::future::join_all((0..concurrency).map(|_| ask())));
+    done.into_inner() as f64 / begun.elapsed().as_secs_f64()
 }
 
 /// One request a text; gives the requests a second.
