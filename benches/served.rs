@@ -110,7 +110,8 @@ fn plain(base: &str, concurrency: usize) -> f64 {
         let mut answer = [0; 4096];
         while begun.elapsed() < Duration::from_secs(10) {
             connection.write_all(request.as_bytes()).await.unwrap();
-            connection.read(&mut answer).await.unwrap();
+            let read = connection.read(&mut answer).await.unwrap();
+            assert!(read > 0, "the server has closed the connection");
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
