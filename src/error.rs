@@ -238,11 +238,15 @@ impl Error {
         }
     }
 
-    /// A model file that cannot be used.
+    /// A model file that cannot be used. The reason goes on one line and is cut after 1,000 characters: it may name parts of the file.
     pub fn model(model: impl Into<String>, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let reason = reason.chars().take(1_000);
         Self::Model {
             model: model.into(),
-            reason: reason.into(),
+            reason: reason
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect(),
         }
     }
 
@@ -338,6 +342,14 @@ fn at_line(line: &Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_model_file_says_is_short_and_on_one_line() {
+        let error = Error::model("m.gguf", "no token a\u{1b}[2J\nb");
+        assert_eq!(error.to_string(), "model m.gguf: no token a [2J b");
+        let error = Error::model("m.gguf", "x".repeat(2_000));
+        assert_eq!(error.to_string().len(), 1_000 + "model m.gguf: ".len());
+    }
 
     #[test]
     fn a_report_names_every_cause_once() {
