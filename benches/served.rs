@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
-//! concurrency / latency. The server's timer has whole milliseconds, so it says how long its answers took in truth, and there is a second
-//! ideal by that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
+//! concurrency / latency. No timer is exact, so the server says how long its answers took in truth, and there is a second ideal by
+//! that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +18,7 @@
 use std::{
     collections::HashMap,
     env, fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ use safer_instruct::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 fn main() {
@@ -217,9 +217,6 @@ const BODY: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"
 /// How many answers were given, and how many microseconds they took together.
 static GIVEN: (AtomicU64, AtomicU64) = (AtomicU64::new(0), AtomicU64::new(0));
 
-/// So late the timer fires in the mean: at whole milliseconds, of which none is before its time.
-const LATE: Duration = Duration::from_micros(1_150);
-
 fn serve(port: u16, latency: Duration) {
     std::thread::spawn(|| {
         for _ in std::io::stdin().lines() {
@@ -228,37 +225,38 @@ fn serve(port: u16, latency: Duration) {
             println!("{mean}");
         }
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        println!("http://{}/v1", listener.local_addr().unwrap());
-        std::io::stdout().flush().unwrap();
-        loop {
-            let (connection, _) = listener.accept().await.unwrap();
-            tokio::spawn(answer(connection, latency));
-        }
-    });
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    println!("http://{}/v1", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    for connection in listener.incoming() {
+        let connection = connection.unwrap();
+        std::thread::spawn(move || answer(connection, latency));
+    }
 }
 
-/// Answers the requests of one connection, one after the other.
-async fn answer(mut connection: TcpStream, latency: Duration) -> Option<()> {
+/// Answers the requests of one connection, one after the other. It sleeps on a thread of its own, because timers of async runtimes have
+/// whole milliseconds.
+fn answer(mut connection: std::net::TcpStream, latency: Duration) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
         BODY.len()
     );
-    let mut read = Vec::new();
+    let (mut read, mut piece) = (Vec::new(), [0; 4096]);
+    let mut more = |connection: &mut std::net::TcpStream, read: &mut Vec<u8>| {
+        let bytes = connection
+            .read(&mut piece)
+            .ok()
+            .filter(|bytes| *bytes > 0)?;
+        read.extend_from_slice(piece.get(..bytes)?);
+        Some(())
+    };
     loop {
         let head = loop {
             if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            if connection.read_buf(&mut read).await.ok()? == 0 {
-                return None;
-            }
+            more(&mut connection, &mut read)?;
         };
         let text = String::from_utf8_lossy(read.get(..head)?).to_lowercase();
         let length = text.lines().find_map(|line| {
@@ -269,16 +267,14 @@ async fn answer(mut connection: TcpStream, latency: Duration) -> Option<()> {
         });
         let whole = head + length.unwrap_or(0);
         while read.len() < whole {
-            if connection.read_buf(&mut read).await.ok()? == 0 {
-                return None;
-            }
+            more(&mut connection, &mut read)?;
         }
         read.drain(..whole);
         let begun = Instant::now();
-        tokio::time::sleep(latency.saturating_sub(LATE)).await;
+        std::thread::sleep(latency);
         let took = u64::try_from(begun.elapsed().as_micros()).ok()?;
         GIVEN.0.fetch_add(1, Ordering::Relaxed);
         GIVEN.1.fetch_add(took, Ordering::Relaxed);
-        connection.write_all(answer.as_bytes()).await.ok()?;
+        connection.write_all(answer.as_bytes()).ok()?;
     }
 }
