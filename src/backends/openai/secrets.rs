@@ -61,6 +61,11 @@ fn of_schema<'a>(schema: &'a Value, texts: &mut Vec<&'a str>) {
 
 /// Whether some words repeat a text or a piece of it, in whichever way it was escaped.
 pub(super) fn quotes(words: &str, text: &str) -> bool {
+    // As it stands, because marks are characters of a quotation too; line breaks may have become spaces.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    if share(&plain(words), &plain(text)) {
+        return true;
+    }
     let (words, text) = (bare(words), bare(text));
     let characters: Vec<char> = text.chars().collect();
     if characters.len() < LEAST {
@@ -74,8 +79,13 @@ pub(super) fn quotes(words: &str, text: &str) -> bool {
             words.contains(&text)
         };
     }
-    let pieces: HashSet<&[char]> = characters.windows(QUOTATION).collect();
-    let words: Vec<char> = words.chars().collect();
+    share(&words, &text)
+}
+
+/// Whether a piece of one text stands in the other.
+fn share(words: &str, text: &str) -> bool {
+    let (words, text): (Vec<char>, Vec<char>) = (words.chars().collect(), text.chars().collect());
+    let pieces: HashSet<&[char]> = text.windows(QUOTATION).collect();
     words.windows(QUOTATION).any(|piece| pieces.contains(piece))
 }
 
@@ -148,6 +158,15 @@ mod tests {
 
     use super::*;
     use crate::model::Message;
+
+    #[test]
+    fn marks_are_characters_of_a_quotation() {
+        let text = "The kettle sings\nwhile nobody listens.";
+        // Twelve with the mark, and eleven without.
+        assert!(quotes("at: 1hile noody listens.", text));
+        assert!(quotes("at: sings while.", text));
+        assert!(!quotes("at: noody listens", text));
+    }
 
     #[test]
     fn a_quotation_is_found_however_it_is_escaped() {
