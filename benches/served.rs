@@ -7,7 +7,8 @@
 //!
 //! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
 //! concurrency / latency. No timer is exact, so the server says how long its answers took in truth, and there is a second ideal by
-//! that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
+//! that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves
+//! only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

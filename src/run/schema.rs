@@ -20,10 +20,6 @@ const APPLICATION: i32 = i32::from_be_bytes(*b"saRJ");
 const VERSION: i32 = 1;
 /// A reader may hold the file for moments; no other process writes.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much of the file the writer keeps in memory.
-const CACHE_KIB: i64 = 16 << 10;
-/// After how many pages of 4 KiB the log is moved into the file.
-const LOG_PAGES: i64 = 4_000;
 
 /// Large columns stand last, where a reader of the others need not go over them. No rowid is ever an id: rows have the same
 /// keys whoever writes them.
@@ -141,9 +137,6 @@ pub(super) fn build(
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Trouble> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     set_wal(&connection)?;
-    // Calls are found by a hash, so each changes a page anywhere in their index: pages are kept, and go to the file together.
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     let synchronous = if Planted::NoSync.is_here() {
         "OFF"
     } else {
