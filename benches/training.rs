@@ -130,7 +130,7 @@ fn run(
     Trainer::new(Sft)
         .with_batch(batch)
         .with_steps(steps)
-        .with_warm_up(steps.min(10))
+        .with_warm_up(10.min(steps.saturating_sub(1)))
         .with_shuffle(false)
         .with_evaluation(0)
         .with_checkpoints(usize::MAX)

@@ -59,7 +59,7 @@ def speed(arguments):
     steps = arguments.steps or len(pairs) // size
     if steps * size > len(pairs):
         raise SystemExit(f"{arguments.pairs} has {len(pairs)} pairs; {steps} steps of {size} take {steps * size}")
-    tuning = Tuning(model, min(arguments.warm_up, steps), steps, arguments.rate)
+    tuning = Tuning(model, min(arguments.warm_up, steps - 1), steps, arguments.rate)
     tokens, slots, seconds = 0, 0, 0.0
     for k in range(steps):
         begin = time.perf_counter()

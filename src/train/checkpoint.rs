@@ -46,9 +46,32 @@ pub(super) struct Place {
     pub(super) ended: bool,
 }
 
+/// How much the running mean of the loss keeps of itself.
+const KEPT: f64 = 0.9;
+/// The first losses say little about those that come: until so many are heard, their mean is compared with the first alone, and may
+/// be so much further above it.
+const FEW: (usize, f64) = (5, 2.0);
+
 impl Place {
+    /// Moves the running mean, which is the plain one of the first ten, and its lowest value on by the loss of the next step.
+    pub(super) fn hear(&mut self, loss: f64) {
+        let heard = self.step as f64;
+        let kept = KEPT.min(heard / (heard + 1.0));
+        let smooth = self
+            .smooth_loss
+            .map_or(loss, |smooth| kept * smooth + (1.0 - kept) * loss);
+        self.lowest_loss = Some(match (self.lowest_loss, self.smooth_loss) {
+            (Some(first), _) if self.step < FEW.0 => first,
+            (Some(_), Some(mean)) if self.step == FEW.0 => mean,
+            (Some(lowest), _) => lowest.min(smooth),
+            (None, _) => loss,
+        });
+        self.smooth_loss = Some(smooth);
+    }
+
     /// Whether the running mean is so many times its lowest value, and so much above it.
     pub(super) fn rises(&self, (times, above): (f64, f64)) -> bool {
+        let above = above + if self.step <= FEW.0 { FEW.1 } else { 0.0 };
         let means = self.smooth_loss.zip(self.lowest_loss);
         means.is_some_and(|(smooth, lowest)| smooth > times * lowest && smooth > lowest + above)
     }
@@ -104,17 +127,25 @@ impl State {
         put(&folder.join(FILE), &file)
     }
 
-    /// Reads it, if there is one: the last, or the one before if the process was killed between the two.
+    /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is damaged.
     ///
     /// # Errors
-    /// Refuses a file that is damaged or of another run, and says what differs.
+    /// Refuses a file of another run, and says what differs, and one that is damaged if there is no other.
     pub(super) fn load(folder: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
-        let mut path = folder.join(FILE);
-        let before = folder.join(BEFORE);
-        if !path.exists() && before.exists() {
-            path = before;
+        let read = |name: &str| Self::read(&folder.join(name), fingerprint, len);
+        match read(FILE) {
+            Ok(None) => read(BEFORE),
+            // The same steps again give the same numbers.
+            Err(damaged) => match read(BEFORE) {
+                Ok(Some(before)) => Ok(Some(before)),
+                _ => Err(damaged),
+            },
+            last => last,
         }
-        let bytes = match fs::read(&path) {
+    }
+
+    fn read(path: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
+        let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(path, error)),
@@ -122,7 +153,7 @@ impl State {
         let damaged = || {
             let reason =
                 "the checkpoint is damaged; begin anew in another folder, or overwrite this one";
-            Error::input(&path, None, reason)
+            Error::input(path, None, reason)
         };
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
         let note = metadata.metadata().as_ref().and_then(|note| note.get(KEY));
@@ -135,7 +166,7 @@ impl State {
             let reason = format!(
                 "this folder holds another run: {difference}; take another folder, or overwrite this one"
             );
-            return Err(Error::input(&path, None, reason));
+            return Err(Error::input(path, None, reason));
         }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
         let read = |name: &str| -> Option<Vec<f32>> {
@@ -280,5 +311,10 @@ pub(super) mod tests {
             let error = State::load(folder.path(), &run, 2).unwrap_err().to_string();
             assert!(error.contains("the checkpoint is damaged"), "{error}");
         }
+        // With a sound one before it, that one is taken.
+        fs::write(folder.path().join(BEFORE), &bytes).unwrap();
+        let read = State::load(folder.path(), &run, 2).unwrap().unwrap();
+        assert_eq!(read.place, state.place);
+        assert!(State::load(folder.path(), &other, 2).is_err());
     }
 }

@@ -23,7 +23,7 @@ pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) fn open(folder: &Path, existing: Existing) -> Result<File> {
     let (checkpoint, adapter) = (has_any(folder, &checkpoint::FILES), has_adapter(folder));
     let refused = |reason| Err(Error::input(folder, None, reason));
-    if existing == Existing::Refuse && (checkpoint || adapter) {
+    if existing == Existing::Refuse && has_run(folder) {
         return refused(
             "this folder holds a run already; resume it, overwrite it, or take another folder",
         );
@@ -56,6 +56,14 @@ pub fn remove_run(folder: impl AsRef<Path>) -> Result<()> {
     remove_partial(folder)?;
     remove_files(folder)?;
     remove(&folder.join(METRICS))
+}
+
+/// Whether a folder holds a run or an adapter, which [`Existing::Refuse`] refuses. Looking before the examples are made saves their
+/// time.
+#[must_use]
+pub fn has_run(folder: impl AsRef<Path>) -> bool {
+    let folder = folder.as_ref();
+    has_any(folder, &checkpoint::FILES) || has_adapter(folder)
 }
 
 /// Whether both files of an adapter are there.

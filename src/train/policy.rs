@@ -43,6 +43,8 @@ pub struct Policy {
     pub(super) lora: Lora,
     pub(super) initial: Vec<f32>,
     pub(super) base: String,
+    /// The folder of the adapter that training begins with.
+    from: Option<PathBuf>,
 }
 
 /// Options for loading a [`Policy`].
@@ -154,8 +156,7 @@ impl Policy {
                 prepared.skipped.push((at, Skip::Empty));
                 continue;
             }
-            let mut completion = self.tokenizer().encode(&format!(" {instruction}"))?;
-            completion.push(self.model.end()?);
+            let completion = self.model.instruction_tokens(instruction)?;
             let mut prompt = self.reversed_prompt(&template, response)?;
             if prompt.len() + completion.len() > most {
                 // A few less, because tokens join differently inside the template.
@@ -265,6 +266,13 @@ impl Policy {
             }
         }
         Ok(prepared)
+    }
+
+    /// Whether training begins with the adapter in a folder.
+    pub(super) fn begins_in(&self, folder: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        let from = self.from.as_deref().and_then(real);
+        from.is_some() && from == real(folder)
     }
 
     /// Log-probabilities of each sequence of the examples, summed over the tokens of its completion, by parameters of the adapter.
@@ -406,6 +414,7 @@ impl PolicyBuilder {
             model,
             lora,
             initial,
+            from: self.adapter,
         })
     }
 }

@@ -24,8 +24,6 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How much the running mean of the loss keeps of itself.
-const SMOOTHING: f64 = 0.9;
 /// The running mean runs away when it is so many times its lowest value, and so much above it.
 const RUNAWAY: (f64, f64) = (2.0, 2.0);
 /// Half-way there no checkpoint is written.
@@ -131,11 +129,11 @@ impl<'a, O: Objective> Run<'a, O> {
             if over {
                 self.save()?;
                 checkpoint::forget(self.folder)?;
-            } else if (due || stopped) && !self.state.place.rises(DOUBT) {
-                // One that is written because the run is stopped does not move the other on: nothing has come after it yet.
-                if due {
-                    checkpoint::keep(self.folder)?;
-                }
+            } else if stopped {
+                // The one before stays what it is: nothing has come after this one yet, which may be in doubt.
+                self.save()?;
+            } else if due && !self.state.place.rises(DOUBT) {
+                checkpoint::keep(self.folder)?;
                 self.save()?;
             }
         }
@@ -249,23 +247,38 @@ impl<'a, O: Objective> Run<'a, O> {
     /// Refuses a loss that is no number or runs away, before it changes anything.
     fn check_loss(&mut self, loss: f64, gradient_norm: f64) -> Result<()> {
         let place = &mut self.state.place;
-        let smooth = place
-            .smooth_loss
-            .map_or(loss, |smooth| SMOOTHING * smooth + (1.0 - SMOOTHING) * loss);
-        let lowest = place
-            .lowest_loss
-            .map_or(smooth, |lowest| lowest.min(smooth));
-        (place.smooth_loss, place.lowest_loss) = (Some(smooth), Some(lowest));
+        place.hear(loss);
         if loss.is_finite() && gradient_norm.is_finite() && !place.rises(RUNAWAY) {
             return Ok(());
         }
-        let step = place.step + 1;
+        let (step, lowest) = (place.step + 1, place.lowest_loss.unwrap_or(loss));
+        let kept = self.go_back()?;
         let reason = format!(
             "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
-             {gradient_norm:.3}; begin anew with a lower learning rate. A checkpoint from before is kept, and the adapter of the best evaluation, if there was one"
+             {gradient_norm:.3}; begin anew with a lower learning rate. {kept}"
         );
-        checkpoint::go_back(self.folder)?;
         Err(Error::model(self.policy.model.name(), reason))
+    }
+
+    /// Makes the checkpoint that is known to be good the last one, and says what is kept. If nothing is held out, its adapter is
+    /// written, so that what was learnt until then can be used.
+    fn go_back(&self) -> Result<String> {
+        checkpoint::go_back(self.folder)?;
+        if !self.held_out.is_empty() {
+            return Ok(
+                "The adapter of the best evaluation is kept, and a checkpoint from before"
+                    .to_owned(),
+            );
+        }
+        let good = State::load(self.folder, &self.fingerprint, self.state.parameters.len())?;
+        Ok(match good {
+            Some(good) if good.place.step > 0 => {
+                let numbers = self.trainer.numbers;
+                self.policy.write(&good.parameters, self.folder, numbers)?;
+                format!("The adapter of step {} is kept", good.place.step)
+            }
+            _ => "No adapter is kept: it began too early".to_owned(),
+        })
     }
 
     /// Looks at what is held out with the adapter as it is written, and writes it if it is the best so far.
@@ -294,7 +307,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate",
                 self.state.place.step
             );
-            checkpoint::go_back(self.folder)?;
+            self.go_back()?;
             return Err(Error::model(self.policy.model.name(), reason));
         }
         let place = &mut self.state.place;

@@ -1,8 +1,8 @@
 //! Pairs that a model writes itself, and which of them are worth training on.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::{
     dataset::InstructionPair,
@@ -22,7 +22,8 @@ use crate::{
 ///
 /// Only models that were tuned on conversations can do it, and what they ask has their own manner. Small models ask much the same again
 /// and again, and their responses say little about their instructions: choose with [`Grounding`] what is trained on, or take a strong
-/// writer.
+/// writer. The backend must let a model go on with the person's message ([`Prompt::Unfinished`]): candle's does, and vLLM's servers;
+/// OpenAI's, SGLang's and llama.cpp's chat interfaces do not, which is an error.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -95,24 +96,38 @@ impl<M: ChatModel> SelfInstruct<M> {
         self
     }
 
-    /// Writes `count` pairs, and gives those that are whole and distinct, in an order and with texts that the seed decides.
+    /// Writes `count` pairs, and gives those that are [distinct](distinct_instructions), in an order and with texts that the seed
+    /// decides.
     ///
     /// # Errors
-    /// As the writer.
+    /// As [`stream`](Self::stream); what was written until then is lost, so take that one where pairs are paid for.
     pub async fn write(&self, count: usize, seed: u64) -> Result<Vec<InstructionPair>> {
-        let pairs = stream::iter(0..count).map(|number| self.pair(number, seed));
-        let pairs: Vec<_> = pairs.buffered(self.concurrency).try_collect().await?;
-        let mut distinct = Distinct::new();
-        let pairs = pairs.into_iter().flatten();
-        Ok(pairs
-            .filter(|pair| {
-                let text = SourceText::new("", pair.instruction.as_str());
-                distinct.assess_next(&text).is_keep()
-            })
-            .collect())
+        let pairs: Vec<_> = self.stream(0..count, seed).try_collect().await?;
+        Ok(distinct_instructions(pairs.into_iter().flatten()))
     }
 
-    /// The pair of a number; none if the instruction does not come to its end or a part of it is empty.
+    /// Writes the pairs of some numbers, one after the other. A number always gives the same pair, so that pairs can be kept as they
+    /// come, and the rest written later. It gives none if its instruction does not come to its end, a part of it is empty, or the
+    /// writer refuses it. A response may be cut off at its most tokens.
+    ///
+    /// # Errors
+    /// As the writer, but for [`Error::Refused`], [`Error::Malformed`] and [`Error::ContextOverflow`], which concern one pair.
+    pub fn stream(
+        &self,
+        numbers: Range<usize>,
+        seed: u64,
+    ) -> impl Stream<Item = Result<Option<InstructionPair>>> + '_ {
+        let pair = move |number| async move {
+            match self.pair(number, seed).await {
+                Err(
+                    Error::Refused { .. } | Error::Malformed { .. } | Error::ContextOverflow { .. },
+                ) => Ok(None),
+                pair => pair,
+            }
+        };
+        stream::iter(numbers).map(pair).buffered(self.concurrency)
+    }
+
     async fn pair(&self, number: usize, seed: u64) -> Result<Option<InstructionPair>> {
         let lineage = Lineage::new(number.to_string(), 0, seed);
         let mut messages: Vec<Message> = Vec::new();
@@ -142,6 +157,19 @@ impl<M: ChatModel> SelfInstruct<M> {
         let response = answer.text.trim();
         Ok((!response.is_empty()).then(|| InstructionPair::new(instruction, response)))
     }
+}
+
+/// The pairs whose instruction does not repeat an earlier one, by [`Distinct`].
+#[must_use]
+pub fn distinct_instructions(
+    pairs: impl IntoIterator<Item = InstructionPair>,
+) -> Vec<InstructionPair> {
+    let mut distinct = Distinct::new();
+    let is_new = |pair: &InstructionPair| {
+        let text = SourceText::new("", pair.instruction.as_str());
+        distinct.assess_next(&text).is_keep()
+    };
+    pairs.into_iter().filter(is_new).collect()
 }
 
 /// Keeps the pairs whose response decides their instruction.

@@ -86,6 +86,18 @@ impl Settings {
         Ok(())
     }
 
+    /// Refuses a warm-up that is all of a run over so many examples.
+    pub(super) fn check_warm_up(&self, examples: usize) -> Result<()> {
+        let steps = self.total_steps(examples);
+        let warm_up = self.warm_up(steps);
+        if warm_up < steps {
+            return Ok(());
+        }
+        let reason =
+            format!("{warm_up} steps are not fewer than the {steps} of the run; set fewer");
+        Err(Error::config("warm_up", reason))
+    }
+
     /// Steps of a run over so many examples.
     pub(super) fn total_steps(&self, examples: usize) -> usize {
         let all = self.epochs.saturating_mul(examples.div_ceil(self.batch));

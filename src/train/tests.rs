@@ -378,6 +378,18 @@ fn what_cannot_be_trained_on_is_refused() {
         run(&unknown),
         "examples: example 1 cannot be trained on: it has the token 34, and the model has 34 tokens, counted from 0"
     );
+    let error = trainer().run(&policy, &examples(4), &empty, folder.path());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "held_out: example 1 cannot be trained on: its prompt or a completion is empty"
+    );
+    let error = trainer()
+        .with_warm_up(3)
+        .run(&policy, &examples(4), &[], folder.path());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "warm_up: 3 steps are not fewer than the 3 of the run; set fewer"
+    );
     assert!(
         !folder.path().join("metrics.jsonl").exists(),
         "nothing was begun"
@@ -393,7 +405,7 @@ fn what_cannot_be_trained_on_is_refused() {
 
     // Another run in the folder.
     trainer()
-        .with_steps(2)
+        .with_steps(3)
         .run(&policy, &examples(8), &[], folder.path())
         .unwrap();
     let error = trainer()
@@ -406,7 +418,7 @@ fn what_cannot_be_trained_on_is_refused() {
         "{error}"
     );
     let error = trainer()
-        .with_steps(2)
+        .with_steps(3)
         .with_batch(2)
         .with_existing(Existing::Resume)
         .run(&policy, &examples(8), &[], folder.path())
@@ -480,7 +492,7 @@ fn an_adapter_is_never_written_over_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let (train, held_out) = (examples(8), examples(12).split_off(8));
     let run = |existing| {
-        let trainer = trainer().with_steps(2).with_existing(existing);
+        let trainer = trainer().with_steps(3).with_existing(existing);
         trainer.run(&policy, &train, &held_out, folder.path())
     };
     run(Existing::Refuse).unwrap();

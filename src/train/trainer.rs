@@ -75,7 +75,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets in how many steps the learning rate rises, from 0 in the first of them. By default 10, or a tenth of all if that is less.
+    /// Sets in how many steps the learning rate rises, from 0 in the first of them; fewer than the run has. By default 10, or a tenth
+    /// of all if that is less.
     #[must_use]
     pub fn with_warm_up(mut self, steps: usize) -> Self {
         self.settings.warm_up = Some(steps);
@@ -196,11 +197,13 @@ impl<O: Objective> Trainer<O> {
     /// Trains on the examples, into the folder, and blocks until it is done. What is held out is never trained on.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run;
-    /// [`Error::Io`] if a file cannot be written, or another process trains into the folder; [`Error::Model`] if the loss
-    /// runs away: then the checkpoint before the last one and the best adapter are there. A loss runs away when its running mean, which
-    /// keeps 0.9 of itself a step, is more than 2 times its lowest value and more than 2 above it. From half-way there (1.5 times and
-    /// 1 above) on no checkpoint is written, so the one before the last was followed by steps enough to know that it is good.
+    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run, or
+    /// the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file cannot be written, or another
+    /// process trains into the folder; [`Error::Model`] if the loss runs away: then the best adapter is there, or that of the
+    /// checkpoint before the last one if nothing is held out. A loss runs away when its running mean (of the first ten, then keeping
+    /// 0.9 of itself a step) is more than 2 times its lowest value and more than 2 above it; the first five, which can be easy ones,
+    /// are compared with the first alone, and 2 more above it. From half-way there (1.5 times and 1 above) on no checkpoint is written
+    /// unless the run is stopped, so the one before the last was followed by steps enough to know that it is good.
     pub fn run(
         &self,
         policy: &Policy,
@@ -208,17 +211,38 @@ impl<O: Objective> Trainer<O> {
         held_out: &[Example],
         folder: &Path,
     ) -> Result<Report> {
-        self.settings.check()?;
-        if examples.is_empty() {
-            return Err(Error::config("examples", "there is nothing to train on"));
-        }
-        for (at, example) in examples.iter().chain(held_out).enumerate() {
-            self.check(policy, at, example)?;
+        self.check(policy, examples, held_out)?;
+        if self.existing == Existing::Overwrite && policy.begins_in(folder) {
+            let reason = "training begins with the adapter in this folder, which overwriting would remove first; take another folder";
+            return Err(Error::input(folder, None, reason));
         }
         Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
     }
 
-    fn check(&self, policy: &Policy, at: usize, example: &Example) -> Result<()> {
+    /// Whether [`run`](Self::run) can begin, as far as settings and examples say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to train on or an option cannot work.
+    pub fn check(&self, policy: &Policy, examples: &[Example], held_out: &[Example]) -> Result<()> {
+        self.settings.check()?;
+        if examples.is_empty() {
+            return Err(Error::config("examples", "there is nothing to train on"));
+        }
+        for (field, examples) in [("examples", examples), ("held_out", held_out)] {
+            for (at, example) in examples.iter().enumerate() {
+                self.check_example(policy, field, at, example)?;
+            }
+        }
+        self.settings.check_warm_up(examples.len())
+    }
+
+    fn check_example(
+        &self,
+        policy: &Policy,
+        field: &'static str,
+        at: usize,
+        example: &Example,
+    ) -> Result<()> {
         let vocabulary = policy.model.vocabulary();
         let reason = if example.sequences.len() != self.objective.sequences() {
             format!(
@@ -241,7 +265,7 @@ impl<O: Objective> Trainer<O> {
             return Ok(());
         };
         Err(Error::config(
-            "examples",
+            field,
             format!("example {at} cannot be trained on: {reason}"),
         ))
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     ops::ControlFlow,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,13 +14,48 @@ use super::{
     tests::{examples, file, lora, policy, trainer},
     *,
 };
-use crate::{backends::candle::training::Begin, dataset::Existing};
+use crate::{backends::candle::training::Begin, dataset::Existing, error::Result};
 
-/// Its loss is 3 for some steps, and then another.
+/// Its loss is one for some steps, and then another.
 struct Turning {
     steps: Arc<AtomicUsize>,
+    first: f64,
     good: usize,
     then: f64,
+}
+
+impl Turning {
+    /// A run of 40 steps with a checkpoint every four, which is stopped after some.
+    fn run(first: f64, good: usize, then: f64, stop: usize, folder: &Path) -> Result<Report> {
+        let file = file();
+        let policy = policy(&file, lora());
+        let steps = Arc::new(AtomicUsize::new(0));
+        let heard = steps.clone();
+        let objective = Self {
+            steps,
+            first,
+            good,
+            then,
+        };
+        Trainer::new(objective)
+            .with_batch(4)
+            .with_steps(40)
+            .with_checkpoints(4)
+            .with_observer(move |_| {
+                if heard.fetch_add(1, Ordering::Relaxed) + 1 == stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .run(&policy, &examples(8), &[], folder)
+    }
+}
+
+const NEVER: usize = usize::MAX;
+
+fn checkpoint(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap()
 }
 
 impl Objective for Turning {
@@ -38,7 +74,7 @@ impl Objective for Turning {
     fn loss(&self, _: &[Score]) -> Loss {
         let good = self.steps.load(Ordering::Relaxed) < self.good;
         Loss {
-            value: if good { 3.0 } else { self.then },
+            value: if good { self.first } else { self.then },
             weight: 1.0,
             slopes: vec![-1.0],
             rewards: None,
@@ -49,8 +85,6 @@ impl Objective for Turning {
 #[test]
 fn a_run_that_runs_away_goes_back_to_a_checkpoint_that_is_known_to_be_good() {
     let file = file();
-    let policy = policy(&file, lora());
-    // Checkpoints are due every four steps.
     for (good, then, runs_away, kept) in [
         // At once: the last checkpoint, of step 12, may be bad already.
         (13, 60.0, 14, 8),
@@ -60,26 +94,97 @@ fn a_run_that_runs_away_goes_back_to_a_checkpoint_that_is_known_to_be_good() {
         (5, 60.0, 6, 0),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let steps = Arc::new(AtomicUsize::new(0));
-        let heard = steps.clone();
-        let objective = Turning { steps, good, then };
-        let error = Trainer::new(objective)
-            .with_batch(4)
-            .with_steps(40)
-            .with_checkpoints(4)
-            .with_observer(move |_| {
-                heard.fetch_add(1, Ordering::Relaxed);
-                ControlFlow::Continue(())
-            })
-            .run(&policy, &examples(8), &[], folder.path())
-            .unwrap_err()
-            .to_string();
+        let run = Turning::run(3.0, good, then, NEVER, folder.path());
+        let error = run.unwrap_err().to_string();
         let reason = format!("its loss runs away at step {runs_away}");
         assert!(error.contains(&reason), "{error}");
-        let left = fs::read(folder.path().join("checkpoint.safetensors")).unwrap();
+        let left = checkpoint(folder.path(), "checkpoint.safetensors");
         assert_eq!(checkpoint::tests::step(&left), kept);
         assert!(!folder.path().join("checkpoint.before.safetensors").exists());
+        // Nothing is held out: the adapter is that of the checkpoint.
+        let adapter = Policy::builder(&file.path).with_adapter(folder.path());
+        if kept == 0 {
+            assert!(
+                error.ends_with("No adapter is kept: it began too early"),
+                "{error}"
+            );
+            assert!(adapter.load().is_err());
+        } else {
+            let reason = format!("The adapter of step {kept} is kept");
+            assert!(error.ends_with(&reason), "{error}");
+            let values = adapter.load().unwrap().initial;
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let left = safetensors::SafeTensors::deserialize(&left).unwrap();
+            assert!(left.tensor("parameters").unwrap().data() == bytes);
+        }
     }
+}
+
+#[test]
+fn easy_examples_at_first_are_no_reason_to_stop() {
+    for (first, good) in [(0.3, 1), (0.1, 2), (0.8, 3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let report = Turning::run(first, good, 3.2, NEVER, folder.path()).unwrap();
+        assert_eq!(report.steps, 40);
+    }
+}
+
+#[test]
+fn a_loss_that_runs_away_from_the_first_step_on_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Turning::run(3.0, 1, 12.0, NEVER, folder.path()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("its loss runs away at step 2"), "{error}");
+}
+
+#[test]
+fn a_run_that_is_stopped_in_doubt_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // The running mean is above 4.5 from step 12 on, and above 6 at step 17.
+    let report = Turning::run(3.0, 8, 8.0, 14, folder.path()).unwrap();
+    assert!(report.stopped);
+    for (name, step) in [
+        ("checkpoint.safetensors", 14),
+        ("checkpoint.before.safetensors", 4),
+    ] {
+        let left = checkpoint(folder.path(), name);
+        assert_eq!(checkpoint::tests::step(&left), step, "{name}");
+    }
+}
+
+#[test]
+fn the_adapter_that_training_begins_with_is_not_overwritten() {
+    let file = file();
+    let folder = tempfile::tempdir().unwrap();
+    trainer()
+        .run(&policy(&file, lora()), &examples(8), &[], folder.path())
+        .unwrap();
+    let files = || {
+        ["adapter_model.safetensors", "adapter_config.json"]
+            .map(|name| checkpoint(folder.path(), name))
+    };
+    let whole = files();
+    let builder = Policy::builder(&file.path).with_adapter(folder.path());
+    let policy = builder.load().unwrap();
+    // By another name.
+    let same = folder.path().join(".");
+    let run = trainer()
+        .with_existing(Existing::Overwrite)
+        .run(&policy, &examples(8), &[], &same);
+    let error = run.unwrap_err().to_string();
+    assert!(
+        error.contains("training begins with the adapter in this folder"),
+        "{error}"
+    );
+    assert!(files() == whole);
+    let other = tempfile::tempdir().unwrap();
+    trainer()
+        .with_existing(Existing::Overwrite)
+        .run(&policy, &examples(8), &[], other.path())
+        .unwrap();
 }
 
 #[test]
@@ -118,7 +223,7 @@ fn a_run_goes_on_only_with_the_adapter_that_it_writes() {
 fn an_adapter_of_another_rank_is_refused_where_one_is_expected() {
     let file = file();
     let folder = tempfile::tempdir().unwrap();
-    let run = trainer().with_steps(1);
+    let run = trainer().with_steps(3);
     run.run(&policy(&file, lora()), &examples(4), &[], folder.path())
         .unwrap();
     let begin = Begin::read(&file.path, folder.path()).unwrap();

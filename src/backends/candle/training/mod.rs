@@ -178,6 +178,15 @@ impl Trainable {
         Ok(ids)
     }
 
+    /// The tokens of an instruction that goes on after the reversed template, a space before it, with the end.
+    pub(crate) fn instruction_tokens(&self, instruction: &str) -> Result<Vec<u32>> {
+        let mut ids = self
+            .tokenizer
+            .encode_part(&format!(" {instruction}"), false)?;
+        ids.push(self.end()?);
+        Ok(ids)
+    }
+
     /// The token that ends a turn.
     ///
     /// # Errors
