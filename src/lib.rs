@@ -124,7 +124,7 @@
 //! | `openai` | served models by OpenAI's protocol, without an HTTP client | no |
 //! | `reqwest` | `openai`, and an HTTP client for it | no |
 //! | `testkit` | laws and doubles for tests | no |
-//! | `full` | `candle`, `llguidance`, `run`, `testkit` and `train` | no |
+//! | `full` | `candle`, `llguidance`, `reqwest`, `run`, `testkit` and `train` | no |
 //!
 //! Without features the crate depends on no runtime, no network and no model code.
 #![cfg_attr(not(feature = "testkit"), allow(rustdoc::broken_intra_doc_links))]

@@ -209,6 +209,28 @@ fn a_chat_has_the_ids_of_llama_cpp_and_answers_begin_like_texts() {
     assert!(!completion.unwrap().text.starts_with(' '));
 }
 
+/// After the reversed template an instruction is learnt as it is scored: with one space before it, not two.
+#[cfg(feature = "train")]
+#[test]
+fn an_instruction_is_learnt_with_the_tokens_that_it_is_scored_with() {
+    use safer_instruct::train::Policy;
+
+    for name in ["spm", "qwen3"] {
+        let model = load(name, Precision::F32);
+        let policy = Policy::builder(tiny_model(name)).with_context(256).load();
+        let pairs = [("Name a river.", "The Rhine.")];
+        let prepared = policy.unwrap().reversed(pairs, 256).unwrap();
+        let (prompt, completion) = prepared.examples[0].sequences().next().unwrap();
+        let text = model.tokenizer().decode(prompt);
+        let scored = |rest: &str| {
+            let request = ScoreRequest::new(Prompt::Raw(text.trim_start().to_owned()), [rest]);
+            block_on(model.score(&request)).unwrap().continuations[0].tokens
+        };
+        // The end token is not scored.
+        assert_eq!(completion.len() - 1, scored(" Name a river."), "{name}");
+    }
+}
+
 #[test]
 fn a_sliding_window_bounds_the_context() {
     let builder = || CandleModel::builder(tiny_model("spm"));

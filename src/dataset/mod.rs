@@ -46,12 +46,12 @@ mod writer;
 
 pub use format::{Columns, Format};
 pub use instructions::{
-    InstructionColumns, InstructionPair, InstructionReader, InstructionReaderBuilder,
+    HoldOut, InstructionColumns, InstructionPair, InstructionReader, InstructionReaderBuilder,
     InstructionReport, hold_out,
 };
 #[cfg(feature = "run")]
 pub(crate) use manifest::{differences, sorted};
-pub use pairs::{PairReader, read_pairs};
+pub use pairs::{PairReader, PairRecord, Preference, read_pairs, read_preferences};
 pub use reader::{ReadReport, Reader, ReaderBuilder};
 #[cfg(feature = "run")]
 pub(crate) use row::Row;

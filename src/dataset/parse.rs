@@ -131,7 +131,7 @@ fn parsed(text: String, id: Option<String>, category: Option<String>) -> Result<
     })
 }
 
-fn take(object: &mut Map<String, Value>, column: &str) -> Result<Value, String> {
+pub(super) fn take(object: &mut Map<String, Value>, column: &str) -> Result<Value, String> {
     match object.remove(column) {
         Some(value) => Ok(value),
         None => Err(missing(column, keys(object))),

@@ -33,6 +33,8 @@ enum State {
     Inside,
     Behind,
     Over,
+    /// Over, before the array was.
+    CutOff,
 }
 
 impl<R: BufRead> Elements<R> {
@@ -47,6 +49,11 @@ impl<R: BufRead> Elements<R> {
         }
     }
 
+    /// Whether the input ended before the array did.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.state == State::CutOff
+    }
+
     /// How many elements there were, with the one that came out last.
     pub(super) fn count(&self) -> u64 {
         self.count
@@ -57,7 +64,7 @@ impl<R: BufRead> Elements<R> {
         record.clear();
         let mut place = Place::default();
         let (mut line, mut length) = (0, 0_usize);
-        while self.state != State::Over {
+        while matches!(self.state, State::Inside | State::Behind) {
             let chunk = match self.input.fill_buf() {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -113,14 +120,14 @@ impl<R: BufRead> Elements<R> {
             // The bracket may still be to come: the next call looks.
             State::Inside if length > 0 && place.is_outside() => Some((line, self.fit(length))),
             State::Inside => {
-                self.state = State::Over;
+                self.state = State::CutOff;
                 Some(if length > 0 {
                     (line, Element::CutOff(length as u64))
                 } else {
                     (self.lines + 1, Element::Unclosed)
                 })
             }
-            State::Behind | State::Over => {
+            State::Behind | State::Over | State::CutOff => {
                 self.state = State::Over;
                 None
             }

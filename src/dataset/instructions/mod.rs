@@ -10,6 +10,6 @@ mod report;
 mod turns;
 
 pub use columns::InstructionColumns;
-pub use pair::{InstructionPair, hold_out};
+pub use pair::{HoldOut, InstructionPair, hold_out};
 pub use reader::{InstructionReader, InstructionReaderBuilder};
 pub use report::InstructionReport;

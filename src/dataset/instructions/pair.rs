@@ -49,7 +49,7 @@ impl fmt::Debug for InstructionPair {
 /// Divides pairs into those to train on and `held_out` others, to measure on: `(train, held_out)`, each in an order drawn by
 /// `seed`.
 ///
-/// The order is that of [`Lineage::seed`] for the purpose `held out` with the instruction as id. So it depends on the texts
+/// The order is that of [`Lineage::seed`] for the purpose `held out` with the instruction (or prompt) as id. So it depends on the texts
 /// and the seed alone, not on the order of the file, and a pair that is added changes few places. Pairs with the same
 /// instruction stay on one side: a few more than `held_out` are held out if the last instruction has several responses.
 /// With fewer pairs than `held_out`, there is nothing to train on.
@@ -64,30 +64,45 @@ impl fmt::Debug for InstructionPair {
 /// assert_eq!(hold_out(reversed, 2, 0), (train, held_out));
 /// ```
 #[must_use]
-pub fn hold_out(
-    pairs: Vec<InstructionPair>,
-    held_out: usize,
-    seed: u64,
-) -> (Vec<InstructionPair>, Vec<InstructionPair>) {
-    let mut drawn: Vec<(u64, InstructionPair)> = pairs
+pub fn hold_out<T: HoldOut>(pairs: Vec<T>, held_out: usize, seed: u64) -> (Vec<T>, Vec<T>) {
+    let mut drawn: Vec<(u64, T)> = pairs
         .into_iter()
         .map(|pair| {
-            let lineage = Lineage::new(pair.instruction.as_str(), 0, seed);
+            let lineage = Lineage::new(pair.asks(), 0, seed);
             (lineage.seed("held out"), pair)
         })
         .collect();
     drawn.sort_by(|(a, left), (b, right)| {
-        (a, &left.instruction, &left.response).cmp(&(b, &right.instruction, &right.response))
+        (a, left.asks(), left.answers()).cmp(&(b, right.asks(), right.answers()))
     });
-    let mut train: Vec<InstructionPair> = Vec::with_capacity(drawn.len());
-    let mut held: Vec<InstructionPair> = Vec::new();
+    let mut train: Vec<T> = Vec::with_capacity(drawn.len());
+    let mut held: Vec<T> = Vec::new();
     for (_, pair) in drawn {
-        let last = held.last().map(|last| &last.instruction);
-        if held.len() < held_out || last == Some(&pair.instruction) {
+        let last = held.last().map(HoldOut::asks);
+        if held.len() < held_out || last == Some(pair.asks()) {
             held.push(pair);
         } else {
             train.push(pair);
         }
     }
     (train, held)
+}
+
+/// Pairs that [`hold_out`] divides.
+pub trait HoldOut {
+    /// What is asked: pairs with the same stay together.
+    fn asks(&self) -> &str;
+
+    /// The answers, which order pairs that ask the same.
+    fn answers(&self) -> [&str; 2];
+}
+
+impl HoldOut for InstructionPair {
+    fn asks(&self) -> &str {
+        &self.instruction
+    }
+
+    fn answers(&self) -> [&str; 2] {
+        [&self.response, ""]
+    }
 }

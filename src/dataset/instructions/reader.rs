@@ -79,7 +79,7 @@ impl Default for InstructionReaderBuilder {
 ///
 /// Records that are sound but hold no such pair are counted in the [`report`](Self::report). What cannot be read comes out as an error:
 /// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on behind it. An array that is cut off ends with such
-///   an error, which says where; all records before it have come out.
+///   an error, which says where; all records before it have come out, and [`is_cut_off`](Self::is_cut_off) tells it from others.
 /// - [`Error::Io`] is the end: the rest of the file cannot be read.
 ///
 /// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) goes on and tells of each.
@@ -120,6 +120,7 @@ pub struct InstructionReader {
     first: Option<Result<InstructionPair>>,
     report: InstructionReport,
     line: Option<u64>,
+    cut_off: bool,
 }
 
 impl InstructionReader {
@@ -148,6 +149,12 @@ impl InstructionReader {
         self.line.filter(|_| self.report.pairs > 0)
     }
 
+    /// Whether the file ended inside its array, which the last error said: nothing can come behind it.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off && self.first.is_none()
+    }
+
     /// Passes over bad records and tells `on_bad` of each.
     pub fn skip_bad<F: FnMut(&Error)>(self, on_bad: F) -> SkipBad<Self, F> {
         SkipBad::new(self, on_bad)
@@ -164,6 +171,7 @@ impl InstructionReader {
             first: None,
             report: InstructionReport::default(),
             line: None,
+            cut_off: false,
         };
         match reader.read() {
             None if reader.report.passed_over() == 0 => Err(Error::input(path, None, none)),
@@ -185,7 +193,9 @@ impl InstructionReader {
     /// The next pair or bad record, over records that hold no pair.
     fn read(&mut self) -> Option<Result<InstructionPair>> {
         loop {
-            let next = self.records.as_mut()?.next(&self.options, &mut self.record);
+            let records = self.records.as_mut()?;
+            let next = records.next(&self.options, &mut self.record);
+            self.cut_off |= records.is_cut_off();
             match next {
                 Ok(None) => return None,
                 Ok(Some((line, Ok(Found::Pair(pair))))) => {

@@ -90,6 +90,11 @@ impl Records {
         }
     }
 
+    /// Whether the file ended inside its array.
+    pub(super) fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Array(elements) if elements.is_cut_off())
+    }
+
     /// The next record: its line, and what it holds or what is wrong with it. `record` is for its bytes.
     pub(super) fn next(
         &mut self,
