@@ -25,6 +25,10 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .unwrap()
         .join("examples/reverse_tune");
     let mut command = Command::new(path);
+    // `--self-instruct` is instead of pairs.
+    if !arguments.contains(&"--self-instruct") {
+        command.args(["--pairs", "pairs.jsonl"]);
+    }
     command
         .args([
             "--rank",
@@ -38,7 +42,6 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         ])
         .arg("--model")
         .arg(candle_support::model_path())
-        .args(["--pairs", "pairs.jsonl"])
         .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null());
@@ -195,4 +198,88 @@ fn what_is_held_out_is_not_trained_on() {
         !errors.contains("not trained on") && errors.contains("6 pairs to train on,"),
         "{errors}"
     );
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_read_up_to_the_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pairs(folder.path(), 6);
+    let path = folder.path().join("pairs.jsonl");
+    let pairs = fs::read_to_string(&path).unwrap();
+    let run = |text: &str, arguments: &[&str]| {
+        fs::write(&path, text).unwrap();
+        let arguments = [&["--learning-rate", "0"], arguments].concat();
+        let output = command(folder.path(), &arguments).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let array = format!("[{}, {{\"instru", pairs.replace('\n', ",\n"));
+    let errors = run(&array, &[]);
+    assert!(
+        errors.contains("pairs.jsonl:6: record 7 is cut off after 8 bytes")
+            && errors.contains("6 pairs, 1 bad record, 0 passed over")
+            && errors.contains("4 pairs to train on,"),
+        "{errors}"
+    );
+    let broken = format!("{{\"instruction\": 7}}\n{pairs}");
+    let errors = run(&broken, &[]);
+    assert!(
+        errors.contains("pairs.jsonl:1: ") && !errors.contains("to train on"),
+        "{errors}"
+    );
+    let errors = run(&broken, &["--skip-bad"]);
+    assert!(
+        errors.contains("pairs.jsonl:1: ") && errors.contains("4 pairs to train on,"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn pairs_that_a_model_writes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    // The learning rate ends it when the pairs are there.
+    let run = |arguments: &[&str]| {
+        let writing = [
+            "--self-instruct",
+            "6",
+            "--grounding",
+            "-100",
+            "--learning-rate",
+            "0",
+        ];
+        let arguments = [&writing, arguments].concat();
+        let output = command(folder.path(), &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let errors = run(&[]);
+    assert!(
+        errors.contains("6 of 6 pairs written")
+            && errors.contains("6 pairs asked for,")
+            && errors.contains("learning_rate: 0 cannot be"),
+        "{errors}"
+    );
+    let path = folder.path().join("adapter/written.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(whole.lines().count(), 7, "one about the run, and six");
+
+    // Killed within the fifth line.
+    let cut: usize = whole.split_inclusive('\n').take(4).map(str::len).sum();
+    fs::write(&path, &whole[..cut + 3]).unwrap();
+    assert!(run(&[]).contains("pairs were written into this folder already"));
+    let errors = run(&["--resume"]);
+    assert!(
+        errors.contains("writing 6 pairs, of which 3 are there"),
+        "{errors}"
+    );
+    assert!(fs::read_to_string(&path).unwrap() == whole);
+    let errors = run(&["--resume"]);
+    assert!(!errors.contains("writing 6 pairs"), "{errors}");
+    let errors = run(&["--resume", "--seed", "1"]);
+    assert!(
+        errors.contains("its pairs were written otherwise than"),
+        "{errors}"
+    );
+    let errors = run(&["--overwrite", "--seed", "1"]);
+    assert!(errors.contains("of which 0 are there"), "{errors}");
+    assert!(fs::read_to_string(&path).unwrap() != whole);
 }

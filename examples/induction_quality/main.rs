@@ -18,7 +18,13 @@ mod fetch;
 mod measure;
 mod pairs;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::Parser;
 use embedding::MiniLm;
@@ -39,6 +45,9 @@ struct Options {
     /// Pairs: columns or conversations in JSON or CSV [default: conversations that are downloaded]
     #[arg(long, value_name = "PATH")]
     pairs: Option<PathBuf>,
+    /// Passes over bad records of the file, with a word about each [default: the first one ends the run]
+    #[arg(long)]
+    skip_bad: bool,
     /// Pairs to measure on
     #[arg(long, default_value_t = 200)]
     count: usize,
@@ -63,6 +72,9 @@ struct Options {
     /// Seed of the choice of pairs and of sampling
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Also writes the pairs that are measured on to this JSONL file, for the quickstart say (`--text-column response`)
+    #[arg(long, value_name = "PATH")]
+    save: Option<PathBuf>,
     /// Also prints the instructions that were induced for the first so many pairs
     #[arg(long, default_value_t = 0)]
     show: usize,
@@ -80,7 +92,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let pairs = match &options.pairs {
-        Some(path) => pairs::read(path)?
+        Some(path) => pairs::read(path, options.skip_bad)?
             .into_iter()
             .map(|(pair, _)| pair)
             .collect(),
@@ -89,6 +101,9 @@ fn run(options: &Options) -> Result<()> {
     let (_, pairs) = hold_out(pairs, options.count, options.seed);
     if pairs.is_empty() {
         return Err(Error::config("count", "there are no pairs to measure on"));
+    }
+    if let Some(path) = &options.save {
+        save(path, &pairs)?;
     }
     let embedding = MiniLm::load(
         &fetch(options, &embedding::weights())?,
@@ -190,6 +205,19 @@ async fn induce(
         })
         .collect();
     (induced, failed)
+}
+
+/// One pair a line. A file that is there already is not written over.
+fn save(path: &Path, pairs: &[InstructionPair]) -> Result<()> {
+    let written = || -> std::io::Result<()> {
+        let mut file = BufWriter::new(File::create_new(path)?);
+        for pair in pairs {
+            serde_json::to_writer(&mut file, pair)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    };
+    written().map_err(|error| Error::io(path, error))
 }
 
 fn fetch(options: &Options, source: &ModelSource) -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path};
 
 use safer_instruct::{
-    Result, SourceText,
+    Error, Result, SourceText,
     dataset::{InstructionPair, InstructionReader},
     hub::{Location, ModelSource, WheelFile},
 };
@@ -26,12 +26,19 @@ pub(crate) fn first_sentence(pair: &InstructionPair) -> String {
     sentence.trim().to_owned()
 }
 
-/// All pairs of a file, with the lines on which they begin.
-pub(crate) fn read(path: &Path) -> Result<Vec<(InstructionPair, u64)>> {
+/// All pairs of a file, with the lines on which they begin. A file that is cut off is read up to the cut; other bad records end it,
+/// unless they are to be passed over. Both are reported.
+pub(crate) fn read(path: &Path, skip_bad: bool) -> Result<Vec<(InstructionPair, u64)>> {
     let mut reader = InstructionReader::open(path)?;
     let mut pairs = Vec::new();
     while let Some(pair) = reader.next() {
-        pairs.push((pair?, reader.line().unwrap_or_default()));
+        match pair {
+            Ok(pair) => pairs.push((pair, reader.line().unwrap_or_default())),
+            Err(error @ Error::Input { .. }) if skip_bad || reader.is_cut_off() => {
+                eprintln!("{}", error.report());
+            }
+            Err(error) => return Err(error),
+        }
     }
     eprintln!("{}", reader.report());
     Ok(pairs)

@@ -8,38 +8,30 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod answers;
 #[path = "../shared/fetch.rs"]
 mod fetch;
 #[path = "../reverse_tune/free_pairs/mod.rs"]
 mod free_pairs;
 mod options;
+mod pairs;
 #[path = "../reverse_tune/process.rs"]
 mod process;
 #[path = "../reverse_tune/progress.rs"]
 mod progress;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
-use futures::{StreamExt, TryStreamExt, executor::block_on, stream};
 use options::Options;
-use process::{Stop, fetch, stopped};
+use pairs::{Choice, Pair};
+use process::{Stop, base_name, fetch, stopped};
 use progress::Progress;
 use safer_instruct::{
-    ChatModel, ChatRequest, Error, Message, Result,
-    backends::candle::CandleModel,
-    dataset::{InstructionPair, hold_out, read_pairs},
-    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer, remove_run},
+    Error, Result,
+    dataset::Existing,
+    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer, has_run, remove_run},
 };
-
-/// Most tokens of an answer that is counted.
-const ANSWER: usize = 200;
-
-/// A prompt, its chosen and its rejected response.
-type Pair = [String; 3];
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -52,96 +44,109 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode> {
-    let (train, held_out) = pairs(options)?;
+    let [sft, dpo] = ["sft", "dpo"].map(|name| options.output.join(name));
+    if options.existing() == Existing::Refuse
+        && let Some(folder) = [&sft, &dpo].into_iter().find(|folder| has_run(folder))
+    {
+        let reason = "this folder holds a run already; give --resume, --overwrite or another folder by --output";
+        return Err(Error::input(folder, None, reason));
+    }
+    let objective = Dpo::new()
+        .with_beta(options.beta)?
+        .with_label_smoothing(options.label_smoothing)?;
+    let choice = Choice::of(options)?;
     let model = fetch(options.cache.as_ref(), &options.model)?;
     let stop = Stop::on_ctrl_c()?;
-    let [sft, dpo] = ["sft", "dpo"].map(|name| options.output.join(name));
 
-    let mut policy = policy(options, &model, None)?;
-    let preferences = |policy: &Policy, pairs: &[Pair]| {
+    // All that can be wrong is found before anything is removed or trained.
+    let progress = Progress::new();
+    let first = trainer(Sft, options.sft_learning_rate, options, &stop, &progress)
+        .with_epochs(options.sft_epochs.max(1));
+    let second = trainer(objective, options.learning_rate, options, &stop, &progress)
+        .with_epochs(options.epochs);
+    let begin = policy(options, &model, None)?;
+    let prepared = |what: &str, make: &dyn Fn(&[Pair]) -> Result<Prepared>| -> Result<_> {
+        let train = choice.prepare(&choice.train, &format!("to train on, {what}"), make)?;
+        let held_out = choice.prepare(&choice.held_out, &format!("to measure on, {what}"), make)?;
+        Ok([train, held_out])
+    };
+    let responses = match options.sft_epochs {
+        0 => None,
+        _ => Some(prepared("by their chosen responses", &|pairs| {
+            let texts = pairs
+                .iter()
+                .map(|pair| (&pair.texts.prompt, &pair.texts.chosen));
+            begin.responses(texts, options.max_tokens)
+        })?),
+    };
+    let preferences = prepared("by their preferences", &|pairs| {
         let texts = pairs
             .iter()
-            .map(|[prompt, chosen, rejected]| (prompt, chosen, rejected));
-        policy.preferences(texts, options.max_tokens)
-    };
+            .map(|Pair { texts, .. }| (&texts.prompt, &texts.chosen, &texts.rejected));
+        begin.preferences(texts, options.max_tokens)
+    })?;
+    if let Some([train, held_out]) = &responses {
+        first.check(&begin, &train.examples, &held_out.examples)?;
+    }
+    let [train, held_out] = &preferences;
+    second.check(&begin, &train.examples, &held_out.examples)?;
     if options.overwrite {
         // Both before the first begins: if it is stopped, --resume must not meet the other of before.
         remove_run(&sft)?;
         remove_run(&dpo)?;
     }
-    if options.sft_epochs > 0 {
-        eprintln!("on the chosen responses:");
-        let responses = |pairs: &[Pair]| {
-            let texts = pairs.iter().map(|[prompt, chosen, _]| (prompt, chosen));
-            policy.responses(texts, options.max_tokens)
-        };
-        let (epochs, rate) = (options.sft_epochs, options.sft_learning_rate);
-        let examples = [responses(&train)?, responses(&held_out)?];
-        let report = tune(
-            Sft,
-            &policy,
-            &examples,
-            &sft,
-            (options, epochs, rate),
-            &stop,
-        )?;
-        if report.stopped {
-            return Ok(stopped(&report));
+
+    let policy = match &responses {
+        None => begin,
+        Some(examples) => {
+            eprintln!("on the chosen responses:");
+            let report = tune(&first, &begin, examples, &sft, &progress)?;
+            if report.stopped {
+                return Ok(stopped(&report));
+            }
+            drop(begin);
+            policy(options, &model, Some(&sft))?
         }
-        policy = self::policy(options, &model, Some(&sft))?;
-    }
+    };
     eprintln!("on the preferences:");
-    let examples = [
-        preferences(&policy, &train)?,
-        preferences(&policy, &held_out)?,
-    ];
-    let objective = Dpo::new()
-        .with_beta(options.beta)?
-        .with_label_smoothing(options.label_smoothing)?;
-    let (epochs, rate) = (options.epochs, options.learning_rate);
-    let report = tune(
-        objective,
-        &policy,
-        &examples,
-        &dpo,
-        (options, epochs, rate),
-        &stop,
-    )?;
+    let report = tune(&second, &policy, &preferences, &dpo, &progress)?;
     if report.stopped {
         return Ok(stopped(&report));
     }
     drop(policy);
 
-    let prompts: Vec<&str> = held_out
-        .iter()
-        .take(options.measure)
-        .map(|pair| pair[0].as_str())
-        .collect();
+    let prompts = choice.held_out.iter().take(options.measure);
+    let prompts: Vec<&str> = prompts.map(|pair| pair.texts.prompt.as_str()).collect();
     if !prompts.is_empty() {
-        println!(
-            "\n| answers to {} held-out prompts | mean tokens | that end by themselves |\n|---|---|---|",
-            prompts.len()
-        );
-        measure("the model before", &model, None, &prompts)?;
-        if options.sft_epochs > 0 {
-            measure(
+        println!("\n{}", answers::header(prompts.len()));
+        let tuned = options.sft_epochs > 0;
+        let rows = [
+            ("the model before", None),
+            (
                 "tuned on the chosen responses",
-                &model,
-                Some(&sft),
-                &prompts,
-            )?;
+                Some(&sft).filter(|_| tuned),
+            ),
+            ("tuned on the preferences", Some(&dpo)),
+        ];
+        for (at, (name, adapter)) in rows.into_iter().enumerate() {
+            if (adapter.is_some() || at == 0) && !stop.is_heard() {
+                println!("{}", answers::row(name, &model, adapter, &prompts)?);
+            }
         }
-        measure("tuned on the preferences", &model, Some(&dpo), &prompts)?;
     }
     println!("\nthe adapter is in {}", dpo.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(if stop.is_heard() {
+        ExitCode::from(process::STOPPED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn policy(options: &Options, model: &Path, adapter: Option<&Path>) -> Result<Policy> {
     let rank = options.rank;
     let mut builder = Policy::builder(model)
         .with_lora(Lora::new().with_rank(rank).with_alpha(2.0 * rank as f64))
-        .with_base_name(options.model.to_string())
+        .with_base_name(base_name(&options.model))
         .with_context(options.max_tokens)
         .with_seed(options.seed);
     if let Some(adapter) = adapter {
@@ -150,106 +155,30 @@ fn policy(options: &Options, model: &Path, adapter: Option<&Path>) -> Result<Pol
     builder.load()
 }
 
-fn tune<O: Objective>(
+fn trainer<O: Objective>(
     objective: O,
+    learning_rate: f64,
+    options: &Options,
+    stop: &Stop,
+    progress: &Progress,
+) -> Trainer<O> {
+    Trainer::new(objective)
+        .with_learning_rate(learning_rate)
+        .with_batch(options.batch)
+        .with_seed(options.seed)
+        .with_existing(options.existing())
+        .with_observer(stop.observer(progress))
+}
+
+fn tune<O: Objective>(
+    trainer: &Trainer<O>,
     policy: &Policy,
     [train, held_out]: &[Prepared; 2],
     folder: &Path,
-    (options, epochs, learning_rate): (&Options, usize, f64),
-    stop: &Stop,
+    progress: &Progress,
 ) -> Result<Report> {
-    let skipped = train.skipped.len() + held_out.skipped.len();
-    let count = train.examples.len();
-    eprintln!(
-        "{count} examples, {skipped} left out because they are empty, too long, or prefer nothing"
-    );
-    if count == 0 {
-        return Err(Error::config(
-            "pairs",
-            "none is left to train on; is --max-tokens too low?",
-        ));
-    }
-    let progress = Progress::new();
-    let report = Trainer::new(objective)
-        .with_learning_rate(learning_rate)
-        .with_batch(options.batch)
-        .with_epochs(epochs)
-        .with_warm_up(5)
-        .with_seed(options.seed)
-        .with_existing(options.existing())
-        .with_observer(stop.observer(&progress))
-        .run(policy, &train.examples, &held_out.examples, folder);
+    progress.begin();
+    let report = trainer.run(policy, &train.examples, &held_out.examples, folder);
     progress.end();
     report
-}
-
-/// Answers the prompts and prints how long the answers are.
-fn measure(name: &str, model: &Path, adapter: Option<&PathBuf>, prompts: &[&str]) -> Result<()> {
-    let mut builder = CandleModel::builder(model);
-    if let Some(adapter) = adapter {
-        builder = builder.with_adapter(adapter);
-    }
-    let model = builder.load()?;
-    let answers = stream::iter(prompts).map(|prompt| {
-        let message = Message::user((*prompt).to_owned());
-        let request = ChatRequest::new(vec![message]).with_max_tokens(ANSWER);
-        let model = &model;
-        async move { model.complete(&request).await }
-    });
-    let answers: Vec<_> = block_on(answers.buffered(16).try_collect())?;
-    let count = answers.len() as f64;
-    let tokens: u64 = answers
-        .iter()
-        .map(|answer| answer.usage.completion_tokens)
-        .sum();
-    let ended = answers
-        .iter()
-        .filter(|answer| answer.usage.completion_tokens < ANSWER as u64)
-        .count();
-    println!(
-        "| {name} | {:.1} | {:.0} % |",
-        tokens as f64 / count,
-        100.0 * ended as f64 / count
-    );
-    Ok(())
-}
-
-/// Pairs to train on, and others to measure on.
-fn pairs(options: &Options) -> Result<(Vec<Pair>, Vec<Pair>)> {
-    let mut pairs: Vec<Pair> = match &options.pairs {
-        Some(path) => read_pairs(path)?
-            .map(|pair| pair.map(|pair| [pair.prompt, pair.chosen, pair.rejected]))
-            .collect::<Result<_>>()?,
-        None => {
-            let all =
-                free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), options.seed)?;
-            let (_, all) = hold_out(all, usize::MAX, options.seed);
-            all.iter().filter_map(short_and_long).collect()
-        }
-    };
-    if pairs.len() <= options.held_out {
-        let reason = format!(
-            "there are {} pairs, and --held-out takes {}",
-            pairs.len(),
-            options.held_out
-        );
-        return Err(Error::config("pairs", reason));
-    }
-    let mut train = pairs.split_off(options.held_out);
-    train.truncate(options.limit);
-    Ok((train, pairs))
-}
-
-/// The first sentence of a response, and all of it, if that is much longer.
-fn short_and_long(pair: &InstructionPair) -> Option<Pair> {
-    let end = pair.response.find(". ")? + 1;
-    let (short, _) = pair.response.split_at(end);
-    let fits = short.len() > 20 && pair.response.len() > 3 * short.len();
-    fits.then(|| {
-        [
-            pair.instruction.clone(),
-            short.to_owned(),
-            pair.response.clone(),
-        ]
-    })
 }

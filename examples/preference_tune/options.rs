@@ -9,13 +9,13 @@ use safer_instruct::{dataset::Existing, hub::ModelSource};
 #[derive(Debug, Parser)]
 #[command(name = "preference_tune")]
 pub(crate) struct Options {
-    /// JSONL with the columns `prompt`, `chosen` and `rejected`, such as the quickstart's pairs.jsonl [default: pairs that prefer short
-    /// answers, made of texts that are downloaded]
+    /// JSONL with the columns `prompt`, `chosen` and `rejected`, such as the quickstart's pairs.jsonl; others are passed over [default:
+    /// pairs that prefer short answers, made of texts that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(crate) pairs: Option<PathBuf>,
-    /// How many pairs are held out, to measure on
-    #[arg(long, value_name = "PAIRS", default_value_t = 40)]
-    pub(crate) held_out: usize,
+    /// How many pairs are held out, to measure on [default: 40, or one in five if that is less]
+    #[arg(long, value_name = "PAIRS")]
+    pub(crate) held_out: Option<usize>,
     /// Train on this many pairs at most
     #[arg(long, value_name = "PAIRS", default_value_t = 200)]
     pub(crate) limit: usize,

@@ -7,10 +7,16 @@ use safer_instruct::{
     Error, Result,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out},
-    train::{Grounding, SelfInstruct},
+    train::{Grounding, distinct_instructions},
 };
 
-use crate::{free_pairs, options::Options, pairs, process::fetch};
+use crate::{
+    free_pairs,
+    options::Options,
+    pairs,
+    process::{Stop, fetch},
+    written,
+};
 
 /// Pairs to train on, and others to measure on, both in an order that the seed chooses.
 pub(crate) struct Choice {
@@ -33,12 +39,16 @@ impl Places {
 }
 
 impl Choice {
-    pub(crate) fn of(options: &Options) -> Result<Self> {
+    /// None if it was stopped.
+    pub(crate) fn of(options: &Options, stop: &Stop) -> Result<Option<Self>> {
         let (seed, most) = (options.seed, options.held_out);
         let mut places = Places::default();
         let all = match (&options.pairs, options.self_instruct) {
             (Some(path), _) => read(options, path, &mut places)?,
-            (None, Some(count)) => write_pairs(options, count)?,
+            (None, Some(count)) => match write_pairs(options, count, stop)? {
+                Some(pairs) => pairs,
+                None => return Ok(None),
+            },
             (None, None) => {
                 free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), seed)?
             }
@@ -71,11 +81,11 @@ impl Choice {
             return Err(Error::config("pairs", reason));
         }
         train.truncate(options.limit);
-        Ok(Self {
+        Ok(Some(Self {
             train,
             held_out,
             places,
-        })
+        }))
     }
 }
 
@@ -99,7 +109,7 @@ fn read(options: &Options, path: &Path, places: &mut Places) -> Result<Vec<Instr
         let file = fetch(options.cache.as_ref(), &pairs::share_gpt())?;
         return pairs::read_share_gpt(&file);
     }
-    let read = pairs::read(path)?;
+    let read = pairs::read(path, options.skip_bad)?;
     let place = |(pair, line): &(InstructionPair, u64)| {
         (pair.clone(), format!("{}:{line}", path.display()))
     };
@@ -107,17 +117,23 @@ fn read(options: &Options, path: &Path, places: &mut Places) -> Result<Vec<Instr
     Ok(read.into_iter().map(|(pair, _)| pair).collect())
 }
 
-/// Pairs that a model writes, as far as the model that is tuned finds them grounded.
-fn write_pairs(options: &Options, count: usize) -> Result<Vec<InstructionPair>> {
-    let load = |source| CandleModel::load(fetch(options.cache.as_ref(), source)?);
-    let writer = load(options.writer.as_ref().unwrap_or(&options.model))?;
-    eprintln!("writing {count} pairs");
-    let pairs = block_on(SelfInstruct::new(writer).write(count, options.seed))?;
+/// Pairs that a model writes, as far as the model that is tuned finds them grounded; none if it was stopped.
+fn write_pairs(
+    options: &Options,
+    count: usize,
+    stop: &Stop,
+) -> Result<Option<Vec<InstructionPair>>> {
+    let Some(pairs) = written::pairs(options, count, stop)? else {
+        return Ok(None);
+    };
+    let pairs = distinct_instructions(pairs);
     let written = pairs.len();
-    let grounding = Grounding::new(load(&options.model)?).with_least(options.grounding);
+    eprintln!("comparing the responses of {written} pairs");
+    let model = CandleModel::load(fetch(options.cache.as_ref(), &options.model)?)?;
+    let grounding = Grounding::new(model).with_least(options.grounding);
     let (pairs, dropped) = block_on(grounding.keep(pairs))?;
     eprintln!(
         "{count} pairs asked for, {written} whole and distinct, {dropped} of them not grounded"
     );
-    Ok(pairs)
+    Ok(Some(pairs))
 }

@@ -25,19 +25,20 @@ mod pairs;
 mod process;
 mod progress;
 mod table;
+mod written;
 
 use std::process::ExitCode;
 
 use choice::{Choice, Places};
 use clap::Parser;
 use options::Options;
-use process::{Stop, fetch, stopped};
+use process::{Stop, base_name, fetch, stopped, stopped_after};
 use progress::Progress;
 use safer_instruct::{
     Error, Result,
     backends::candle::{CandleModel, Numbers},
-    dataset::InstructionPair,
-    train::{Lora, Policy, Prepared, Report, Sft, Trainer},
+    dataset::{Existing, InstructionPair},
+    train::{Lora, Policy, Prepared, Report, Sft, Trainer, has_run},
 };
 use table::Table;
 
@@ -52,26 +53,34 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode> {
+    if options.existing() == Existing::Refuse && has_run(&options.output) {
+        let reason = "this folder holds a run already; give --resume, --overwrite or another folder by --output";
+        return Err(Error::input(&options.output, None, reason));
+    }
+    let stop = Stop::on_ctrl_c()?;
+    let Some(choice) = Choice::of(options, &stop)? else {
+        return Ok(stopped_after("some of the pairs were written"));
+    };
     let Choice {
         train,
         held_out,
         places,
-    } = Choice::of(options)?;
+    } = choice;
     let model = fetch(options.cache.as_ref(), &options.model)?;
     let policy = Policy::builder(&model)
         .with_lora(
             Lora::new()
                 .with_rank(options.rank)
-                .with_alpha(2.0 * options.rank as f64),
+                .with_alpha(2.0 * options.rank as f64)
+                .with_dropout(options.dropout),
         )
-        .with_base_name(options.base_name())
+        .with_base_name(base_name(&options.model))
         .with_context(options.max_tokens)
         .with_seed(options.seed)
         .load()?;
     let prepared = prepare(&policy, &train, "to train on", options, &places)?;
     let measured = prepare(&policy, &held_out, "to measure on", options, &places)?;
 
-    let stop = Stop::on_ctrl_c()?;
     let report = tune(&policy, &prepared, &measured, options, &stop)?;
     if report.stopped {
         return Ok(stopped(&report));
@@ -93,7 +102,13 @@ fn run(options: &Options) -> Result<ExitCode> {
     let after = CandleModel::builder(&model)
         .with_adapter(&options.output)
         .load()?;
-    table.print(&before, &after, &report)?;
+    if !table.print(&before, &after, &report, &stop)? {
+        println!(
+            "stopped before the table; the adapter is in {}",
+            options.output.display()
+        );
+        return Ok(ExitCode::from(process::STOPPED));
+    }
     println!(
         "\nThe adapter is in {0}, its loss as a picture in {0}/loss.svg. To make preference pairs with it:",
         options.output.display()
@@ -145,6 +160,7 @@ fn tune(
     stop: &Stop,
 ) -> Result<Report> {
     let progress = Progress::new();
+    progress.begin();
     let mut trainer = Trainer::new(Sft)
         .with_learning_rate(options.learning_rate)
         .with_batch(options.batch)

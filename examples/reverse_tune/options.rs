@@ -13,6 +13,9 @@ pub(crate) struct Options {
     /// that are downloaded and have no licence, to measure with [default: pairs of free licence that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(crate) pairs: Option<PathBuf>,
+    /// Passes over bad records of these files, with a word about each [default: the first one ends the run]
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
     /// Lets a model write so many pairs itself, and trains on those whose response decides their instruction
     #[arg(long, value_name = "PAIRS", conflicts_with = "pairs")]
     pub(crate) self_instruct: Option<usize>,
@@ -24,6 +27,7 @@ pub(crate) struct Options {
         long,
         value_name = "NATS",
         default_value_t = 0.3,
+        allow_negative_numbers = true,
         requires = "self_instruct"
     )]
     pub(crate) grounding: f64,
@@ -54,6 +58,9 @@ pub(crate) struct Options {
     /// Rank of the adapter: how much it can learn, and how large it is. Alpha is twice as much
     #[arg(long, default_value_t = 16)]
     pub(crate) rank: usize,
+    /// Share of what the adapter reads that it does without in each step, so that it learns less by heart
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) dropout: f32,
     /// Highest learning rate
     #[arg(long, value_name = "RATE", default_value_t = 5e-4)]
     pub(crate) learning_rate: f64,
@@ -87,14 +94,6 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What the adapter calls its base: for the default model the repository that PEFT and vLLM find it in.
-    pub(crate) fn base_name(&self) -> String {
-        if self.model == ModelSource::smollm2_135m() {
-            return "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned();
-        }
-        self.model.to_string()
-    }
-
     /// What to do with a run that is in the output folder.
     pub(crate) fn existing(&self) -> Existing {
         match (self.overwrite, self.resume) {

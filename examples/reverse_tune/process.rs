@@ -1,4 +1,4 @@
-//! What the examples of training share as programs: Ctrl-C, exit codes, downloads.
+//! What the examples of training share as programs: Ctrl-C, exit codes, downloads, names.
 
 use std::{
     ops::ControlFlow,
@@ -12,14 +12,14 @@ use std::{
 
 use safer_instruct::{
     Error, Result,
-    hub::ModelSource,
+    hub::{Location, ModelSource},
     train::{Event, Report},
 };
 
 use crate::progress::Progress;
 
 /// What a shell expects of a program that ends with Ctrl-C: 128 + SIGINT.
-const STOPPED: u8 = 130;
+pub(crate) const STOPPED: u8 = 130;
 
 /// Whether Ctrl-C was heard. Clones hear the same.
 #[derive(Clone)]
@@ -40,6 +40,11 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Whether Ctrl-C was heard.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Shows every event, until Ctrl-C.
     pub(crate) fn observer(
         &self,
@@ -48,7 +53,7 @@ impl Stop {
         let (progress, stop) = (progress.clone(), self.clone());
         move |event| {
             progress.show(event);
-            if stop.0.load(Ordering::Relaxed) {
+            if stop.is_heard() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -59,11 +64,27 @@ impl Stop {
 
 /// Says how to go on with a run that was stopped.
 pub(crate) fn stopped(report: &Report) -> ExitCode {
+    stopped_after(&format!("{} steps", report.steps))
+}
+
+/// Says how to go on with what was stopped.
+pub(crate) fn stopped_after(done: &str) -> ExitCode {
     println!(
-        "stopped after {} steps; the same command with --resume goes on (instead of --overwrite)",
-        report.steps
+        "stopped after {done}; the same command with --resume goes on (instead of --overwrite)"
     );
     ExitCode::from(STOPPED)
+}
+
+/// What an adapter calls its base: for the default model the repository that PEFT and vLLM find it in, and never a path of this
+/// machine.
+pub(crate) fn base_name(model: &ModelSource) -> String {
+    if *model == ModelSource::smollm2_135m() {
+        return "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned();
+    }
+    match model.location() {
+        Location::HuggingFace { repo, .. } => repo.clone(),
+        _ => model.file_name().to_owned(),
+    }
 }
 
 /// A file, downloaded unless it is in the folder, by default the user's cache folder.

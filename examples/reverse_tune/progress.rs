@@ -40,6 +40,15 @@ impl Progress {
         }
     }
 
+    /// Begins anew, for another run.
+    pub(crate) fn begin(&self) {
+        self.bar.reset();
+        self.bar.unset_length();
+        if let Some(last) = &self.last {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), 0, 0.0);
+        }
+    }
+
     pub(crate) fn show(&self, event: &Event) {
         match event {
             Event::Step(step) => self.step(step),
@@ -48,7 +57,9 @@ impl Progress {
                     "step {}: held-out loss {:.4}",
                     evaluation.step, evaluation.held_out_loss
                 );
-                if let Some(accuracy) = evaluation.held_out_reward_accuracy {
+                // Before the first step there is no preference: all margins are 0.
+                let accuracy = evaluation.held_out_reward_accuracy;
+                if let Some(accuracy) = accuracy.filter(|_| evaluation.step > 0) {
                     line.push_str(&format!(
                         ", {:.0} % of the pairs preferred rightly",
                         100.0 * accuracy
@@ -65,7 +76,14 @@ impl Progress {
 
     fn step(&self, step: &Step) {
         let speed = step.tokens as f64 / step.seconds.max(1e-9);
-        let message = format!("loss {:.3}, {speed:.0} tokens/s", step.loss);
+        let mut message = format!("loss {:.3}, gradient {:.2}", step.loss, step.gradient_norm);
+        if let (Some(margin), Some(accuracy)) = (step.reward_margin, step.reward_accuracy) {
+            message.push_str(&format!(
+                ", margin {margin:.3}, {:.0} % right",
+                100.0 * accuracy
+            ));
+        }
+        message.push_str(&format!(", {speed:.0} tokens/s"));
         if self.bar.length().is_none() {
             self.bar.set_position(step.step as u64 - 1);
             self.bar.reset_eta();

@@ -10,6 +10,7 @@ use crate::{
     embedding::MiniLm,
     measure::{self, Row},
     pairs,
+    process::Stop,
 };
 
 /// What instructions are compared with, and how.
@@ -21,13 +22,15 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Prints how well both models find the instruction of each response, and what the response's first sentence would do.
+    /// Prints how well both models find the instruction of each response, and what the response's first sentence would do. False if
+    /// it was stopped.
     pub(crate) fn print(
         &self,
         before: &CandleModel,
         after: &CandleModel,
         report: &Report,
-    ) -> Result<()> {
+        stop: &Stop,
+    ) -> Result<bool> {
         let truth: Vec<String> = self
             .pairs
             .iter()
@@ -38,7 +41,10 @@ impl Table {
             measure::row(&self.pairs, &truth_embedded, induced, &self.embedding)
         };
         let first: Vec<String> = self.pairs.iter().map(pairs::first_sentence).collect();
-        let (before, after) = (self.induce(before), self.induce(after));
+        let (before, after) = (self.induce(before, stop), self.induce(after, stop));
+        if stop.is_heard() {
+            return Ok(false);
+        }
 
         let count = self.pairs.len();
         println!(
@@ -71,16 +77,19 @@ impl Table {
                 println!("{name:7} {}", induced.get(at).map_or("", String::as_str));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The instruction of every pair, empty where the induction failed.
-    fn induce(&self, model: &CandleModel) -> Vec<String> {
+    /// The instruction of every pair, empty where the induction failed or was stopped.
+    fn induce(&self, model: &CandleModel, stop: &Stop) -> Vec<String> {
         let stage = ReversedInduction::new(model.clone());
         let induced = stream::iter(&self.pairs).map(|pair| {
             let source = pairs::source(pair);
             let stage = &stage;
             async move {
+                if stop.is_heard() {
+                    return String::new();
+                }
                 let instruction = stage.induce(&source).await;
                 instruction.map_or(String::new(), |instruction| instruction.text().to_owned())
             }

@@ -1,0 +1,138 @@
+//! Which pairs are trained on, and which are measured on.
+
+use std::{collections::HashSet, path::PathBuf};
+
+use safer_instruct::{
+    Error, Result,
+    dataset::{HoldOut, InstructionPair, Preference, hold_out, read_preferences},
+    train::Prepared,
+};
+
+use crate::{free_pairs, options::Options, process::fetch};
+
+/// Held out where the command line does not say how many: so many, or one in five if that is less.
+const HELD_OUT: usize = 40;
+
+/// A pair, and its line if it is from a file.
+pub(crate) struct Pair {
+    pub(crate) texts: Preference,
+    line: Option<u64>,
+}
+
+impl HoldOut for Pair {
+    fn asks(&self) -> &str {
+        self.texts.asks()
+    }
+
+    fn answers(&self) -> [&str; 2] {
+        self.texts.answers()
+    }
+}
+
+/// Pairs to train on, and others to measure on, in an order that the seed chooses.
+pub(crate) struct Choice {
+    pub(crate) train: Vec<Pair>,
+    pub(crate) held_out: Vec<Pair>,
+    path: Option<PathBuf>,
+}
+
+impl Choice {
+    pub(crate) fn of(options: &Options) -> Result<Self> {
+        let pairs = match &options.pairs {
+            Some(path) => {
+                let mut reader = read_preferences(path)?;
+                let mut pairs = Vec::new();
+                while let Some(texts) = reader.next() {
+                    let (texts, line) = (texts?, reader.line());
+                    pairs.push(Pair { texts, line });
+                }
+                pairs
+            }
+            None => {
+                let fetch = |source: &_| fetch(options.cache.as_ref(), source);
+                let all = free_pairs::pairs(fetch, options.seed)?;
+                all.iter().filter_map(short_and_long).collect()
+            }
+        };
+        let count = pairs.len();
+        let most = options.held_out.unwrap_or(HELD_OUT.min(count / 5));
+        let (train, held_out) = hold_out(pairs, most, options.seed);
+        let whole = train.len();
+        let mut train = apart(train, &held_out);
+        if train.len() < whole {
+            eprintln!(
+                "{} pairs are not trained on: one of their responses stands among those that are held out",
+                whole - train.len()
+            );
+        }
+        if train.is_empty() {
+            let reason = format!(
+                "of {count} pairs {} are held out, and none is left to train on; hold out fewer by --held-out, or give more",
+                held_out.len()
+            );
+            return Err(Error::config("pairs", reason));
+        }
+        if train.len() > options.limit {
+            eprintln!("{} of {} pairs, by --limit", options.limit, train.len());
+            train.truncate(options.limit);
+        }
+        let path = options.pairs.clone();
+        Ok(Self {
+            train,
+            held_out,
+            path,
+        })
+    }
+
+    /// Examples of some of the pairs; says how many there are, and names those that give none.
+    pub(crate) fn prepare(
+        &self,
+        pairs: &[Pair],
+        what: &str,
+        make: impl FnOnce(&[Pair]) -> Result<Prepared>,
+    ) -> Result<Prepared> {
+        let prepared = make(pairs)?;
+        eprintln!("{} pairs {what}", prepared.examples.len());
+        for (at, why) in prepared.skipped.iter().take(5) {
+            let line = pairs.get(*at).and_then(|pair| pair.line);
+            let place = match (&self.path, line) {
+                (Some(path), Some(line)) => format!("{}:{line}", path.display()),
+                _ => format!("pair {} of those {what}", at + 1),
+            };
+            eprintln!("{place} is left out: {why}");
+        }
+        if prepared.skipped.len() > 5 {
+            eprintln!("and {} more", prepared.skipped.len() - 5);
+        }
+        if prepared.examples.is_empty() && !pairs.is_empty() {
+            let reason = format!(
+                "of {} pairs none is left {what}; what is wrong with them stands above, and --max-tokens bounds their length",
+                pairs.len()
+            );
+            return Err(Error::config("pairs", reason));
+        }
+        Ok(prepared)
+    }
+}
+
+/// The pairs that share no response with one of the others: several prompts may have been found for one source text.
+fn apart(pairs: Vec<Pair>, others: &[Pair]) -> Vec<Pair> {
+    let texts: HashSet<&str> = others.iter().flat_map(HoldOut::answers).collect();
+    let shares = |pair: &Pair| pair.answers().iter().any(|text| texts.contains(text));
+    pairs.into_iter().filter(|pair| !shares(pair)).collect()
+}
+
+/// The first sentence of a response, and all of it, if that is much longer.
+fn short_and_long(pair: &InstructionPair) -> Option<Pair> {
+    let end = pair.response.find(". ")? + 1;
+    let (short, _) = pair.response.split_at(end);
+    let fits = short.len() > 20 && pair.response.len() > 3 * short.len();
+    fits.then(|| Pair {
+        texts: Preference {
+            prompt: pair.instruction.clone(),
+            chosen: short.to_owned(),
+            rejected: pair.response.clone(),
+        },
+        line: None,
+    })
+}
