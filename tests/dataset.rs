@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use safer_instruct::{
     Draft, Error, Instruction, Judged, Lineage, Origin, Outcome, PreferencePair, Provenance,
     Reason, Side, SourceText, Stage, Usage, Verdict,
-    dataset::{Columns, Existing, Reader, RunWriter, Summary, read_pairs},
+    dataset::{Columns, Existing, Reader, RunWriter, Summary, read_pairs, read_preferences},
 };
 use serde_json::json;
 
@@ -203,6 +203,59 @@ fn pairs_and_failures_can_be_read_again() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn preferences_of_anyone_are_read_and_bad_ones_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pairs.jsonl");
+    run(dir.path(), Existing::Refuse, 0..10, true);
+    let written: Vec<[String; 3]> = (0..10)
+        .filter_map(|n| outcome(n).pair().cloned())
+        .map(|pair| [pair.prompt, pair.chosen, pair.rejected])
+        .collect();
+    let read: Vec<[String; 3]> = read_preferences(&path)
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|texts| [texts.prompt, texts.chosen, texts.rejected])
+        .collect();
+    assert_eq!(read, written);
+
+    let sound = r#"{"prompt": "hidden", "chosen": "hidden", "rejected": "hidden", "more": [1]}"#;
+    let bad = [
+        (
+            r#"{"prompt": "hidden", "chosen": "hidden"}"#,
+            "no column rejected; there are: chosen, prompt",
+        ),
+        (
+            r#"{"prompt": "hidden", "chosen": ["hidden"], "rejected": "hidden"}"#,
+            "column chosen is an array, not a string",
+        ),
+        (
+            "{\"prompt\": \"hidden\\u0000\", \"chosen\": \"a\", \"rejected\": \"b\"}",
+            "byte 7 of the prompt is a NUL character",
+        ),
+        ("[1]", "the record is an array, not an object"),
+        (
+            "{\"prompt\": \"hid",
+            "not valid JSON: EOF while parsing a string at byte 15",
+        ),
+    ];
+    let lines: Vec<&str> = bad.iter().map(|(line, _)| *line).chain([sound]).collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    let mut reader = read_preferences(&path).unwrap();
+    for ((_, reason), line) in bad.iter().zip(1..) {
+        let error = reader.next().unwrap().unwrap_err().to_string();
+        assert!(
+            error.ends_with(&format!("pairs.jsonl:{line}: {reason}")),
+            "{error}"
+        );
+        assert!(!error.contains("hidden"), "{error}");
+    }
+    let last = reader.next().unwrap().unwrap();
+    assert_eq!((reader.line(), last.chosen.as_str()), (Some(6), "hidden"));
+    assert!(!format!("{last:?}").contains("hidden"));
+    assert!(reader.next().is_none());
 }
 
 #[test]

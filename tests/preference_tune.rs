@@ -11,6 +11,7 @@ mod candle_support;
 
 use std::{
     env, fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
@@ -38,13 +39,16 @@ fn run(mut command: Command) -> (i32, String) {
     )
 }
 
-fn tune(folder: &Path, pairs: &str, arguments: &[&str]) -> (i32, String) {
+fn preference(folder: &Path, pairs: &str, arguments: &[&str]) -> Command {
     let mut command = example("preference_tune", folder);
     command
-        .args(["--rank", "2", "--measure", "1"])
-        .args(["--pairs", pairs])
+        .args(["--measure", "1", "--pairs", pairs])
         .args(arguments);
-    run(command)
+    command
+}
+
+fn tune(folder: &Path, pairs: &str, arguments: &[&str]) -> (i32, String) {
+    run(preference(folder, pairs, arguments))
 }
 
 const FILES: [&str; 4] = [
@@ -78,7 +82,7 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
     };
     fs::write(folder.join("pairs.jsonl"), lines(false)).unwrap();
     fs::write(folder.join("same.jsonl"), lines(true)).unwrap();
-    let (code, said) = tune(folder, "pairs.jsonl", &[]);
+    let (code, said) = tune(folder, "pairs.jsonl", &["--rank", "2"]);
     assert_eq!(code, 0, "{said}");
     // One in five is held out.
     assert!(
@@ -132,6 +136,22 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
         assert!(!said.contains("step "), "{said}");
         assert!(files(folder) == adapters, "{reason}");
     }
+
+    // The runs of before are gone as soon as the first part begins: `--resume` must not meet the second.
+    let mut command = preference(folder, "pairs.jsonl", &["--overwrite", "--rank", "3"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("step 0: held-out loss")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.join(FILES[2]).exists());
+    let (code, said) = tune(folder, "pairs.jsonl", &["--resume", "--rank", "3"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(files(folder) != adapters);
 
     let broken = lines(false) + "{\"prompt\": \"Order.\", \"chosen\": 7, \"rejected\": \"x\"}\n";
     fs::write(folder.join("broken.jsonl"), broken).unwrap();

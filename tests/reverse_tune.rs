@@ -156,7 +156,7 @@ fn pairs_that_cannot_be_trained_on_are_named() {
         "{{\"instruction\": \"{}\", \"response\": \"Yes.\"}}\n\n",
         "so ".repeat(400)
     );
-    let error = fails(&format!("\n{long}{pairs}"), &["--learning-rate", "0"]);
+    let error = fails(&format!("\n{long}{pairs}"), &UNTRAINED);
     let left_out = error.lines().filter(|line| line.contains("is left out"));
     assert_eq!(
         left_out.collect::<Vec<_>>(),
@@ -181,7 +181,7 @@ fn what_is_held_out_is_not_trained_on() {
     fs::write(folder.path().join("held.jsonl"), held_out).unwrap();
     let run = |more: &str| {
         fs::write(folder.path().join("pairs.jsonl"), format!("{more}{pairs}")).unwrap();
-        let arguments = ["--held-out-pairs", "held.jsonl", "--learning-rate", "0"];
+        let arguments = [&["--held-out-pairs", "held.jsonl"][..], &UNTRAINED].concat();
         let output = command(folder.path(), &arguments).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
@@ -200,6 +200,9 @@ fn what_is_held_out_is_not_trained_on() {
     );
 }
 
+/// Ends a run before its first step: a file is no folder.
+const UNTRAINED: [&str; 2] = ["--output", "pairs.jsonl"];
+
 #[test]
 fn a_file_that_is_cut_off_is_read_up_to_the_cut() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,7 +211,7 @@ fn a_file_that_is_cut_off_is_read_up_to_the_cut() {
     let pairs = fs::read_to_string(&path).unwrap();
     let run = |text: &str, arguments: &[&str]| {
         fs::write(&path, text).unwrap();
-        let arguments = [&["--learning-rate", "0"], arguments].concat();
+        let arguments = [&UNTRAINED, arguments].concat();
         let output = command(folder.path(), &arguments).output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
@@ -236,15 +239,15 @@ fn a_file_that_is_cut_off_is_read_up_to_the_cut() {
 #[test]
 fn pairs_that_a_model_writes_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    // The learning rate ends it when the pairs are there.
+    // So few tokens end it when the pairs are there.
     let run = |arguments: &[&str]| {
         let writing = [
             "--self-instruct",
             "6",
             "--grounding",
             "-100",
-            "--learning-rate",
-            "0",
+            "--max-tokens",
+            "20",
         ];
         let arguments = [&writing, arguments].concat();
         let output = command(folder.path(), &arguments).output().unwrap();
@@ -255,7 +258,7 @@ fn pairs_that_a_model_writes_are_kept() {
     assert!(
         errors.contains("6 of 6 pairs written")
             && errors.contains("6 pairs asked for,")
-            && errors.contains("learning_rate: 0 cannot be"),
+            && errors.contains("is --max-tokens too low?"),
         "{errors}"
     );
     let path = folder.path().join("adapter/written.jsonl");
@@ -265,18 +268,21 @@ fn pairs_that_a_model_writes_are_kept() {
     // Killed within the fifth line.
     let cut: usize = whole.split_inclusive('\n').take(4).map(str::len).sum();
     fs::write(&path, &whole[..cut + 3]).unwrap();
-    assert!(run(&[]).contains("pairs were written into this folder already"));
     let errors = run(&["--resume"]);
     assert!(
         errors.contains("writing 6 pairs, of which 3 are there"),
         "{errors}"
     );
     assert!(fs::read_to_string(&path).unwrap() == whole);
-    let errors = run(&["--resume"]);
+    // What is there is taken, also where all else begins anew, and nothing is done for settings that cannot work.
+    let errors = run(&["--overwrite"]);
     assert!(!errors.contains("writing 6 pairs"), "{errors}");
+    let errors = run(&["--overwrite", "--seed", "1", "--learning-rate", "0"]);
+    assert!(errors.contains("learning_rate: 0 cannot be"), "{errors}");
+    assert!(fs::read_to_string(&path).unwrap() == whole);
     let errors = run(&["--resume", "--seed", "1"]);
     assert!(
-        errors.contains("its pairs were written otherwise than"),
+        errors.contains("its pairs are of another writer or seed than"),
         "{errors}"
     );
     let errors = run(&["--overwrite", "--seed", "1"]);

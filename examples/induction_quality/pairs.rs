@@ -41,6 +41,10 @@ pub(crate) fn read(path: &Path, skip_bad: bool) -> Result<Vec<(InstructionPair, 
         }
     }
     eprintln!("{}", reader.report());
+    if pairs.is_empty() {
+        let reason = "no pair is left: none of its records can be read";
+        return Err(Error::input(path, None, reason));
+    }
     Ok(pairs)
 }
 

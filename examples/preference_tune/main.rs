@@ -91,9 +91,10 @@ fn run(options: &Options) -> Result<ExitCode> {
     let [train, held_out] = &preferences;
     second.check(&begin, &train.examples, &held_out.examples)?;
     if options.overwrite {
-        // Both before the first begins: if it is stopped, --resume must not meet the other of before.
-        remove_run(&sft)?;
+        // Both before the first begins: if it is stopped, --resume must not meet the other of before. The second first: it goes on
+        // from the first, and another process may be at it.
         remove_run(&dpo)?;
+        remove_run(&sft)?;
     }
 
     let policy = match &responses {

@@ -61,7 +61,7 @@ impl Choice {
         let mut train = apart(train, &held_out);
         if train.len() < whole {
             eprintln!(
-                "{} pairs are not trained on: one of their responses stands among those that are held out",
+                "{} pairs are not trained on: their rejected response stands among those that are held out",
                 whole - train.len()
             );
         }
@@ -115,10 +115,14 @@ impl Choice {
     }
 }
 
-/// The pairs that share no response with one of the others: several prompts may have been found for one source text.
+/// The pairs that do not share their rejected response with one of the others: several prompts may have been found for one source
+/// text. Chosen responses may be alike: refusals often are.
 fn apart(pairs: Vec<Pair>, others: &[Pair]) -> Vec<Pair> {
-    let texts: HashSet<&str> = others.iter().flat_map(HoldOut::answers).collect();
-    let shares = |pair: &Pair| pair.answers().iter().any(|text| texts.contains(text));
+    let others: HashSet<&str> = others
+        .iter()
+        .map(|pair| pair.texts.rejected.trim())
+        .collect();
+    let shares = |pair: &Pair| others.contains(pair.texts.rejected.trim());
     pairs.into_iter().filter(|pair| !shares(pair)).collect()
 }
 

@@ -135,5 +135,12 @@ fn write_pairs(
     eprintln!(
         "{count} pairs asked for, {written} whole and distinct, {dropped} of them not grounded"
     );
+    if pairs.is_empty() {
+        let reason = format!(
+            "of {written} pairs that were written none is grounded by {} nats a token; ask for more, or lower --grounding",
+            options.grounding
+        );
+        return Err(Error::config("self_instruct", reason));
+    }
     Ok(Some(pairs))
 }

@@ -38,7 +38,7 @@ use safer_instruct::{
     Error, Result,
     backends::candle::{CandleModel, Numbers},
     dataset::{Existing, InstructionPair},
-    train::{Lora, Policy, Prepared, Report, Sft, Trainer, has_run},
+    train::{Lora, Policy, Prepared, Sft, Trainer, has_run},
 };
 use table::Table;
 
@@ -57,7 +57,9 @@ fn run(options: &Options) -> Result<ExitCode> {
         let reason = "this folder holds a run already; give --resume, --overwrite or another folder by --output";
         return Err(Error::input(&options.output, None, reason));
     }
-    let stop = Stop::on_ctrl_c()?;
+    let (stop, progress) = (Stop::on_ctrl_c()?, Progress::new());
+    let trainer = trainer(options, &stop, &progress);
+    trainer.check_settings()?;
     let Some(choice) = Choice::of(options, &stop)? else {
         return Ok(stopped_after("some of the pairs were written"));
     };
@@ -81,7 +83,15 @@ fn run(options: &Options) -> Result<ExitCode> {
     let prepared = prepare(&policy, &train, "to train on", options, &places)?;
     let measured = prepare(&policy, &held_out, "to measure on", options, &places)?;
 
-    let report = tune(&policy, &prepared, &measured, options, &stop)?;
+    progress.begin();
+    let report = trainer.run(
+        &policy,
+        &prepared.examples,
+        &measured.examples,
+        &options.output,
+    );
+    progress.end();
+    let report = report?;
     if report.stopped {
         return Ok(stopped(&report));
     }
@@ -152,15 +162,7 @@ fn prepare(
     Ok(prepared)
 }
 
-fn tune(
-    policy: &Policy,
-    prepared: &Prepared,
-    measured: &Prepared,
-    options: &Options,
-    stop: &Stop,
-) -> Result<Report> {
-    let progress = Progress::new();
-    progress.begin();
+fn trainer(options: &Options, stop: &Stop, progress: &Progress) -> Trainer<Sft> {
     let mut trainer = Trainer::new(Sft)
         .with_learning_rate(options.learning_rate)
         .with_batch(options.batch)
@@ -172,19 +174,12 @@ fn tune(
         } else {
             Numbers::F32
         })
-        .with_observer(stop.observer(&progress));
+        .with_observer(stop.observer(progress));
     if let Some(steps) = options.steps {
         trainer = trainer.with_steps(steps);
     }
     if let Some(patience) = options.patience {
         trainer = trainer.with_patience(patience);
     }
-    let report = trainer.run(
-        policy,
-        &prepared.examples,
-        &measured.examples,
-        &options.output,
-    );
-    progress.end();
-    report
+    trainer
 }

@@ -1,8 +1,8 @@
 //! Pairs that a model writes, kept in the output folder as they come, so that no kill loses them.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::Write,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use safer_instruct::{
     Error, Result,
     backends::candle::CandleModel,
     dataset::{Existing, InstructionPair},
-    train::SelfInstruct,
+    train::{SelfInstruct, remove_run},
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::{
     process::{Stop, fetch},
 };
 
-/// A line about the run, then one for every number: its pair, or `null` if none came of it.
+/// A line about the writer, then one for every number: its pair, or `null` if none came of it.
 const FILE: &str = "written.jsonl";
 /// The longest silence.
 const QUIET: Duration = Duration::from_secs(10);
@@ -32,79 +32,95 @@ pub(crate) fn pairs(
     count: usize,
     stop: &Stop,
 ) -> Result<Option<Vec<InstructionPair>>> {
+    let writer = options.writer.as_ref().unwrap_or(&options.model);
+    let writer = CandleModel::load(fetch(options.cache.as_ref(), writer)?)?;
+    let about = json!({"writer": *writer.model_id(), "seed": options.seed});
     fs::create_dir_all(&options.output).map_err(|error| Error::io(&options.output, error))?;
     let path = options.output.join(FILE);
-    let writer = options.writer.as_ref().unwrap_or(&options.model);
-    let about = json!({"writer": writer.to_string(), "seed": options.seed});
-    let (mut pairs, mut file) = open(&path, &about, options.existing())?;
-    if pairs.len() < count {
-        let writer = CandleModel::load(fetch(options.cache.as_ref(), writer)?)?;
-        let (kept, begun) = (pairs.len(), Instant::now());
-        eprintln!("writing {count} pairs, of which {kept} are there");
-        let writer = SelfInstruct::new(writer);
-        let written = writer.stream(kept..count, options.seed);
-        pin_mut!(written);
-        let mut told = Instant::now();
-        while let Some(pair) = block_on(written.next()) {
-            let pair = pair?;
-            let line = json!(pair);
-            writeln!(file, "{line}").map_err(|error| Error::io(&path, error))?;
-            pairs.push(pair);
-            if stop.is_heard() && pairs.len() < count {
-                return Ok(None);
-            }
-            if told.elapsed() >= QUIET || pairs.len() == count {
-                told = Instant::now();
-                let each = begun.elapsed().as_secs_f64() / (pairs.len() - kept) as f64;
-                let left = each * (count - pairs.len()) as f64;
-                eprintln!("{} of {count} pairs written, {left:.0} s left", pairs.len());
-            }
+    let failed = |error| Error::io(&path, error);
+    let mut file = open(&path)?;
+    let mut pairs = kept(&path, &mut file, &about, options.existing())?;
+    if pairs.len() < count && options.existing() == Existing::Overwrite {
+        // If this is stopped, --resume must not meet the run of before.
+        remove_run(&options.output)?;
+    }
+    let (there, begun) = (pairs.len(), Instant::now());
+    if there < count {
+        eprintln!("writing {count} pairs, of which {there} are there");
+    }
+    let writer = SelfInstruct::new(writer);
+    let written = writer.stream(there..count, options.seed);
+    pin_mut!(written);
+    let mut told = begun;
+    while let Some(pair) = block_on(written.next()) {
+        let pair = pair?;
+        writeln!(file, "{}", json!(pair)).map_err(failed)?;
+        pairs.push(pair);
+        if stop.is_heard() && pairs.len() < count {
+            return Ok(None);
+        }
+        if told.elapsed() >= QUIET || pairs.len() == count {
+            told = Instant::now();
+            let each = begun.elapsed().as_secs_f64() / (pairs.len() - there) as f64;
+            let left = each * (count - pairs.len()) as f64;
+            eprintln!("{} of {count} pairs written, {left:.0} s left", pairs.len());
         }
     }
     pairs.truncate(count);
     Ok(Some(pairs.into_iter().flatten().collect()))
 }
 
-/// The pairs that are kept, and the file that others are put into.
-fn open(
+/// Opens the file, and keeps other processes from writing into it.
+fn open(path: &Path) -> Result<File> {
+    let failed = |error| Error::io(path, error);
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(path).map_err(failed)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(failed(io::Error::other(
+            "another process is writing pairs into this file",
+        ))),
+        // Some network file systems know no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// The pairs that the file holds, which others are put behind. What the same writer wrote with the same seed is kept in any case: it
+/// would write the same again.
+fn kept(
     path: &Path,
+    file: &mut File,
     about: &Value,
     existing: Existing,
-) -> Result<(Vec<Option<InstructionPair>>, File)> {
+) -> Result<Vec<Option<InstructionPair>>> {
     let failed = |error| Error::io(path, error);
-    let kept = path.exists() && existing != Existing::Overwrite;
-    if kept && existing == Existing::Refuse {
-        let reason = "pairs were written into this folder already; give --resume, --overwrite or another folder by --output";
-        return Err(Error::input(path, None, reason));
-    }
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(!kept);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    // A line that was cut off by a kill is written anew.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+    bytes.truncate(whole.map_or(0, |end| end + 1));
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let mut pairs = Vec::new();
-    let mut length = 0;
-    if kept {
-        let text = fs::read_to_string(path).map_err(failed)?;
-        // A line that was cut off by a kill is written anew.
-        let whole = text
-            .rfind('\n')
-            .map_or("", |end| text.get(..=end).unwrap_or_default());
-        length = whole.len() as u64;
-        for (line, number) in whole.lines().zip(1..) {
-            let damaged = |_| Error::input(path, number, "this line is damaged; give --overwrite");
-            if number > 1 {
-                pairs.push(serde_json::from_str(line).map_err(damaged)?);
-            } else if serde_json::from_str::<Value>(line).map_err(damaged)? != *about {
-                let reason = format!(
-                    "its pairs were written otherwise than {about} says; give --overwrite or another folder by --output"
-                );
-                return Err(Error::input(path, number, reason));
-            }
+    let of_this = lines.next().is_some_and(|line| {
+        serde_json::from_slice::<Value>(line).is_ok_and(|found| found == *about)
+    });
+    if of_this {
+        for (line, number) in lines.zip(2..) {
+            let damaged = |_| Error::input(path, number, "this line is damaged; remove the file");
+            pairs.push(serde_json::from_slice(line).map_err(damaged)?);
         }
+    } else if bytes.is_empty() || existing == Existing::Overwrite {
+        bytes = format!("{about}\n").into_bytes();
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        file.write_all(&bytes).map_err(failed)?;
+    } else {
+        let reason = format!(
+            "its pairs are of another writer or seed than {about}; give --overwrite, or another folder by --output"
+        );
+        return Err(Error::input(path, 1, reason));
     }
-    let mut file = options.open(path).map_err(failed)?;
-    file.set_len(length).map_err(failed)?;
-    std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).map_err(failed)?;
-    if length == 0 {
-        writeln!(file, "{about}").map_err(failed)?;
-    }
-    Ok((pairs, file))
+    file.set_len(bytes.len() as u64).map_err(failed)?;
+    file.seek(SeekFrom::End(0)).map_err(failed)?;
+    Ok(pairs)
 }

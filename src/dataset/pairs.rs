@@ -12,7 +12,7 @@ use super::{
     ReaderBuilder,
     decode::{self, Input},
     instructions::HoldOut,
-    parse::{check_nul, json_reason, object, take, utf8, wrong_type},
+    parse::{check_nul, json_reason, keys, missing, object, take, utf8, wrong_type},
     reader::whole,
     split::Splitter,
 };
@@ -107,6 +107,10 @@ impl sealed::Parse for PreferencePair {
 impl sealed::Parse for Preference {
     fn parse(record: &str) -> Result<Self, String> {
         let mut object = object(record)?;
+        let columns = ["prompt", "chosen", "rejected"];
+        if let Some(column) = columns.iter().find(|name| !object.contains_key(**name)) {
+            return Err(missing(column, keys(&object)));
+        }
         let mut text = |column| match take(&mut object, column)? {
             Value::String(text) => check_nul(column, &text).map(|()| text),
             other => Err(wrong_type(column, &other, "a string")),
@@ -142,7 +146,7 @@ impl<T> PairReader<T> {
         })
     }
 
-    /// The line of the last pair, counted from 1. None before the first.
+    /// The line of the last record, counted from 1. None before the first.
     #[must_use]
     pub fn line(&self) -> Option<u64> {
         self.line

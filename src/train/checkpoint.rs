@@ -44,12 +44,14 @@ pub(super) struct Place {
     pub(super) waited: usize,
     /// Whether it came to its end early.
     pub(super) ended: bool,
+    /// Whether the checkpoint was due, and the loss was not in doubt: then it may become the one before.
+    pub(super) sound: bool,
 }
 
 /// How much the running mean of the loss keeps of itself.
 const KEPT: f64 = 0.9;
-/// The first losses say little about those that come: until so many are heard, their mean is compared with the first alone, and may
-/// be so much further above it.
+/// The first losses say little about those that come, and may be easy ones: until so many are heard, their mean is compared with the
+/// first alone, and may be so much further above it. Then their mean counts in its place, up to so much.
 const FEW: (usize, f64) = (5, 2.0);
 
 impl Place {
@@ -62,7 +64,7 @@ impl Place {
             .map_or(loss, |smooth| kept * smooth + (1.0 - kept) * loss);
         self.lowest_loss = Some(match (self.lowest_loss, self.smooth_loss) {
             (Some(first), _) if self.step < FEW.0 => first,
-            (Some(_), Some(mean)) if self.step == FEW.0 => mean,
+            (Some(first), Some(mean)) if self.step == FEW.0 => mean.min(first.max(FEW.1)),
             (Some(lowest), _) => lowest.min(smooth),
             (None, _) => loss,
         });
@@ -71,7 +73,7 @@ impl Place {
 
     /// Whether the running mean is so many times its lowest value, and so much above it.
     pub(super) fn rises(&self, (times, above): (f64, f64)) -> bool {
-        let above = above + if self.step <= FEW.0 { FEW.1 } else { 0.0 };
+        let above = above + if self.step < FEW.0 { FEW.1 } else { 0.0 };
         let means = self.smooth_loss.zip(self.lowest_loss);
         means.is_some_and(|(smooth, lowest)| smooth > times * lowest && smooth > lowest + above)
     }
@@ -104,6 +106,13 @@ struct Note {
     place: Place,
 }
 
+/// What a file holds.
+enum Found {
+    State(Box<State>),
+    Damaged,
+    Nothing,
+}
+
 impl State {
     /// Writes it, as a whole or not at all.
     pub(super) fn save(&self, folder: &Path, fingerprint: &Value) -> Result<()> {
@@ -127,38 +136,46 @@ impl State {
         put(&folder.join(FILE), &file)
     }
 
-    /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is damaged.
+    /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is damaged. That
+    /// one is the last from then on: the same steps again give the same numbers.
     ///
     /// # Errors
     /// Refuses a file of another run, and says what differs, and one that is damaged if there is no other.
     pub(super) fn load(folder: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
-        let read = |name: &str| Self::read(&folder.join(name), fingerprint, len);
-        match read(FILE) {
-            Ok(None) => read(BEFORE),
-            // The same steps again give the same numbers.
-            Err(damaged) => match read(BEFORE) {
-                Ok(Some(before)) => Ok(Some(before)),
-                _ => Err(damaged),
-            },
-            last => last,
-        }
+        let (last, before) = (folder.join(FILE), folder.join(BEFORE));
+        let damaged = match Self::read(&last, fingerprint, len)? {
+            Found::State(state) => return Ok(Some(*state)),
+            Found::Damaged => true,
+            Found::Nothing => false,
+        };
+        let damaged = match Self::read(&before, fingerprint, len)? {
+            Found::State(state) => {
+                go_back(folder)?;
+                return Ok(Some(*state));
+            }
+            Found::Damaged => before,
+            Found::Nothing if damaged => last,
+            Found::Nothing => return Ok(None),
+        };
+        let reason =
+            "the checkpoint is damaged; begin anew in another folder, or overwrite this one";
+        Err(Error::input(damaged, None, reason))
     }
 
-    fn read(path: &Path, fingerprint: &Value, len: usize) -> Result<Option<Self>> {
+    fn read(path: &Path, fingerprint: &Value, len: usize) -> Result<Found> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(Error::io(path, error)),
         };
-        let damaged = || {
-            let reason =
-                "the checkpoint is damaged; begin anew in another folder, or overwrite this one";
-            Error::input(path, None, reason)
+        let Ok((_, metadata)) = SafeTensors::read_metadata(&bytes) else {
+            return Ok(Found::Damaged);
         };
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
         let note = metadata.metadata().as_ref().and_then(|note| note.get(KEY));
         let note = note.and_then(|note| serde_json::from_str::<Note>(note).ok());
-        let note = note.ok_or_else(damaged)?;
+        let Some(note) = note else {
+            return Ok(Found::Damaged);
+        };
         // Through the same text as the other, which may move the last digit of a number.
         let fingerprint = serde_json::from_str(&fingerprint.to_string())
             .map_err(|error| Error::Other(Box::new(error)))?;
@@ -168,7 +185,9 @@ impl State {
             );
             return Err(Error::input(path, None, reason));
         }
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
+        let Ok(tensors) = SafeTensors::deserialize(&bytes) else {
+            return Ok(Found::Damaged);
+        };
         let read = |name: &str| -> Option<Vec<f32>> {
             let view = tensors.tensor(name).ok()?;
             let (values, _) = view.data().as_chunks::<4>();
@@ -182,14 +201,19 @@ impl State {
         };
         let parts = TENSORS.map(read);
         let [Some(parameters), Some(first), Some(second)] = parts else {
-            return Err(damaged());
+            return Ok(Found::Damaged);
         };
-        Ok(Some(Self {
+        Ok(Found::State(Box::new(Self {
             place: note.place,
             parameters,
             adam: Adam { first, second },
-        }))
+        })))
     }
+}
+
+/// Whether there is one before the last.
+pub(super) fn has_before(folder: &Path) -> bool {
+    folder.join(BEFORE).exists()
 }
 
 /// Keeps the last checkpoint as the one before, when the next is about to be written.
@@ -311,10 +335,13 @@ pub(super) mod tests {
             let error = State::load(folder.path(), &run, 2).unwrap_err().to_string();
             assert!(error.contains("the checkpoint is damaged"), "{error}");
         }
-        // With a sound one before it, that one is taken.
-        fs::write(folder.path().join(BEFORE), &bytes).unwrap();
+        // With a sound one before it, that one is taken, and takes its place.
+        let before = folder.path().join(BEFORE);
+        fs::write(&before, &bytes).unwrap();
+        let error = State::load(folder.path(), &other, 2).unwrap_err();
+        assert!(error.to_string().contains("its batch was 8 and is 4"));
         let read = State::load(folder.path(), &run, 2).unwrap().unwrap();
         assert_eq!(read.place, state.place);
-        assert!(State::load(folder.path(), &other, 2).is_err());
+        assert!(fs::read(&path).unwrap() == bytes && !before.exists());
     }
 }

@@ -109,6 +109,7 @@ impl<'a, O: Objective> Run<'a, O> {
         let mut stopped = false;
         if self.state.place.step == 0 {
             // Before the first adapter, so that an adapter without a checkpoint is never a run that was killed.
+            self.state.place.sound = true;
             self.save()?;
         }
         if self.state.place.step == 0 && !self.held_out.is_empty() {
@@ -129,11 +130,14 @@ impl<'a, O: Objective> Run<'a, O> {
             if over {
                 self.save()?;
                 checkpoint::forget(self.folder)?;
-            } else if stopped {
-                // The one before stays what it is: nothing has come after this one yet, which may be in doubt.
-                self.save()?;
-            } else if due && !self.state.place.rises(DOUBT) {
-                checkpoint::keep(self.folder)?;
+            } else if due || stopped {
+                // Only a sound one becomes the one before, and only when the next sound one comes: one that is written because the run
+                // is stopped, or while the loss is in doubt, is followed by too little.
+                let sound = due && !self.state.place.rises(DOUBT);
+                let was_sound = std::mem::replace(&mut self.state.place.sound, sound);
+                if was_sound && (sound || !checkpoint::has_before(self.folder)) {
+                    checkpoint::keep(self.folder)?;
+                }
                 self.save()?;
             }
         }
@@ -252,7 +256,7 @@ impl<'a, O: Objective> Run<'a, O> {
             return Ok(());
         }
         let (step, lowest) = (place.step + 1, place.lowest_loss.unwrap_or(loss));
-        let kept = self.go_back()?;
+        let kept = self.go_back();
         let reason = format!(
             "its loss runs away at step {step}: it is {loss:.3} after a running mean of {lowest:.3}, and the gradient's length is \
              {gradient_norm:.3}; begin anew with a lower learning rate. {kept}"
@@ -262,7 +266,16 @@ impl<'a, O: Objective> Run<'a, O> {
 
     /// Makes the checkpoint that is known to be good the last one, and says what is kept. If nothing is held out, its adapter is
     /// written, so that what was learnt until then can be used.
-    fn go_back(&self) -> Result<String> {
+    fn go_back(&self) -> String {
+        self.try_go_back().unwrap_or_else(|error| {
+            format!(
+                "Nothing could be written of what was learnt: {}",
+                error.report()
+            )
+        })
+    }
+
+    fn try_go_back(&self) -> Result<String> {
         checkpoint::go_back(self.folder)?;
         if !self.held_out.is_empty() {
             return Ok(
@@ -277,7 +290,7 @@ impl<'a, O: Objective> Run<'a, O> {
                 self.policy.write(&good.parameters, self.folder, numbers)?;
                 format!("The adapter of step {} is kept", good.place.step)
             }
-            _ => "No adapter is kept: it began too early".to_owned(),
+            _ => "No adapter from before is kept: it began too early".to_owned(),
         })
     }
 
@@ -304,10 +317,10 @@ impl<'a, O: Objective> Run<'a, O> {
         let held_out_loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
         if !held_out_loss.is_finite() {
             let reason = format!(
-                "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate",
-                self.state.place.step
+                "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate. {}",
+                self.state.place.step,
+                self.go_back()
             );
-            self.go_back()?;
             return Err(Error::model(self.policy.model.name(), reason));
         }
         let place = &mut self.state.place;

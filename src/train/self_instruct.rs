@@ -107,25 +107,18 @@ impl<M: ChatModel> SelfInstruct<M> {
     }
 
     /// Writes the pairs of some numbers, one after the other. A number always gives the same pair, so that pairs can be kept as they
-    /// come, and the rest written later. It gives none if its instruction does not come to its end, a part of it is empty, or the
-    /// writer refuses it. A response may be cut off at its most tokens.
+    /// come, and the rest written later. It gives none if its instruction does not come to its end or a part of it is empty. A
+    /// response may be cut off at its most tokens.
     ///
     /// # Errors
-    /// As the writer, but for [`Error::Refused`], [`Error::Malformed`] and [`Error::ContextOverflow`], which concern one pair.
+    /// As the writer. An error is that of one number, and those behind it come all the same.
     pub fn stream(
         &self,
         numbers: Range<usize>,
         seed: u64,
     ) -> impl Stream<Item = Result<Option<InstructionPair>>> + '_ {
-        let pair = move |number| async move {
-            match self.pair(number, seed).await {
-                Err(
-                    Error::Refused { .. } | Error::Malformed { .. } | Error::ContextOverflow { .. },
-                ) => Ok(None),
-                pair => pair,
-            }
-        };
-        stream::iter(numbers).map(pair).buffered(self.concurrency)
+        let pairs = stream::iter(numbers).map(move |number| self.pair(number, seed));
+        pairs.buffered(self.concurrency)
     }
 
     async fn pair(&self, number: usize, seed: u64) -> Result<Option<InstructionPair>> {

@@ -202,8 +202,9 @@ impl<O: Objective> Trainer<O> {
     /// process trains into the folder; [`Error::Model`] if the loss runs away: then the best adapter is there, or that of the
     /// checkpoint before the last one if nothing is held out. A loss runs away when its running mean (of the first ten, then keeping
     /// 0.9 of itself a step) is more than 2 times its lowest value and more than 2 above it; the first five, which can be easy ones,
-    /// are compared with the first alone, and 2 more above it. From half-way there (1.5 times and 1 above) on no checkpoint is written
-    /// unless the run is stopped, so the one before the last was followed by steps enough to know that it is good.
+    /// are compared with the first alone, and 2 more above it. A checkpoint that is written from half-way there on (1.5 times and 1
+    /// above), or because the run was stopped, never becomes the one before, which was so followed by steps enough to know that it is
+    /// good.
     pub fn run(
         &self,
         policy: &Policy,
@@ -217,6 +218,14 @@ impl<O: Objective> Trainer<O> {
             return Err(Error::input(folder, None, reason));
         }
         Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
+    }
+
+    /// Whether the settings can work, before examples are made.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if an option cannot.
+    pub fn check_settings(&self) -> Result<()> {
+        self.settings.check()
     }
 
     /// Whether [`run`](Self::run) can begin, as far as settings and examples say.

@@ -27,6 +27,21 @@ struct Turning {
 impl Turning {
     /// A run of 40 steps with a checkpoint every four, which is stopped after some.
     fn run(first: f64, good: usize, then: f64, stop: usize, folder: &Path) -> Result<Report> {
+        Self::begin(first, good, then, stop, folder, Existing::Refuse)
+    }
+
+    fn resume(first: f64, good: usize, then: f64, folder: &Path) -> Result<Report> {
+        Self::begin(first, good, then, NEVER, folder, Existing::Resume)
+    }
+
+    fn begin(
+        first: f64,
+        good: usize,
+        then: f64,
+        stop: usize,
+        folder: &Path,
+        existing: Existing,
+    ) -> Result<Report> {
         let file = file();
         let policy = policy(&file, lora());
         let steps = Arc::new(AtomicUsize::new(0));
@@ -41,6 +56,7 @@ impl Turning {
             .with_batch(4)
             .with_steps(40)
             .with_checkpoints(4)
+            .with_existing(existing)
             .with_observer(move |_| {
                 if heard.fetch_add(1, Ordering::Relaxed) + 1 == stop {
                     ControlFlow::Break(())
@@ -105,7 +121,7 @@ fn a_run_that_runs_away_goes_back_to_a_checkpoint_that_is_known_to_be_good() {
         let adapter = Policy::builder(&file.path).with_adapter(folder.path());
         if kept == 0 {
             assert!(
-                error.ends_with("No adapter is kept: it began too early"),
+                error.ends_with("No adapter from before is kept: it began too early"),
                 "{error}"
             );
             assert!(adapter.load().is_err());
@@ -133,26 +149,71 @@ fn easy_examples_at_first_are_no_reason_to_stop() {
 }
 
 #[test]
-fn a_loss_that_runs_away_from_the_first_step_on_is_seen() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = Turning::run(3.0, 1, 12.0, NEVER, folder.path()).unwrap_err();
-    let error = error.to_string();
-    assert!(error.contains("its loss runs away at step 2"), "{error}");
+fn a_loss_that_runs_away_from_the_first_steps_on_is_seen() {
+    for (good, then, step) in [(1, 12.0, 2), (2, 10.5, 5), (3, 9.0, 7), (2, 7.0, 9)] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Turning::run(3.0, good, then, NEVER, folder.path());
+        let error = run.unwrap_err().to_string();
+        let reason = format!("its loss runs away at step {step}:");
+        assert!(error.contains(&reason), "{error}");
+    }
+}
+
+/// What is written in doubt, or because the run is stopped, is gone on from, and never gone back to.
+#[test]
+fn a_checkpoint_that_little_follows_is_not_gone_back_to() {
+    // The running mean is above 4.5 from step 12 on, and above 6 at step 17.
+    for (stop, before) in [(2, 0), (8, 4), (9, 4), (10, 4), (12, 4), (14, 4), (16, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let report = Turning::run(3.0, 8, 8.0, stop, folder.path()).unwrap();
+        assert!(report.stopped);
+        for (name, step) in [
+            ("checkpoint.safetensors", stop),
+            ("checkpoint.before.safetensors", before),
+        ] {
+            let left = checkpoint(folder.path(), name);
+            assert_eq!(checkpoint::tests::step(&left), step, "{stop}: {name}");
+        }
+        // What is left of its steps, of which the first 8 in all are good.
+        let good = 8_usize.saturating_sub(stop);
+        let run = Turning::resume(3.0, good, 8.0, folder.path());
+        let error = run.unwrap_err().to_string();
+        assert!(error.contains("its loss runs away at step 17"), "{error}");
+        let left = checkpoint(folder.path(), "checkpoint.safetensors");
+        let kept = checkpoint::tests::step(&left);
+        assert!(kept <= 4, "{stop}: {kept}");
+    }
 }
 
 #[test]
-fn a_run_that_is_stopped_in_doubt_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    // The running mean is above 4.5 from step 12 on, and above 6 at step 17.
-    let report = Turning::run(3.0, 8, 8.0, 14, folder.path()).unwrap();
-    assert!(report.stopped);
-    for (name, step) in [
-        ("checkpoint.safetensors", 14),
-        ("checkpoint.before.safetensors", 4),
-    ] {
-        let left = checkpoint(folder.path(), name);
-        assert_eq!(checkpoint::tests::step(&left), step, "{name}");
-    }
+fn a_run_goes_on_behind_a_checkpoint_that_is_damaged() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let run = |folder: &Path, existing, stop: usize| {
+        let heard = AtomicUsize::new(0);
+        trainer()
+            .with_existing(existing)
+            .with_observer(move |_| {
+                if heard.fetch_add(1, Ordering::Relaxed) + 1 == stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .run(&policy, &examples(40), &[], folder)
+            .unwrap()
+    };
+    let [whole, damaged] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    run(whole.path(), Existing::Refuse, NEVER);
+    run(damaged.path(), Existing::Refuse, 10);
+    let last = damaged.path().join("checkpoint.safetensors");
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
+    run(damaged.path(), Existing::Resume, 4);
+    assert_eq!(checkpoint::tests::step(&fs::read(&last).unwrap()), 10);
+    run(damaged.path(), Existing::Resume, NEVER);
+    let adapter = |folder: &Path| checkpoint(folder, "adapter_model.safetensors");
+    assert!(adapter(damaged.path()) == adapter(whole.path()));
 }
 
 #[test]

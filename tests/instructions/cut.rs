@@ -106,3 +106,24 @@ fn rows_that_are_cut_off_anywhere() {
         ["a.csv:2: the file ends within quotes that are never closed"]
     );
 }
+
+/// A cut is told from a record with a quote that is never closed, which takes all behind it with it.
+#[test]
+fn only_a_file_that_is_cut_off_is_called_so() {
+    let pair = r#"{"instruction": "A", "output": "B"}"#;
+    let is_cut_off = |content: String| {
+        let case = Case::new("a.json", content);
+        let options = case.options.clone().with_max_record_bytes(80);
+        let mut reader = options.open(&case.path).unwrap();
+        let errors = reader.by_ref().filter(Result::is_err).count();
+        (errors, reader.is_cut_off())
+    };
+    assert_eq!(is_cut_off(format!("[{pair}]")), (0, false));
+    assert_eq!(is_cut_off(format!("[{pair}, {pair}")), (1, true));
+    assert_eq!(is_cut_off(format!("[{pair}, {{\"instr")), (1, true));
+    assert_eq!(is_cut_off(format!("[{pair}, 7, {pair}]")), (1, false));
+    let unclosed = format!("[{pair}, {{\"instruction\": \"A}}, {pair}, {pair}, {pair}]");
+    assert_eq!(is_cut_off(unclosed), (1, false));
+    // Lines go on behind a bad one.
+    assert_eq!(is_cut_off(format!("{pair}\n{{\"instr")), (1, false));
+}

@@ -1,7 +1,7 @@
 //! Which pairs are held out.
 
 use proptest::prelude::*;
-use safer_instruct::dataset::{InstructionPair, hold_out};
+use safer_instruct::dataset::{InstructionPair, Preference, hold_out};
 
 fn numbered(count: usize) -> Vec<InstructionPair> {
     (0..count)
@@ -56,4 +56,26 @@ proptest! {
         let shuffled = order.iter().map(|place| pairs[*place].clone()).collect();
         prop_assert_eq!(hold_out(shuffled, 10, seed), hold_out(pairs, 10, seed));
     }
+}
+
+#[test]
+fn preferences_with_one_prompt_are_held_out_together() {
+    let preference = |n: usize| Preference {
+        prompt: format!("Count to {}.", n / 2),
+        chosen: format!("Yes: {n}."),
+        rejected: format!("No: {n}."),
+    };
+    let pairs: Vec<Preference> = (0..8).map(preference).collect();
+    let (train, held_out) = hold_out(pairs.clone(), 3, 0);
+    assert_eq!((train.len(), held_out.len()), (4, 4));
+    let prompts = |pairs: &[Preference]| -> Vec<String> {
+        pairs.iter().map(|pair| pair.prompt.clone()).collect()
+    };
+    assert!(
+        prompts(&train)
+            .iter()
+            .all(|prompt| !prompts(&held_out).contains(prompt))
+    );
+    let reversed = pairs.into_iter().rev().collect();
+    assert_eq!(hold_out(reversed, 3, 0), (train, held_out));
 }

@@ -49,7 +49,7 @@ impl<R: BufRead> Elements<R> {
         }
     }
 
-    /// Whether the input ended before the array did.
+    /// Whether the input ended before the array did, within a record that is no longer than allowed or behind one.
     pub(super) fn is_cut_off(&self) -> bool {
         self.state == State::CutOff
     }
@@ -120,7 +120,12 @@ impl<R: BufRead> Elements<R> {
             // The bracket may still be to come: the next call looks.
             State::Inside if length > 0 && place.is_outside() => Some((line, self.fit(length))),
             State::Inside => {
-                self.state = State::CutOff;
+                // A record that is too long has a quote or a bracket that is never closed, and the file may be whole.
+                self.state = if length > self.max_bytes {
+                    State::Over
+                } else {
+                    State::CutOff
+                };
                 Some(if length > 0 {
                     (line, Element::CutOff(length as u64))
                 } else {

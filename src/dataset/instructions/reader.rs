@@ -149,7 +149,8 @@ impl InstructionReader {
         self.line.filter(|_| self.report.pairs > 0)
     }
 
-    /// Whether the file ended inside its array, which the last error said: nothing can come behind it.
+    /// Whether the file ended inside its array, which the last error said: nothing can come behind it. A record that is longer than
+    /// allowed is no cut: a quote in it is not closed.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
         self.cut_off && self.first.is_none()
