@@ -16,7 +16,8 @@ pub(crate) struct Options {
     /// Passes over bad records of these files, with a word about each [default: the first one ends the run]
     #[arg(long)]
     pub(crate) skip_bad: bool,
-    /// Lets a model write so many pairs itself, and trains on those whose response decides their instruction
+    /// Lets a model write so many pairs itself, and trains on those whose response decides their instruction; what it writes is kept
+    /// in `written.jsonl` in the output folder, also by --overwrite
     #[arg(long, value_name = "PAIRS", conflicts_with = "pairs")]
     pub(crate) self_instruct: Option<usize>,
     /// Model that writes them, named as --model [default: the model that is tuned]
