@@ -86,7 +86,7 @@ impl Row {
     /// The row as a line of a Markdown table.
     pub(crate) fn line(&self, name: &str, run: Option<(f64, usize)>) -> String {
         let mut line = format!(
-            "| {name} | {:.3} ({:.3}) | {:.3} | {:.2} | {:.2} | {:.1} | ",
+            "| {name} | {:.3} ({:.3}) | {:.3} | {:.3} | {:.3} | {:.1} | ",
             self.cosine, self.standard_error, self.hit, self.copied, self.asks, self.words
         );
         let _ = match run {
