@@ -8,7 +8,11 @@ use safer_instruct::{
     train::Prepared,
 };
 
-use crate::{free_pairs, options::Options, process::fetch};
+use crate::{
+    free_pairs,
+    options::Options,
+    process::{fetch, name_left_out},
+};
 
 /// Held out where the command line does not say how many: so many, or one in five if that is less.
 const HELD_OUT: usize = 40;
@@ -93,17 +97,10 @@ impl Choice {
     ) -> Result<Prepared> {
         let prepared = make(pairs)?;
         eprintln!("{} pairs {what}", prepared.examples.len());
-        for (at, why) in prepared.skipped.iter().take(5) {
-            let line = pairs.get(*at).and_then(|pair| pair.line);
-            let place = match (&self.path, line) {
-                (Some(path), Some(line)) => format!("{}:{line}", path.display()),
-                _ => format!("pair {} of those {what}", at + 1),
-            };
-            eprintln!("{place} is left out: {why}");
-        }
-        if prepared.skipped.len() > 5 {
-            eprintln!("and {} more", prepared.skipped.len() - 5);
-        }
+        name_left_out(&prepared, what, |at| {
+            let (path, line) = (self.path.as_ref()?, pairs.get(at)?.line?);
+            Some(format!("{}:{line}", path.display()))
+        });
         if prepared.examples.is_empty() && !pairs.is_empty() {
             let reason = format!(
                 "of {} pairs none is left {what}; what is wrong with them stands above, and --max-tokens bounds their length",

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use choice::{Choice, Places};
 use clap::Parser;
 use options::Options;
-use process::{Stop, base_name, fetch, stopped, stopped_after};
+use process::{Stop, base_name, fetch, name_left_out, stopped, stopped_after};
 use progress::Progress;
 use safer_instruct::{
     Error, Result,
@@ -144,14 +144,7 @@ fn prepare(
         prepared.examples.len(),
         prepared.truncated
     );
-    for (at, why) in prepared.skipped.iter().take(5) {
-        let place = pairs.get(*at).and_then(|pair| places.of(pair));
-        let place = place.unwrap_or_else(|| format!("pair {} of those {what}", at + 1));
-        eprintln!("{place} is left out: {why}");
-    }
-    if prepared.skipped.len() > 5 {
-        eprintln!("and {} more", prepared.skipped.len() - 5);
-    }
+    name_left_out(&prepared, what, |at| places.of(pairs.get(at)?));
     if prepared.examples.is_empty() && !pairs.is_empty() {
         let reason = format!(
             "of {} pairs none is left {what}; is --max-tokens too low?",

@@ -13,7 +13,7 @@ use std::{
 use safer_instruct::{
     Error, Result,
     hub::{Location, ModelSource},
-    train::{Event, Report},
+    train::{Event, Prepared, Report},
 };
 
 use crate::progress::Progress;
@@ -84,6 +84,21 @@ pub(crate) fn base_name(model: &ModelSource) -> String {
     match model.location() {
         Location::HuggingFace { repo, .. } => repo.clone(),
         _ => model.file_name().to_owned(),
+    }
+}
+
+/// Names the first pairs that gave no example, by their places or by their numbers.
+pub(crate) fn name_left_out(
+    prepared: &Prepared,
+    what: &str,
+    place: impl Fn(usize) -> Option<String>,
+) {
+    for (at, why) in prepared.skipped.iter().take(5) {
+        let place = place(*at).unwrap_or_else(|| format!("pair {} of those {what}", at + 1));
+        eprintln!("{place} is left out: {why}");
+    }
+    if prepared.skipped.len() > 5 {
+        eprintln!("and {} more", prepared.skipped.len() - 5);
     }
 }
 

@@ -65,6 +65,18 @@ pub(super) fn trainer() -> Trainer<Sft> {
         .with_checkpoints(3)
 }
 
+/// Stops a run after so many events.
+pub(super) fn stop_after(events: usize) -> impl Fn(&Event) -> ControlFlow<()> + Send + Sync {
+    let heard = AtomicUsize::new(0);
+    move |_| {
+        if heard.fetch_add(1, Ordering::Relaxed) + 1 == events {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
 fn adapter(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("adapter_model.safetensors")).unwrap()
 }
@@ -189,14 +201,7 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
         .unwrap();
     for stop in [1, 2, 7, 20, 37] {
         let folder = tempfile::tempdir().unwrap();
-        let heard = AtomicUsize::new(0);
-        let stopping = trainer().with_observer(move |_| {
-            if heard.fetch_add(1, Ordering::Relaxed) + 1 == stop {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
+        let stopping = trainer().with_observer(stop_after(stop));
         let first = stopping
             .run(&policy, &train, &held_out, folder.path())
             .unwrap();
@@ -255,18 +260,11 @@ fn the_reference_is_asked_once() {
     let (train, held_out) = (preferences(20), preferences(26).split_off(20));
     // Stops after so many events, the first of which is the evaluation before the first step.
     let run = |folder: &Path, events: usize| {
-        let heard = AtomicUsize::new(0);
         Trainer::new(Dpo::new())
             .with_learning_rate(2e-3)
             .with_batch(4)
             .with_existing(Existing::Resume)
-            .with_observer(move |_| {
-                if heard.fetch_add(1, Ordering::Relaxed) + 1 == events {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
+            .with_observer(stop_after(events))
             .run(&policy, &train, &held_out, folder)
             .unwrap()
     };

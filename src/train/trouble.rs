@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    tests::{examples, file, lora, policy, trainer},
+    tests::{examples, file, lora, policy, stop_after, trainer},
     *,
 };
 use crate::{backends::candle::training::Begin, dataset::Existing, error::Result};
@@ -190,16 +190,9 @@ fn a_run_goes_on_behind_a_checkpoint_that_is_damaged() {
     let file = file();
     let policy = policy(&file, lora());
     let run = |folder: &Path, existing, stop: usize| {
-        let heard = AtomicUsize::new(0);
         trainer()
             .with_existing(existing)
-            .with_observer(move |_| {
-                if heard.fetch_add(1, Ordering::Relaxed) + 1 == stop {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
+            .with_observer(stop_after(stop))
             .run(&policy, &examples(40), &[], folder)
             .unwrap()
     };
