@@ -3,7 +3,9 @@
     python3 -m venv target/peers && target/peers/bin/pip install -r tests/oracle/requirements.txt
     target/peers/bin/python benches/peers/peers.py MODEL.gguf [FORM ...]
 
-FORM is `file` (the file itself), Q8_0, Q4_0 or BF16, made of the file by the package gguf; by default all of them.
+FORM is `file` (the file itself), Q8_0, Q4_0, Q4_1, F16 or BF16, made of the file by the package gguf; by default the first three
+and BF16. Each is run by the prebuilt llama.cpp of the package xllamacpp, and with --native Q8_0 also by one that is built
+here, from the source package of llama-cpp-python, with all that this processor has (once, about 20 minutes on two cores).
 llama.cpp is called through its C interface: batches of tokens, no sampling, so it is measured at its best. Run it on an
 idle machine; with the default model it takes about half an hour.
 """
@@ -22,6 +24,7 @@ import numpy as np
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.append(os.path.join(ROOT, "tests", "oracle"))
 
+import native  # noqa: E402
 from convert import convert  # noqa: E402
 from llama_c import INT, LOG, PTR, Batch, Params, function, silent, tokenize  # noqa: E402
 
@@ -187,8 +190,9 @@ def peer(path, case):
         print(f"{row}\t{value:.4f}", flush=True)
 
 
-def figures(command):
-    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+def figures(command, library=None):
+    environment = {**os.environ, "LLAMA_LIBRARY": library} if library else os.environ
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     return {name: float(value) for name, value in (line.split("\t") for line in out.splitlines() if "\t" in line)}
 
 
@@ -196,6 +200,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("forms", nargs="*", default=["file", "Q8_0", "BF16", "Q4_0"])
+    parser.add_argument("--native", action="append", default=[], metavar="FORM", help="a form that a native llama.cpp runs too")
     parser.add_argument("--turns", type=int, default=2, help="how often each comes to its turn with the first four cases")
     cases = ["load", "prefill", "decode", "labels", "context", "memory", "perplexity"]
     parser.add_argument("--case", action="append", dest="cases", help=f"one of {', '.join(cases)}; decode=1,8 for fewer streams")
@@ -205,22 +210,26 @@ def main():
     path = os.path.abspath(arguments.model)
     bench = ["cargo", "bench", "--quiet", "--features", "candle", "--bench", "engine", "--", path]
     table = {}
+    library = native.library() if arguments.native else None
     with tempfile.TemporaryDirectory() as folder:
-        names = {"ours": None}
-        for form in arguments.forms:
-            names[form] = path
-            if form != "file":
-                names[form] = os.path.join(folder, form + ".gguf")
-                convert(path, names[form], form)
+        # What stands in a column: the file, and the library that runs it, where it is not the prebuilt one.
+        names = {"ours": (None, None)}
+        files = {"file": path}
+        for form in dict.fromkeys([*arguments.forms, *arguments.native]):
+            if form not in files:
+                files[form] = os.path.join(folder, form + ".gguf")
+                convert(path, files[form], form)
+        names |= {form: (files[form], None) for form in arguments.forms}
+        names |= {f"{form}, native": (files[form], library) for form in arguments.native}
         once = ("context", "memory", "perplexity")
         cases = [case for case in arguments.cases for _ in range(1 if case in once else arguments.turns)]
-        for case, (name, file) in itertools.product(cases, names.items()):
+        for case, (name, (file, library)) in itertools.product(cases, names.items()):
             argument = f"perplexity={os.path.abspath(arguments.text)}" if case == "perplexity" else case
             command = bench if file is None else [sys.executable, __file__, "--peer", file]
             print(f"{case}: {name}", file=sys.stderr, flush=True)
-            for row, value in figures([*command, argument]).items():
+            for row, value in figures([*command, argument], library).items():
                 table.setdefault(row, {}).setdefault(name, []).append(value)
-    print("| | ours |", " | ".join(arguments.forms), "|")
+    print("| |", " | ".join(names), "|")
     print("|---" * (len(names) + 1) + "|")
     for row, columns in table.items():
         better = max if row.endswith("/s") else min

@@ -1,4 +1,4 @@
-"""Writes a copy of a GGUF file whose matrices have another form, such as F32 or Q8_0: `convert.py IN OUT FORM`."""
+"""Writes a copy of a GGUF file whose matrices have another form: `convert.py IN OUT FORM`, with one of the forms in FILE_TYPES."""
 
 import sys
 
@@ -7,10 +7,21 @@ from gguf.quants import dequantize, quantize
 
 
 # What `general.file_type` says: all in F32, or all matrices in another form.
-FILE_TYPES = {"F32": LlamaFileType.ALL_F32, "F16": LlamaFileType.MOSTLY_F16, "Q8_0": LlamaFileType.MOSTLY_Q8_0}
+FILE_TYPES = {
+    "F32": LlamaFileType.ALL_F32,
+    "F16": LlamaFileType.MOSTLY_F16,
+    "BF16": LlamaFileType.MOSTLY_BF16,
+    "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "Q4_0": LlamaFileType.MOSTLY_Q4_0,
+    "Q4_1": LlamaFileType.MOSTLY_Q4_1,
+}
+# The types of whole numbers in blocks, which a version belongs to.
+QUANTISED = {"Q8_0", "Q4_0", "Q4_1"}
 
 
 def convert(path, out, form):
+    if form not in FILE_TYPES:
+        raise SystemExit(f"{form} is not one of {', '.join(FILE_TYPES)}")
     kind = GGMLQuantizationType[form]
     reader = GGUFReader(path)
     writer = GGUFWriter(out, reader.fields["general.architecture"].contents())
@@ -24,7 +35,7 @@ def convert(path, out, form):
         writer.add_key_value(key, field.contents(), field.types[0], element)
     if "general.file_type" not in reader.fields:
         writer.add_file_type(FILE_TYPES[form])
-    if form == "Q8_0" and "general.quantization_version" not in reader.fields:
+    if form in QUANTISED and "general.quantization_version" not in reader.fields:
         writer.add_quantization_version(GGML_QUANT_VERSION)
     for tensor in reader.tensors:
         values = dequantize(tensor.data, tensor.tensor_type).reshape(tuple(reversed(tensor.shape.tolist())))

@@ -1,8 +1,8 @@
-"""The C interface of the llama.cpp that the package `xllamacpp` brings, through ctypes."""
+"""The C interface of llama.cpp, through ctypes: of the prebuilt one that the package `xllamacpp` brings, or of the library that the
+environment variable LLAMA_LIBRARY names."""
 
 import ctypes as c
-
-import xllamacpp
+import os
 
 
 class Params(c.Structure):
@@ -23,7 +23,16 @@ class Batch(c.Structure):
     ]
 
 
-LIB = c.CDLL(xllamacpp.xllamacpp.__file__)
+def library():
+    path = os.environ.get("LLAMA_LIBRARY")
+    if path is None:
+        import xllamacpp
+
+        path = xllamacpp.xllamacpp.__file__
+    return c.CDLL(path)
+
+
+LIB = library()
 
 
 def function(name, result, *arguments):
