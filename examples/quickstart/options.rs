@@ -11,7 +11,7 @@ use crate::input::Input;
 /// The adapter that comes with the example: the default model, tuned in reverse.
 const BUNDLED_ADAPTER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/examples/adapters/smollm2-135m-reversed"
+    "/assets/adapters/smollm2-135m-reversed"
 );
 
 /// Makes preference pairs of texts that should not be said, with a small model on this machine.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The texts that come with the examples.
 const BUNDLED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/examples/quickstart/texts.jsonl"
+    "/assets/demo.jsonl"
 );
 
 /// The input and its columns.

@@ -1,6 +1,6 @@
 //! Pairs of an instruction and its response whose licences allow to give away what is trained on them.
 //!
-//! They come from wheels of the Python package index. `examples/adapters/smollm2-135m-reversed/README.md` tells who wrote them,
+//! They come from wheels of the Python package index. `assets/adapters/smollm2-135m-reversed/README.md` tells who wrote them,
 //! under which licences.
 
 mod made;
