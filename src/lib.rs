@@ -47,6 +47,8 @@
 //! [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in [`prompt::built_in`],
 //! and every stage takes another one by `with_prompt`.
 //!
+//! [`profiles`] is the table of known models, and says which form of induction and which judge suit a model.
+//!
 //! # Judges
 //!
 //! Models favour a place: [`judges::SwapOrder`] asks any judge in both orders and lets a change of mind be a tie;
@@ -157,6 +159,7 @@ pub mod filters;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod judges;
+pub mod profiles;
 pub mod prompt;
 #[cfg(feature = "run")]
 #[cfg_attr(docsrs, doc(cfg(feature = "run")))]

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("stage", &["error", "record", "outcome"]),
     // `stage` only for the macros that forward a trait.
     ("model", &["error", "record", "stage"]),
+    ("profiles", &["error", "model", "text"]),
     ("prompt", &["error", "record", "model", "text"]),
     (
         "decorate",
@@ -43,7 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "filters",
         &[
-            "error", "record", "outcome", "model", "stage", "prompt", "text",
+            "error", "record", "outcome", "model", "stage", "prompt", "text", "profiles",
         ],
     ),
     ("dataset", &["error", "record", "outcome", "text"]),

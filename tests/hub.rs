@@ -18,6 +18,7 @@ use std::{
 use safer_instruct::{
     Error,
     hub::{Cache, Fetcher, HuggingFace, ModelSource, Pip},
+    profiles,
 };
 
 /// SHA-256 of `weights`.
@@ -237,6 +238,16 @@ fn names_of_models() {
             matches!(bad.parse::<ModelSource>(), Err(Error::Config { .. })),
             "{bad}"
         );
+    }
+}
+
+#[test]
+fn known_models_have_the_same_names_and_sizes_everywhere() {
+    for model in profiles::known() {
+        let source: ModelSource = model.name.parse().unwrap();
+        assert_eq!(source.size(), Some(model.bytes), "{}", model.name);
+        let found = profiles::find(source.file_name()).map(|found| found.name);
+        assert_eq!(found, Some(model.name));
     }
 }
 

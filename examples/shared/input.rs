@@ -10,10 +10,7 @@ use safer_instruct::{
 use serde::{Deserialize, Serialize};
 
 /// The texts that come with the examples.
-const BUNDLED: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/assets/demo.jsonl"
-);
+const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.jsonl");
 
 /// The input and its columns.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]

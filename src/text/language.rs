@@ -101,6 +101,21 @@ impl Language {
         }
     }
 
+    /// Whether a text may be in one of these languages. What the statistics do not tell counts as all languages of its script.
+    pub(crate) fn is_any_of(self, languages: &[Lang]) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Certain(lang) => languages.contains(&lang),
+            Self::Han => languages.contains(&Lang::Jpn) || languages.contains(&Lang::Cmn),
+            Self::Other {
+                known: Some(lang), ..
+            } => languages.contains(&lang),
+            Self::Other { script, .. } => {
+                script.langs().iter().any(|lang| languages.contains(lang))
+            }
+        }
+    }
+
     /// Whether a prompt in English suits the text: it is English, or too short to be sure but likeliest English.
     pub(crate) fn is_likely_english(self) -> bool {
         match self {

@@ -119,6 +119,12 @@ impl CandleModel {
         self.0.context
     }
 
+    /// Whether the file holds a chat template. One without is a base model, which completes raw text alone.
+    #[must_use]
+    pub fn has_chat_template(&self) -> bool {
+        self.0.template.is_some()
+    }
+
     /// Bytes that keys and values take now, on a CPU: of running sequences, and of prompts that are kept. 0 on other devices, whose
     /// tensors are not counted.
     #[must_use]

@@ -1,0 +1,192 @@
+//! The settings that follow from a model.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Languages, find};
+use crate::{
+    error::{Error, Result},
+    model::Sampling,
+};
+
+/// How instructions are induced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InductionForm {
+    /// With the template of the paper, for models that were tuned in reverse:
+    /// [`ReversedInduction`](crate::stages::ReversedInduction).
+    Reversed,
+    /// By a request with examples, for instruct models: [`ChatInduction`](crate::stages::ChatInduction).
+    Chat,
+}
+
+/// How two responses are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JudgeForm {
+    /// By how likely the model finds either label, in both orders: [`LikelihoodJudge`](crate::judges::LikelihoodJudge).
+    Likelihood,
+    /// By a written verdict, asked for in both orders: [`PairwiseJudge`](crate::judges::PairwiseJudge).
+    Pairwise,
+}
+
+/// What is known of a model once it is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Whether its file holds a chat template, as those of instruct models do.
+    pub has_chat_template: bool,
+    /// Whether it has an adapter that was tuned in reverse, P(instruction | response).
+    pub tuned_in_reverse: bool,
+}
+
+/// The settings that follow from a model. Each of them can be changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Profile {
+    /// How instructions are induced.
+    pub induction: InductionForm,
+    /// How many instructions are induced for each text. Of several the one is kept that makes the text likeliest:
+    /// [`BestOf`](crate::stages::BestOf).
+    pub candidates: u32,
+    /// How tokens of instructions are chosen. With more than one candidate or draw the temperature must be above 0, or all are the
+    /// same.
+    pub induction_sampling: Sampling,
+    /// How tokens of responses are chosen.
+    pub response_sampling: Sampling,
+    /// The most tokens of a response.
+    pub max_tokens: usize,
+    /// How two responses are compared.
+    pub judge: JudgeForm,
+    /// Up to which margin a judge by likelihood finds a tie, in nats.
+    pub tie_margin: f64,
+    /// The languages that the model handles well enough.
+    pub languages: Languages,
+}
+
+impl Profile {
+    /// The profile of a local model. `name` is what the user calls it: a name of the table, or the path of a file.
+    ///
+    /// The row of a known model is taken if the model is used as the row says. Otherwise the form of induction follows from the
+    /// facts, see the [table](self) of the module; the languages of a known model stay.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a base model: no chat template, and no adapter that was tuned in reverse.
+    pub fn of(name: &str, facts: ModelFacts) -> Result<Self> {
+        let known = find(name);
+        if let Some(known) = known
+            && known.adapter.is_some() == facts.tuned_in_reverse
+        {
+            return Ok(known.profile());
+        }
+        let mut profile = if facts.tuned_in_reverse {
+            Self::reversed()
+        } else if facts.has_chat_template {
+            Self::chat()
+        } else {
+            let reason = format!(
+                "{name} has no chat template, so it is a base model that follows no instructions; take an instruct model, give an \
+                 adapter that was tuned in reverse, or tune one"
+            );
+            return Err(Error::config("model", reason));
+        };
+        if let Some(known) = known {
+            profile.languages = known.languages();
+        }
+        Ok(profile)
+    }
+
+    /// The profile of a served model: [`InductionForm::Chat`] and [`JudgeForm::Pairwise`], likeliest tokens, any language.
+    #[must_use]
+    pub fn served() -> Self {
+        Self {
+            judge: JudgeForm::Pairwise,
+            max_tokens: 400,
+            ..Self::chat()
+        }
+    }
+
+    /// An instruct model on this machine.
+    pub(super) fn chat() -> Self {
+        Self {
+            induction: InductionForm::Chat,
+            candidates: 1,
+            induction_sampling: Sampling::default(),
+            response_sampling: Sampling::default(),
+            max_tokens: 256,
+            judge: JudgeForm::Likelihood,
+            tie_margin: 0.2,
+            languages: Languages::ANY,
+        }
+    }
+
+    /// A model on this machine that was tuned in reverse.
+    pub(super) fn reversed() -> Self {
+        Self {
+            induction: InductionForm::Reversed,
+            ..Self::chat()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: ModelFacts = ModelFacts {
+        has_chat_template: false,
+        tuned_in_reverse: false,
+    };
+    const INSTRUCT: ModelFacts = ModelFacts {
+        has_chat_template: true,
+        ..BASE
+    };
+    const REVERSED: ModelFacts = ModelFacts {
+        tuned_in_reverse: true,
+        ..INSTRUCT
+    };
+
+    #[test]
+    fn the_form_follows_from_the_model() {
+        use InductionForm::{Chat, Reversed};
+        for (name, facts, form) in [
+            ("smollm2-135m", REVERSED, Reversed),
+            ("smollm2-135m", INSTRUCT, Chat),
+            ("qwen2.5-coder-1.5b", INSTRUCT, Chat),
+            ("qwen2.5-coder-1.5b", REVERSED, Reversed),
+            ("models/other.gguf", INSTRUCT, Chat),
+            ("models/other.gguf", REVERSED, Reversed),
+            (
+                "models/base.gguf",
+                ModelFacts {
+                    tuned_in_reverse: true,
+                    ..BASE
+                },
+                Reversed,
+            ),
+        ] {
+            assert_eq!(Profile::of(name, facts).unwrap().induction, form, "{name}");
+        }
+        assert_eq!(Profile::served().induction, Chat);
+    }
+
+    #[test]
+    fn a_base_model_is_refused_with_advice() {
+        let error = Profile::of("base.gguf", BASE).unwrap_err().to_string();
+        assert!(
+            error.contains("base.gguf has no chat template")
+                && error.contains("take an instruct model"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_known_model_keeps_its_languages_whatever_its_adapter() {
+        for facts in [INSTRUCT, REVERSED] {
+            let profile = Profile::of("smollm2-135m", facts).unwrap();
+            assert_eq!(profile.languages.codes(), ["en"]);
+        }
+        let file = Profile::of("dir/SmolLM2-135M-Instruct-Q8_0.gguf", INSTRUCT).unwrap();
+        assert_eq!(file.languages.codes(), ["en"]);
+        let other = Profile::of("dir/other.gguf", INSTRUCT).unwrap();
+        assert_eq!(other.languages, Languages::ANY);
+    }
+}
