@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 
 use super::{
     HttpTransport, Limits, Need, OpenAiModel, Server, Shared,
-    endpoints::Endpoints,
-    limits::{Gate, Ticks},
+    http::{
+        endpoints::Endpoints,
+        limits::{Gate, Ticks},
+    },
 };
 use crate::{
     decorate::Sleep,

@@ -7,7 +7,9 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, refusal};
+use super::{
+    HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, errors::classify,
+};
 use crate::{
     error::{Error, Result},
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
@@ -120,7 +122,7 @@ impl OpenAiModel {
     /// Whether there is an answer, also if it is not finished.
     async fn answers(&self, request: &ChatRequest) -> Result<()> {
         match self.complete(request).await {
-            Err(error) if !refusal::ran_out(&error) => Err(error),
+            Err(error) if !classify::ran_out(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -215,7 +217,7 @@ impl Shared {
         let others = lacks.then(|| {
             let names = names.iter();
             names
-                .filter_map(|name| refusal::shown(name, &secrets))
+                .filter_map(|name| classify::shown(name, &secrets))
                 .collect()
         });
         Ok(Found { server, others })

@@ -40,44 +40,33 @@
 //!   none of them at most as likely as those that it may begin with and all that are not named, which is then its score; and two that may
 //!   begin with the same token are refused.
 
-mod answer;
 pub mod batch;
-mod body;
 mod builder;
-#[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-mod client;
 mod connect;
-mod echo;
-mod endpoints;
-mod fields;
-mod headers;
-mod labels;
-mod limits;
+mod errors;
+mod http;
+mod scores;
 #[cfg(test)]
-mod mangled;
-mod markers;
-mod overflow;
-mod refusal;
-mod score;
-mod secrets;
-mod server;
-mod transport;
+mod tests;
+mod wire;
 
 use std::{fmt, sync::Arc};
 
+use ::http::{HeaderMap, HeaderValue, Method, header};
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue, Method, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 pub use builder::OpenAiModelBuilder;
 #[cfg(feature = "reqwest")]
-pub use client::{Client, ClientBuilder};
-pub use limits::Limits;
-pub use server::{Need, Server};
-pub use transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use http::client::{Client, ClientBuilder};
+pub use http::{
+    limits::Limits,
+    transport::{HttpRequest, HttpResponse, HttpTransport, TransportError},
+};
+pub use wire::dialect::{Need, Server};
 
 use crate::{
     error::{Error, Later, Result},
@@ -87,11 +76,18 @@ use crate::{
     },
     record::{ModelId, Usage},
 };
-use answer::{Answer, Written};
-use body::Body;
-use endpoints::Endpoints;
-use limits::{Gate, Ticks};
-use refusal::Asked;
+use errors::{
+    classify::{self, Asked},
+    redact,
+};
+use http::{
+    endpoints::Endpoints,
+    limits::{Gate, Ticks},
+};
+use wire::{
+    answer::{Answer, Written},
+    body::{self, Body},
+};
 
 /// A model behind one or several OpenAI-compatible addresses. Clones share connections, limits and health.
 #[derive(Clone, Debug)]
@@ -266,7 +262,7 @@ impl Shared {
     }
 
     fn refusal(&self, answer: &HttpResponse, name: &str, texts: &[&str]) -> Error {
-        let error = refusal::error(&self.asked(name, &self.secrets(texts)), answer);
+        let error = classify::error(&self.asked(name, &self.secrets(texts)), answer);
         self.heeded(error, name)
     }
 
@@ -277,7 +273,7 @@ impl Shared {
         name: &str,
         texts: &[&str],
     ) -> Result<T> {
-        refusal::read(&self.asked(name, &self.secrets(texts)), answer)
+        classify::read(&self.asked(name, &self.secrets(texts)), answer)
             .map_err(|error| self.heeded(error, name))
     }
 
@@ -339,7 +335,7 @@ impl Shared {
 
     async fn completion(&self, request: &ChatRequest) -> Result<Completion> {
         let body = self.body(request)?;
-        let texts = secrets::of_request(request);
+        let texts = redact::of_request(request);
         let estimate = estimate(&request.prompt, request.max_tokens);
         let written = self
             .ask(body.path, &body.fields.into(), &texts, estimate)
@@ -365,7 +361,7 @@ impl Shared {
 
 /// What a request may cost.
 fn estimate(prompt: &Prompt, max_tokens: usize) -> Usage {
-    let texts = secrets::of_prompt(prompt);
+    let texts = redact::of_prompt(prompt);
     let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
     Usage {
         prompt_tokens: bytes / 3,
@@ -439,86 +435,5 @@ impl fmt::Debug for Shared {
             .field("name", &self.name)
             .field("server", &self.server)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::executor::block_on;
-    use serde_json::json;
-
-    use super::*;
-
-    pub(super) const KEY: &str = "sk-canary-0123456789";
-
-    struct Says(u16, &'static str);
-
-    #[async_trait]
-    impl HttpTransport for Says {
-        async fn send(&self, _: HttpRequest) -> Result<HttpResponse, TransportError> {
-            let mut answer = HttpResponse::new(self.1.into());
-            *answer.status_mut() = http::StatusCode::from_u16(self.0).unwrap();
-            Ok(answer)
-        }
-    }
-
-    pub(super) fn builder(status: u16, body: &'static str) -> OpenAiModelBuilder {
-        let builder = OpenAiModel::builder("http://localhost/v1", "m");
-        builder.with_key(KEY).with_transport(Says(status, body))
-    }
-
-    #[test]
-    fn no_choice_is_repeated() {
-        let body = r#"{"error": {"message": "no grammar for: the kettle sings"}}"#;
-        let model = builder(400, body)
-            .with_server(Server::Vllm)
-            .build()
-            .unwrap();
-        let ask = |choice| {
-            let request = ChatRequest::new(Prompt::Raw(String::new())).with_choices([choice]);
-            block_on(model.complete(&request)).unwrap_err().report()
-        };
-        assert!(ask("the cup rests").ends_with("it says: no grammar for: the kettle sings"));
-        assert!(ask("the kettle sings").ends_with("(status 400)"));
-    }
-
-    /// Lists models, and knows none.
-    struct Lists(&'static str);
-
-    #[async_trait]
-    impl HttpTransport for Lists {
-        async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-            let is_list = request.method() == Method::GET;
-            Says(if is_list { 200 } else { 404 }, self.0)
-                .send(request)
-                .await
-        }
-    }
-
-    #[test]
-    fn names_of_models_are_shown_on_one_line_and_without_the_key() {
-        let body = r#"{"data": [{"id": "sk-canary-0123456789"}, {"id": "a\nb"}, {"id": "c"}]}"#;
-        let builder = builder(0, "").with_transport(Lists(body));
-        let error = block_on(builder.connect()).unwrap_err();
-        let says = "its list has no m, but a b, c";
-        assert!(error.report().ends_with(says), "{}", error.report());
-    }
-
-    #[test]
-    fn no_code_of_a_batch_holds_the_key() {
-        let model = builder(200, "").build().unwrap();
-        let report = |code: &str| {
-            let line = json!({"custom_id": "a", "error": {"code": code}}).to_string();
-            let row = batch::BatchReader::new("-", line.as_bytes())
-                .next()
-                .unwrap();
-            let request = ChatRequest::new(Prompt::Raw(String::new()));
-            row.unwrap()
-                .completion(&model, &request)
-                .unwrap_err()
-                .report()
-        };
-        assert!(report("batch_expired").ends_with("failed to serve the request (batch_expired)"));
-        assert!(report(KEY).ends_with("failed to serve the request"));
     }
 }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{HttpResponse, OpenAiModel, refusal},
     Batch, BatchPage,
+    protocol::{PAGE, Uploaded},
     row::plain,
-    wire::{PAGE, Uploaded},
 };
 use crate::{
+    backends::openai::{HttpResponse, OpenAiModel, errors::classify},
     error::{Error, Result},
     record::Usage,
 };
@@ -137,7 +137,7 @@ impl BatchClient {
     /// The server's name for a batch, which is written down and shown.
     pub(super) fn name<'a>(&self, batch: &'a Batch) -> Result<&'a str> {
         let id = checked(&batch.id)?;
-        let shown = refusal::shown(id, &self.model.shared.secrets(&[]));
+        let shown = classify::shown(id, &self.model.shared.secrets(&[]));
         if shown.as_deref() == Some(id) {
             Ok(id)
         } else {

@@ -21,8 +21,11 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{super::OpenAiModel, BatchReader, BatchRow};
-use crate::error::{Error, Result};
+use super::{BatchReader, BatchRow};
+use crate::{
+    backends::openai::OpenAiModel,
+    error::{Error, Result},
+};
 
 const FORMAT: u32 = 1;
 const HEAD: &str = "folder.json";
@@ -119,6 +122,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a folder, and makes it if there is none.
     pub(super) fn open(path: &Path, model: &OpenAiModel, base: &str) -> Result<(Self, Contents)> {
         fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;

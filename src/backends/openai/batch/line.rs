@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::super::OpenAiModel;
 use crate::{
+    backends::openai::OpenAiModel,
     error::{Error, Result},
     model::ChatRequest,
 };

@@ -54,20 +54,21 @@
 
 mod client;
 mod disk;
-mod drive;
+mod event_loop;
 mod folder;
 mod line;
 mod model;
+mod protocol;
 mod reader;
 mod row;
+mod shared;
 mod state;
-mod wire;
 mod writer;
 
 pub use client::BatchClient;
 pub use line::RequestLine;
 pub use model::{BatchModel, BatchModelBuilder};
+pub use protocol::{Batch, BatchFault, BatchPage, BatchStatus, RequestCounts};
 pub use reader::BatchReader;
 pub use row::BatchRow;
-pub use wire::{Batch, BatchFault, BatchPage, BatchStatus, RequestCounts};
 pub use writer::{BatchLimits, BatchWriter};

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,15 +12,14 @@ use futures::{
     FutureExt,
     channel::oneshot,
     future::{Either, select},
-    task::AtomicWaker,
 };
 
 use super::{
     BatchClient, RequestLine,
-    disk::Disk,
-    drive::drive,
+    event_loop::drive,
     folder::{Folder, Place},
-    state::{Driver, Settled, State},
+    shared::{Settings, Shared, repeated},
+    state::{Driver, Settled},
     writer::{BatchLimits, check},
 };
 use crate::{
@@ -34,29 +33,7 @@ use crate::{
 ///
 /// The folder is let go when it is dropped, which waits for a write that has begun.
 pub struct BatchModel {
-    inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) client: BatchClient,
-    pub(super) settings: Settings,
-    pub(super) sleep: Arc<dyn Sleep>,
-    pub(super) folder: PathBuf,
-    pub(super) disk: Disk,
-    /// Wakes the driver when the queue begins or is full.
-    pub(super) filled: AtomicWaker,
-    state: Mutex<State>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) limits: BatchLimits,
-    pub(super) wave: usize,
-    pub(super) quiet: Duration,
-    pub(super) poll: Duration,
-    pub(super) patience: Duration,
-    pub(super) max_tries: u32,
-    pub(super) window: String,
+    shared: Arc<Shared>,
 }
 
 /// Makes a [`BatchModel`].
@@ -98,25 +75,25 @@ impl BatchModel {
             Either::Right(((), receiver)) => receiver.await,
         };
         settled.map_err(|_| Error::Stopped {
-            backend: self.inner.client.model().shared.name.clone(),
+            backend: self.shared.client.model().shared.name.clone(),
             reason: "nobody drives its batches any more".to_owned(),
         })
     }
 
     fn enter(&self, line: RequestLine, json: Vec<u8>) -> Entered {
-        let mut state = self.inner.state();
+        let mut state = self.shared.state();
         if let Some(place) = state.done(line.custom_id()) {
             return Entered::Done(place);
         }
         let (receiver, is_new) = state.enter(line, json);
         let driver = state
             .driver
-            .get_or_insert_with(|| drive(Arc::clone(&self.inner)).boxed().shared())
+            .get_or_insert_with(|| drive(Arc::clone(&self.shared)).boxed().shared())
             .clone();
         let waiting = state.queued().map_or(0, |queued| queued.requests);
         drop(state);
-        if is_new && (waiting == 1 || waiting == self.inner.settings.wave) {
-            self.inner.filled.wake();
+        if is_new && (waiting == 1 || waiting == self.shared.settings.wave) {
+            self.shared.filled.wake();
         }
         Entered::Waits(receiver, driver)
     }
@@ -130,17 +107,21 @@ enum Entered {
 #[async_trait]
 impl ChatModel for BatchModel {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
-        let model = self.inner.client.model();
+        let model = self.shared.client.model();
         let line = RequestLine::new(model, request)?;
         let json = line.to_json()?;
-        check(self.inner.settings.limits, &json)?;
+        check(self.shared.settings.limits, &json)?;
         let id = line.custom_id.clone();
         let (completion, tries) = match self.settled(line, json).await? {
             Settled::Row { place, tries } => {
-                let row = self.inner.disk.run(move |folder| folder.row(place)).await?;
+                let row = self
+                    .shared
+                    .disk
+                    .run(move |folder| folder.row(place))
+                    .await?;
                 if row.custom_id() != id {
                     return Err(Error::Stopped {
-                        backend: self.inner.folder.display().to_string(),
+                        backend: self.shared.folder.display().to_string(),
                         reason: "its files were changed while they were in use".to_owned(),
                     });
                 }
@@ -161,14 +142,8 @@ impl ChatModel for BatchModel {
 impl Drop for BatchModel {
     fn drop(&mut self) {
         // It holds on to what it drives.
-        let driver = self.inner.state().driver.take();
+        let driver = self.shared.state().driver.take();
         drop(driver);
-    }
-}
-
-impl Inner {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,71 +222,17 @@ impl BatchModelBuilder {
         })?;
         let (folder, contents) = Folder::open(&self.folder, &self.model, client.base())?;
         Ok(BatchModel {
-            inner: Arc::new(Inner {
-                client,
-                settings: self.settings,
-                sleep,
-                folder: self.folder,
-                disk: Disk::start(folder)?,
-                filled: AtomicWaker::new(),
-                state: Mutex::new(State::new(contents)),
-            }),
+            shared: Arc::new(Shared::new(client, self.settings, sleep, folder, contents)?),
         })
-    }
-}
-
-/// The same error for another one who waits.
-pub(super) fn repeated(error: &Error) -> Error {
-    match error {
-        Error::Transport { backend, source } => Error::Transport {
-            backend: backend.clone(),
-            source: source.to_string().into(),
-        },
-        Error::RateLimited {
-            backend,
-            retry_after,
-        } => Error::RateLimited {
-            backend: backend.clone(),
-            retry_after: *retry_after,
-        },
-        Error::TimedOut { limit } => Error::TimedOut { limit: *limit },
-        Error::Refused {
-            backend,
-            status,
-            message,
-        } => Error::Refused {
-            backend: backend.clone(),
-            status: *status,
-            message: message.clone(),
-        },
-        Error::Config { field, reason } => Error::config(field, reason),
-        Error::Malformed { expected, excerpt } => Error::Malformed {
-            expected: expected.clone(),
-            excerpt: excerpt.clone(),
-        },
-        Error::Exhausted { attempts, source } => Error::Exhausted {
-            attempts: *attempts,
-            source: Box::new(repeated(source)),
-        },
-        Error::Stopped { backend, reason } => Error::Stopped {
-            backend: backend.clone(),
-            reason: reason.clone(),
-        },
-        Error::Io { path, source } => {
-            let same = std::io::Error::new(source.kind(), source.to_string());
-            Error::io(path, same)
-        }
-        Error::Input { path, line, reason } => Error::input(path, *line, reason),
-        other => Error::Other(other.report().into()),
     }
 }
 
 impl fmt::Debug for BatchModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchModel")
-            .field("model", self.inner.client.model())
-            .field("folder", &self.inner.folder)
-            .field("settings", &self.inner.settings)
+            .field("model", self.shared.client.model())
+            .field("folder", &self.shared.folder)
+            .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
     }
 }

@@ -6,8 +6,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::{HttpResponse, OpenAiModel, Shared, answer::Answer, refusal, secrets};
 use crate::{
+    backends::openai::{
+        HttpResponse, OpenAiModel, Shared,
+        errors::{classify, redact},
+        wire::answer::Answer,
+    },
     error::{Error, Result},
     model::{ChatRequest, Completion},
 };
@@ -102,7 +106,7 @@ impl BatchRow {
     /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
         let shared = &model.shared;
-        let answer = self.answer(shared, &secrets::of_request(request))?;
+        let answer = self.answer(shared, &redact::of_request(request))?;
         shared.finished(request, answer.written(&shared.name)?)
     }
 
@@ -116,7 +120,7 @@ impl BatchRow {
         let (status, body) = match &self.reply {
             Reply::Answered { status, body } => (*status, body),
             Reply::Unasked { code } => {
-                let code = refusal::shown(code, &secrets);
+                let code = classify::shown(code, &secrets);
                 return Err(unasked(&shared.name, &code.unwrap_or_default()));
             }
         };
@@ -129,9 +133,9 @@ impl BatchRow {
         let mut response = HttpResponse::new(body);
         *response.status_mut() = status;
         if status.is_success() {
-            refusal::read(&asked, &response)
+            classify::read(&asked, &response)
         } else {
-            Err(refusal::error(&asked, &response))
+            Err(classify::error(&asked, &response))
         }
     }
 }

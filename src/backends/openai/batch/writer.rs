@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{super::OpenAiModel, RequestLine};
+use super::RequestLine;
 use crate::{
+    backends::openai::OpenAiModel,
     error::{Error, Result},
     model::ChatRequest,
 };

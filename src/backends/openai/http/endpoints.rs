@@ -14,7 +14,7 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The addresses of one model.
 #[derive(Debug)]
-pub(super) struct Endpoints(Vec<Endpoint>);
+pub(crate) struct Endpoints(Vec<Endpoint>);
 
 #[derive(Debug)]
 struct Endpoint {
@@ -32,10 +32,10 @@ struct Health {
 
 /// An address while a request is on its way to it.
 #[derive(Debug)]
-pub(super) struct Lease<'a>(&'a Endpoint);
+pub(crate) struct Lease<'a>(&'a Endpoint);
 
 impl Endpoints {
-    pub(super) fn new(bases: Vec<String>) -> Self {
+    pub(crate) fn new(bases: Vec<String>) -> Self {
         let endpoints = bases.into_iter().map(|base| Endpoint {
             base,
             outstanding: AtomicUsize::new(0),
@@ -44,17 +44,17 @@ impl Endpoints {
         Self(endpoints.collect())
     }
 
-    pub(super) fn bases(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn bases(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|endpoint| endpoint.base.as_str())
     }
 
-    pub(super) fn are_several(&self) -> bool {
+    pub(crate) fn are_several(&self) -> bool {
         self.0.len() > 1
     }
 
     /// The address with the fewest requests on their way among those that do not rest; if all do, the one that has rested most. One that has
     /// failed is tried with one request at a time until it works. None if there is no address.
-    pub(super) fn pick(&self, now: Duration) -> Option<Lease<'_>> {
+    pub(crate) fn pick(&self, now: Duration) -> Option<Lease<'_>> {
         let chosen = self.0.iter().min_by_key(|endpoint| {
             let health = endpoint.health();
             let outstanding = endpoint.outstanding.load(Ordering::Relaxed);
@@ -74,16 +74,16 @@ impl Endpoint {
 }
 
 impl Lease<'_> {
-    pub(super) fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         &self.0.base
     }
 
-    pub(super) fn worked(&self) {
+    pub(crate) fn worked(&self) {
         *self.0.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::default();
     }
 
     /// Nothing came back, or that the server is broken or busy and wants to be left alone for a while.
-    pub(super) fn failed(&self, now: Duration, at_least: Duration) {
+    pub(crate) fn failed(&self, now: Duration, at_least: Duration) {
         let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
         // Requests that were on their way together fail together, and count as one.
         if health.rests_until > now {

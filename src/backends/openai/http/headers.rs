@@ -10,7 +10,7 @@ const EPOCH_IN_MILLISECONDS: f64 = 1e12;
 
 /// How long to wait: OpenAI's `retry-after-ms`, else `Retry-After` (RFC 9110, section 10.2.3), else the time until a limit begins anew of
 /// which nothing is left.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Some(milliseconds) =
         text(headers, "retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok())
     {
@@ -22,7 +22,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The time until a limit begins anew of which nothing is left: OpenAI's names for it, and the plain ones (OpenRouter, GitHub).
-pub(super) fn reset(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn reset(headers: &HeaderMap) -> Option<Duration> {
     let limits = ["", "-requests", "-tokens"].into_iter();
     let waits = limits.filter_map(|what| {
         let left = text(headers, &format!("x-ratelimit-remaining{what}"))?;

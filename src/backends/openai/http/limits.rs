@@ -39,10 +39,10 @@ const NOTED: Duration = Duration::from_secs(5);
 
 /// A monotonic clock.
 #[derive(Clone)]
-pub(super) struct Ticks(pub(super) Arc<dyn Fn() -> Duration + Send + Sync>);
+pub(crate) struct Ticks(pub(crate) Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Ticks {
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         (self.0)()
     }
 }
@@ -64,7 +64,7 @@ impl fmt::Debug for Ticks {
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
 /// Lets requests through one after the other, in the order in which they came.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     clock: Ticks,
     sleep: Option<Arc<dyn Sleep>>,
     requests: Option<(Bucket, NonZeroU32)>,
@@ -77,7 +77,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits, clock: Ticks, sleep: Option<Arc<dyn Sleep>>) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Ticks, sleep: Option<Arc<dyn Sleep>>) -> Self {
         let bucket = |per_minute: NonZeroU32| {
             let second = NonZeroU32::new(per_minute.get() / 60).unwrap_or(NonZeroU32::MIN);
             let quota = Quota::per_minute(per_minute).allow_burst(second);
@@ -95,12 +95,12 @@ impl Gate {
     }
 
     /// How it waits.
-    pub(super) fn sleep(&self) -> Option<Arc<dyn Sleep>> {
+    pub(crate) fn sleep(&self) -> Option<Arc<dyn Sleep>> {
         self.sleep.clone()
     }
 
     /// Waits until a request that may cost so much may be sent.
-    pub(super) async fn enter(&self, estimate: Usage) -> Reservation<'_> {
+    pub(crate) async fn enter(&self, estimate: Usage) -> Reservation<'_> {
         let mut reserved = Reservation {
             gate: self,
             taken: 0,
@@ -167,7 +167,7 @@ impl Gate {
     }
 
     /// Lets nothing through for as long as the server asks for, a minute at most.
-    pub(super) fn close(&self, wait: Duration, server: &str) {
+    pub(crate) fn close(&self, wait: Duration, server: &str) {
         if self.sleep.is_none() {
             return;
         }
@@ -182,7 +182,7 @@ impl Gate {
     }
 
     /// Heeds what a server says of what is left (`x-ratelimit-remaining-*`): none left means none before the reset.
-    pub(super) fn heed(&self, headers: &HeaderMap, server: &str) {
+    pub(crate) fn heed(&self, headers: &HeaderMap, server: &str) {
         if let Some(wait) = headers::reset(headers) {
             self.close(wait, server);
         }
@@ -195,7 +195,7 @@ impl Gate {
 }
 
 /// What one request has taken of the tokens a minute. Dropped, it gives back what is known not to be used.
-pub(super) struct Reservation<'a> {
+pub(crate) struct Reservation<'a> {
     gate: &'a Gate,
     /// Tokens that were taken, less those of the debt that was found.
     taken: i64,
@@ -205,7 +205,7 @@ pub(super) struct Reservation<'a> {
 
 impl Reservation<'_> {
     /// Ends it with what the request has cost.
-    pub(super) fn settle(mut self, usage: Usage) {
+    pub(crate) fn settle(mut self, usage: Usage) {
         self.used = signed(usage.total());
     }
 }

@@ -1,17 +1,16 @@
 //! What a server says of the tokens of an echoed prompt.
 
-use super::answer::TextLogprobs;
-use crate::model::Continuation;
+use crate::{backends::openai::wire::answer::TextLogprobs, model::Continuation};
 
 /// Why an echo gives no score, as the end of a sentence on what cannot be scored.
-pub(super) const NO_ECHO: &str = "without an echo of the prompt";
+pub(crate) const NO_ECHO: &str = "without an echo of the prompt";
 const NOT_SPELLED: &str =
     "of a text that the tokens in its answer do not spell, unless it says where each begins";
 const FIRST: &str = "that begin with the first token of all, which has no log-probability; give a prompt before them";
 
 /// The score of what stands behind a place in an echoed text, in bytes, with those tokens that only begin before it. Behind the text come
 /// as many tokens as were written.
-pub(super) fn behind(
+pub(crate) fn behind(
     echoed: &TextLogprobs,
     written: u64,
     text: &str,

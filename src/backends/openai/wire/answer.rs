@@ -12,7 +12,7 @@ use crate::{
 
 /// The answer of `/chat/completions` and `/completions`.
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     choices: Vec<Choice>,
     #[serde(default)]
     usage: Option<WireUsage>,
@@ -112,27 +112,27 @@ struct Top {
 
 /// Log-probabilities of raw text. The first token of an echoed prompt has none.
 #[derive(Deserialize)]
-pub(super) struct TextLogprobs {
-    pub(super) tokens: Vec<String>,
-    pub(super) token_logprobs: Vec<Option<f64>>,
+pub(crate) struct TextLogprobs {
+    pub(crate) tokens: Vec<String>,
+    pub(crate) token_logprobs: Vec<Option<f64>>,
     #[serde(default)]
-    pub(super) top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
+    pub(crate) top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
     /// Where each token begins, in characters; -1 if the server cannot tell.
     #[serde(default)]
-    pub(super) text_offset: Option<Vec<i64>>,
+    pub(crate) text_offset: Option<Vec<i64>>,
 }
 
 /// A completion as a server gave it.
-pub(super) struct Written {
-    pub(super) text: String,
-    pub(super) finish_reason: FinishReason,
-    pub(super) usage: Usage,
+pub(crate) struct Written {
+    pub(crate) text: String,
+    pub(crate) finish_reason: FinishReason,
+    pub(crate) usage: Usage,
     logprobs: Option<Logprobs>,
 }
 
 impl Answer {
     /// The first choice.
-    pub(super) fn written(self, backend: &str) -> Result<Written> {
+    pub(crate) fn written(self, backend: &str) -> Result<Written> {
         let usage = self.usage.and_then(|usage| {
             Some(Usage {
                 prompt_tokens: usage.prompt_tokens?.into(),
@@ -191,7 +191,7 @@ impl Answer {
 
 impl Written {
     /// The log-probabilities of its tokens, with at most `count` others for each.
-    pub(super) fn token_logprobs(&self, count: usize) -> Option<Vec<TokenLogprob>> {
+    pub(crate) fn token_logprobs(&self, count: usize) -> Option<Vec<TokenLogprob>> {
         match self.logprobs.as_ref()? {
             Logprobs::Chat { content } => {
                 let tokens = content.iter().map(|token| {
@@ -223,7 +223,7 @@ impl Written {
     }
 
     /// What is said of a token in the first place, if it is among the likeliest there.
-    pub(super) fn first_of(&self, id: u32) -> Option<f64> {
+    pub(crate) fn first_of(&self, id: u32) -> Option<f64> {
         match self.logprobs.as_ref()? {
             Logprobs::Chat { content } => {
                 let top = &content.first()?.top_logprobs;
@@ -236,7 +236,7 @@ impl Written {
     }
 
     /// The same for an echoed prompt.
-    pub(super) fn echoed(&self) -> Option<&TextLogprobs> {
+    pub(crate) fn echoed(&self) -> Option<&TextLogprobs> {
         match self.logprobs.as_ref()? {
             Logprobs::Text(text) => Some(text),
             Logprobs::Chat { .. } | Logprobs::Neither(_) => None,

@@ -3,8 +3,16 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::Index};
 
-use super::{HttpResponse, answer::Answer, echo::behind, headers, labels, refusal, refusal::Asked};
-use crate::model::TokenLogprob;
+use crate::{
+    backends::openai::{
+        HttpResponse,
+        errors::classify::{self, Asked},
+        http::headers,
+        scores::{echo::behind, labels},
+        wire::answer::Answer,
+    },
+    model::TokenLogprob,
+};
 
 /// Whole answers of each kind, of the servers that there are.
 const BODIES: &[&str] = &[
@@ -122,8 +130,8 @@ proptest! {
         let secret: String = chars.iter().skip(at).take(20).collect();
         let asked = Asked { backend: "b", model: "m", secrets: &[&secret], has_key: true };
         let answer = response(status, body, headers);
-        let read = refusal::read::<Answer>(&asked, &answer).err();
-        for error in [Some(refusal::error(&asked, &answer)), read].into_iter().flatten() {
+        let read = classify::read::<Answer>(&asked, &answer).err();
+        for error in [Some(classify::error(&asked, &answer)), read].into_iter().flatten() {
             let report = error.report();
             prop_assert!(report.chars().count() < 600, "{}", report.len());
             let said = report.split_once("it says: ").map(|(_, said)| said).unwrap_or_default();

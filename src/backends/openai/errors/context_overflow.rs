@@ -41,7 +41,7 @@ const ANSWERS: &[&str] = &[
 ];
 
 /// The tokens that a request needs, with those asked for as far as the sentence names them, and those that the context holds.
-pub(super) fn needed_and_limit(words: &str) -> Option<(usize, usize)> {
+pub(crate) fn needed_and_limit(words: &str) -> Option<(usize, usize)> {
     let words = words.to_lowercase();
     let find = |phrases: &[&str], units: &[&str]| number(&words, phrases, units);
     let limit = find(LIMITS, &[" tokens", ".", ","])?;

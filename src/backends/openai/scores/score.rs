@@ -5,16 +5,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Shared,
-    answer::Written,
-    body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
     echo::{NO_ECHO, behind},
     labels,
-    markers::broken,
-    secrets,
-    server::{ScoreForm, Server},
 };
 use crate::{
+    backends::openai::{
+        Shared,
+        errors::redact,
+        estimate,
+        wire::{
+            answer::Written,
+            body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
+            dialect::{ScoreForm, Server},
+            escape_markers,
+        },
+    },
     error::{Error, Result},
     model::{Continuation, Prompt, ScoreRequest, Scores},
     record::Usage,
@@ -80,7 +85,7 @@ struct Rendered {
 }
 
 impl Shared {
-    pub(super) async fn scores(&self, request: &ScoreRequest) -> Result<Scores> {
+    pub(crate) async fn scores(&self, request: &ScoreRequest) -> Result<Scores> {
         let abilities = self.server.abilities();
         let form = match request.prompt {
             Prompt::Raw(_) => abilities.scores,
@@ -127,7 +132,7 @@ impl Shared {
     /// The prompt in the server's own tokens.
     async fn prompt_tokens(&self, request: &ScoreRequest) -> Result<Vec<u32>> {
         let text = match &request.prompt {
-            Prompt::Raw(text) => broken(text).into_owned(),
+            Prompt::Raw(text) => escape_markers(text).into_owned(),
             Prompt::Chat(said) | Prompt::Unfinished(said) => {
                 let said = messages(said);
                 if self.server != Server::LlamaCpp {
@@ -164,7 +169,7 @@ impl Shared {
         text: &str,
         request: &ScoreRequest,
     ) -> Result<(Continuation, Usage)> {
-        let tokens = self.tokens(&broken(text), false, request).await?;
+        let tokens = self.tokens(&escape_markers(text), false, request).await?;
         if tokens.len() > MOST_FORCED {
             return Err(self.cannot_score(&format!("of more than {MOST_FORCED} tokens")));
         }
@@ -224,7 +229,7 @@ impl Shared {
         text: &str,
         request: &ScoreRequest,
     ) -> Result<(Continuation, Usage)> {
-        let tokens = self.tokens(&broken(text), false, request).await?;
+        let tokens = self.tokens(&escape_markers(text), false, request).await?;
         if tokens.is_empty() {
             return Ok((NOTHING, Usage::default()));
         }
@@ -255,7 +260,7 @@ impl Shared {
         if text.is_empty() {
             return Ok((NOTHING, Usage::default()));
         }
-        let (prompt, text) = (broken(prompt), broken(text));
+        let (prompt, text) = (escape_markers(prompt), escape_markers(text));
         let whole = format!("{prompt}{text}");
         let estimate = whole.len() as u64 / 3;
         let written = self.raw(self.echo(&whole), estimate, request).await?;
@@ -314,7 +319,7 @@ impl Shared {
         let body = match &request.prompt {
             Prompt::Raw(text) => (
                 "/completions",
-                json!({"model": model, "prompt": broken(text), "max_tokens": 1, "temperature": 0.0, "logprobs": MOST_RAW_LOGPROBS}),
+                json!({"model": model, "prompt": escape_markers(text), "max_tokens": 1, "temperature": 0.0, "logprobs": MOST_RAW_LOGPROBS}),
             ),
             Prompt::Chat(said) | Prompt::Unfinished(said) => (
                 "/chat/completions",
@@ -325,7 +330,7 @@ impl Shared {
             ),
         };
         let texts = texts(request);
-        let estimate = super::estimate(&request.prompt, 1);
+        let estimate = estimate(&request.prompt, 1);
         let written = self.asked_for(body, &texts, estimate).await?;
         let tokens = written.token_logprobs(MOST_TOP_LOGPROBS);
         let first = tokens.as_ref().and_then(|tokens| tokens.first());
@@ -347,7 +352,7 @@ impl Shared {
 
 /// The texts of a request, which no error may show.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
-    let mut texts = secrets::of_prompt(&request.prompt);
+    let mut texts = redact::of_prompt(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));
     texts
 }

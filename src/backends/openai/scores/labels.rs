@@ -1,13 +1,13 @@
 //! Scores of labels among the likeliest first tokens of an answer.
 
-use super::Server;
 use crate::{
+    backends::openai::Server,
     error::{Error, Result},
     model::TopLogprob,
 };
 
 /// What no label may be. Labels are told apart without the white space before them.
-pub(super) fn check(server: Server, labels: &[String]) -> Result<()> {
+pub(crate) fn check(server: Server, labels: &[String]) -> Result<()> {
     let refused = |at: usize, what: &str| {
         let reason = format!(
             "label {} {what}; {server} names first tokens only, so take labels of one token each, such as letters",
@@ -39,7 +39,7 @@ fn same(one: &str, other: &str) -> bool {
 ///
 /// The tokens that are a label with any white space before it count together. A label that is none of the tokens is at most as likely as
 /// the tokens that it may begin with and all those that are not named: that is its score, if no other label may begin so too.
-pub(super) fn scores(labels: &[String], top: &[TopLogprob]) -> Result<Vec<f64>, String> {
+pub(crate) fn scores(labels: &[String], top: &[TopLogprob]) -> Result<Vec<f64>, String> {
     let tokens: Vec<(String, f64)> = top
         .iter()
         .map(|top| (top.text().trim_start().to_owned(), top.logprob.exp()))

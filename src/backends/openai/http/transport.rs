@@ -14,7 +14,7 @@ pub type HttpResponse = http::Response<Vec<u8>>;
 
 /// An HTTP client.
 ///
-/// [`Client`](super::Client) (feature `reqwest`) comes with the crate. One of your own sends the request as it stands, follows no
+/// [`Client`](crate::backends::openai::Client) (feature `reqwest`) comes with the crate. One of your own sends the request as it stands, follows no
 /// redirect (the key would go with it), bounds time and size, and gives every answer that came whole, whatever its status. It works
 /// under any executor, and dropping the future ends the exchange.
 #[diagnostic::on_unimplemented(
@@ -55,7 +55,7 @@ pub enum TransportError {
 
 impl TransportError {
     /// As an error of a model.
-    pub(super) fn into_error(self, backend: &str) -> Error {
+    pub(crate) fn into_error(self, backend: &str) -> Error {
         match self {
             Self::Connection(source) => Error::Transport {
                 backend: backend.to_owned(),

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{HttpRequest, HttpResponse, HttpTransport, TransportError};
+use super::transport::{HttpRequest, HttpResponse, HttpTransport, TransportError};
 use crate::{
     decorate::Sleep,
     error::{Error, Result},

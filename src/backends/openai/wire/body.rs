@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    markers::broken,
-    server::{Abilities, ChoiceForm, Server},
+    dialect::{Abilities, ChoiceForm, Server},
+    escape_markers,
 };
 use crate::{
     error::{Error, Result},
@@ -12,18 +12,18 @@ use crate::{
 };
 
 /// The most likeliest tokens that servers give.
-pub(super) const MOST_TOP_LOGPROBS: usize = 20;
+pub(crate) const MOST_TOP_LOGPROBS: usize = 20;
 /// The same for OpenAI's `/completions`.
-pub(super) const MOST_RAW_LOGPROBS: usize = 5;
+pub(crate) const MOST_RAW_LOGPROBS: usize = 5;
 
 /// Where a request goes, and what it says.
-pub(super) struct Body {
-    pub(super) path: &'static str,
-    pub(super) fields: Map<String, Value>,
+pub(crate) struct Body {
+    pub(crate) path: &'static str,
+    pub(crate) fields: Map<String, Value>,
 }
 
 /// The request for a completion.
-pub(super) fn completion(server: Server, model: &str, request: &ChatRequest) -> Result<Body> {
+pub(crate) fn completion(server: Server, model: &str, request: &ChatRequest) -> Result<Body> {
     check(server, request)?;
     let abilities = server.abilities();
     let mut fields = Map::new();
@@ -31,7 +31,7 @@ pub(super) fn completion(server: Server, model: &str, request: &ChatRequest) -> 
     let raw = matches!(request.prompt, Prompt::Raw(_));
     match &request.prompt {
         Prompt::Raw(text) => {
-            fields.insert("prompt".to_owned(), broken(text).into());
+            fields.insert("prompt".to_owned(), escape_markers(text).into());
         }
         Prompt::Chat(said) => {
             fields.insert("messages".to_owned(), messages(said));
@@ -136,9 +136,9 @@ fn check(server: Server, request: &ChatRequest) -> Result<()> {
     }
 }
 
-pub(super) fn messages(said: &[Message]) -> Value {
+pub(crate) fn messages(said: &[Message]) -> Value {
     let said = said.iter();
-    said.map(|message| json!({"role": message.role.as_str(), "content": broken(&message.content)}))
+    said.map(|message| json!({"role": message.role.as_str(), "content": escape_markers(&message.content)}))
         .collect()
 }
 

@@ -54,7 +54,7 @@ impl fmt::Display for Need {
 
 /// How a server is told that a completion is one of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChoiceForm {
+pub(crate) enum ChoiceForm {
     /// vLLM, `docs/features/structured_outputs.md`.
     StructuredOutputs,
     /// SGLang, `docs/advanced_features/structured_outputs.md`.
@@ -65,7 +65,7 @@ pub(super) enum ChoiceForm {
 
 /// How a server says what it thinks of a given continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScoreForm {
+pub(crate) enum ScoreForm {
     /// `/completions` with `echo`: log-probabilities of the prompt's own tokens.
     Echo,
     /// The same, with prompt and continuation encoded apart, by the server's `/tokenize`.
@@ -78,26 +78,26 @@ pub(super) enum ScoreForm {
 
 /// What one server understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Abilities {
+pub(crate) struct Abilities {
     /// The field for the most tokens of a chat completion.
-    pub(super) max_tokens: &'static str,
-    pub(super) seed: &'static str,
+    pub(crate) max_tokens: &'static str,
+    pub(crate) seed: &'static str,
     /// What `top_k` is to keep all; none if there is no such field, nor `min_p`.
-    pub(super) all_top_k: Option<i64>,
+    pub(crate) all_top_k: Option<i64>,
     /// The field for the repetition penalty.
-    pub(super) repetition_penalty: Option<&'static str>,
-    pub(super) choices: Option<ChoiceForm>,
+    pub(crate) repetition_penalty: Option<&'static str>,
+    pub(crate) choices: Option<ChoiceForm>,
     /// Of raw prompts.
-    pub(super) scores: ScoreForm,
+    pub(crate) scores: ScoreForm,
     /// Of chats.
-    pub(super) chat_scores: ScoreForm,
+    pub(crate) chat_scores: ScoreForm,
     /// Fields by which the last message is gone on with, and whether it may be any role's.
-    pub(super) unfinished: Option<(&'static [(&'static str, bool)], bool)>,
+    pub(crate) unfinished: Option<(&'static [(&'static str, bool)], bool)>,
 }
 
 impl Server {
     /// The table.
-    pub(super) const fn abilities(self) -> Abilities {
+    pub(crate) const fn abilities(self) -> Abilities {
         let plain = Abilities {
             max_tokens: "max_tokens",
             seed: "seed",
@@ -152,7 +152,7 @@ impl Server {
     }
 
     /// Guesses by who owns the models of `/models`.
-    pub(super) fn of_owner(owner: &str) -> Self {
+    pub(crate) fn of_owner(owner: &str) -> Self {
         match owner {
             "llamacpp" => Self::LlamaCpp,
             "vllm" => Self::Vllm,

@@ -4,8 +4,11 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{HttpResponse, fields, headers, overflow::needed_and_limit, secrets::quotes};
-use crate::error::{Error, Later, Result};
+use super::{context_overflow::needed_and_limit, redact::quotes, rejected_field};
+use crate::{
+    backends::openai::http::{headers, transport::HttpResponse},
+    error::{Error, Later, Result},
+};
 
 /// The most characters of a server's own words that are passed on.
 const MOST_WORDS: usize = 200;
@@ -16,15 +19,15 @@ const RAN_OUT: &str =
     "its answer was not finished within max_tokens, of which thoughts are a part; allow more";
 
 /// What the answer is to.
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Model and address, for people.
-    pub(super) backend: &'a str,
+    pub(crate) backend: &'a str,
     /// Name of the model.
-    pub(super) model: &'a str,
+    pub(crate) model: &'a str,
     /// What a server's words may not repeat: texts of the request, and the key.
-    pub(super) secrets: &'a [&'a str],
+    pub(crate) secrets: &'a [&'a str],
     /// Whether a key was sent.
-    pub(super) has_key: bool,
+    pub(crate) has_key: bool,
 }
 
 impl Asked<'_> {
@@ -142,7 +145,7 @@ fn named(name: &str) -> Option<StatusCode> {
 }
 
 /// Reads an answer of success that should be of the protocol.
-pub(super) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse) -> Result<T> {
+pub(crate) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse) -> Result<T> {
     if let Ok(read) = serde_json::from_slice(answer.body()) {
         return Ok(read);
     }
@@ -165,7 +168,7 @@ pub(super) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse
 }
 
 /// The error of an answer whose status is none of success, or of one that holds an error all the same.
-pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
+pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
     let said = Said::of(answer.body());
     let within = answer.status().is_success();
     let status = match said.status {
@@ -203,7 +206,7 @@ pub(super) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
     if said.is("context_length_exceeded") || said.is("exceed_context_size_error") {
         return refused("the text is too long for its context; shorten it or lower max_tokens");
     }
-    if let Some(advice) = fields::advice(status, answer.body()) {
+    if let Some(advice) = rejected_field::advice(status, answer.body()) {
         return refused(&advice);
     }
     refused(match status {
@@ -259,12 +262,12 @@ fn no_json(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
 }
 
 /// Whether the model answers, and would have done so with more tokens.
-pub(super) fn ran_out(error: &Error) -> bool {
+pub(crate) fn ran_out(error: &Error) -> bool {
     matches!(error, Error::Refused { message, .. } if message.starts_with(RAN_OUT))
 }
 
 /// Whether the same request may succeed later.
-pub(super) fn is_transient(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         || matches!(
             status,
@@ -273,7 +276,7 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 }
 
 /// A server's words or names, cut and on one line. None if there are none, or they repeat a piece of a secret.
-pub(super) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
+pub(crate) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
     let searched: String = words.chars().take(MOST_SEARCHED).collect();
     let words: String = searched
         .chars()
@@ -290,8 +293,8 @@ pub(super) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::{super::answer::Answer, *};
-    use crate::error::Retry;
+    use super::*;
+    use crate::{backends::openai::wire::answer::Answer, error::Retry};
 
     fn answer(status: u16, body: impl Into<Vec<u8>>) -> HttpResponse {
         let mut answer = HttpResponse::new(body.into());

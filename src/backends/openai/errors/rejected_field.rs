@@ -32,7 +32,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// What to do about a field that the server does not take, if that is why it refuses.
-pub(super) fn advice(status: StatusCode, body: &[u8]) -> Option<String> {
+pub(crate) fn advice(status: StatusCode, body: &[u8]) -> Option<String> {
     let refuses = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY

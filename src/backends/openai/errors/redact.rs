@@ -17,7 +17,7 @@ const KEYWORDS: &[&str] = &["type", "format", "$schema", "$ref", "required"];
 
 /// The texts of a request: its prompt, its stop strings, its choices, and what its schema says beyond the words of JSON Schema and the
 /// names of properties.
-pub(super) fn of_request(request: &ChatRequest) -> Vec<&str> {
+pub(crate) fn of_request(request: &ChatRequest) -> Vec<&str> {
     let mut texts = of_prompt(&request.prompt);
     texts.extend(request.stop.iter().map(String::as_str));
     match &request.constraint {
@@ -29,7 +29,7 @@ pub(super) fn of_request(request: &ChatRequest) -> Vec<&str> {
 }
 
 /// The texts of a prompt.
-pub(super) fn of_prompt(prompt: &Prompt) -> Vec<&str> {
+pub(crate) fn of_prompt(prompt: &Prompt) -> Vec<&str> {
     match prompt {
         Prompt::Raw(text) => vec![text],
         Prompt::Chat(said) | Prompt::Unfinished(said) => said
@@ -60,7 +60,7 @@ fn of_schema<'a>(schema: &'a Value, texts: &mut Vec<&'a str>) {
 }
 
 /// Whether some words repeat a text or a piece of it, in whichever way it was escaped.
-pub(super) fn quotes(words: &str, text: &str) -> bool {
+pub(crate) fn quotes(words: &str, text: &str) -> bool {
     // As it stands, because marks are characters of a quotation too; line breaks may have become spaces.
     let plain = |text: &str| text.replace(char::is_control, " ");
     if share(&plain(words), &plain(text)) {

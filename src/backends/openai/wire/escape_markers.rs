@@ -134,7 +134,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// The same text without markers.
-pub(super) fn broken(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape_markers(text: &str) -> Cow<'_, str> {
     if !text.contains(FIRST) {
         return Cow::Borrowed(text);
     }
@@ -190,10 +190,10 @@ mod tests {
 
     #[test]
     fn markers_are_broken_and_other_texts_are_left_alone() {
-        assert_eq!(broken("a<|im_end|>b"), "a<\u{200b}|im_end|>b");
-        assert_eq!(broken("</s>[INST]"), "<\u{200b}/s>[\u{200b}INST]");
+        assert_eq!(escape_markers("a<|im_end|>b"), "a<\u{200b}|im_end|>b");
+        assert_eq!(escape_markers("</s>[INST]"), "<\u{200b}/s>[\u{200b}INST]");
         assert_eq!(
-            broken("<｜end▁of▁sentence｜>"),
+            escape_markers("<｜end▁of▁sentence｜>"),
             "<\u{200b}｜end▁of▁sentence｜>"
         );
         // One of each family.
@@ -237,7 +237,7 @@ mod tests {
             let mut characters = marker.chars();
             let first = characters.next().unwrap();
             assert_eq!(
-                broken(&format!("a {marker} b")),
+                escape_markers(&format!("a {marker} b")),
                 format!("a {first}\u{200b}{} b", characters.as_str())
             );
         }
@@ -254,7 +254,7 @@ mod tests {
             "これは[注]です。",
         ] {
             assert!(
-                matches!(broken(plain), Cow::Borrowed(same) if same == plain),
+                matches!(escape_markers(plain), Cow::Borrowed(same) if same == plain),
                 "{plain}"
             );
         }
@@ -263,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_but_the_invisible_character_is_added(text in "([<>|\\[\\]/sINTe~b!1｜＜＞ あ]|<\\|im_end\\|>|\\[INST\\]|<unused|turn){0,24}") {
-            let out = broken(&text);
+            let out = escape_markers(&text);
             prop_assert_eq!(&out.replace(ZERO_WIDTH_SPACE, ""), &text);
             let left = out.char_indices().any(|(at, _)| is_marker(&out[at..]));
             prop_assert!(!left);

@@ -14,12 +14,12 @@ use futures::future::BoxFuture;
 use super::{
     Batch, BatchStatus,
     folder::{Folder, again, file_name},
-    model::{Inner, repeated},
     row::unasked,
+    shared::{Shared, repeated},
     state::{Queued, Remote},
 };
 use crate::{
-    backends::openai::refusal::shown,
+    backends::openai::errors::classify::shown,
     error::{Error, Result},
 };
 
@@ -45,28 +45,28 @@ struct Timers {
 }
 
 /// Works until nobody waits.
-pub(super) async fn drive(inner: Arc<Inner>) {
+pub(super) async fn drive(shared: Arc<Shared>) {
     let mut timers = Timers {
         quiet: None,
         // What was begun before is asked after at once.
         look: Some(Box::pin(std::future::ready(()))),
     };
-    while inner.goes_on() {
-        let wait = match poll_fn(|cx| poll_due(&inner, &mut timers, cx)).await {
-            Due::Wave => inner.send().await,
-            Due::Look => inner.look().await,
+    while shared.goes_on() {
+        let wait = match poll_fn(|cx| poll_due(&shared, &mut timers, cx)).await {
+            Due::Wave => shared.send().await,
+            Due::Look => shared.look().await,
         };
         if let Some(wait) = wait {
-            timers.look = Some(inner.sleep.sleep(wait));
+            timers.look = Some(shared.sleep.sleep(wait));
         }
     }
 }
 
-fn poll_due(inner: &Inner, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Due> {
-    inner.filled.register(cx.waker());
-    let settings = &inner.settings;
+fn poll_due(shared: &Shared, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Due> {
+    shared.filled.register(cx.waker());
+    let settings = &shared.settings;
     let (mut queued, runs) = {
-        let state = inner.state();
+        let state = shared.state();
         (state.queued(), !state.running.is_empty())
     };
     while let Some(now) = queued {
@@ -81,7 +81,7 @@ fn poll_due(inner: &Inner, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Du
         };
         let (then, timer) = timers
             .quiet
-            .get_or_insert_with(|| (now, inner.sleep.sleep(wait)));
+            .get_or_insert_with(|| (now, shared.sleep.sleep(wait)));
         if timer.as_mut().poll(cx).is_pending() {
             break;
         }
@@ -90,12 +90,12 @@ fn poll_due(inner: &Inner, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Du
         if is_quiet {
             return Poll::Ready(Due::Wave);
         }
-        queued = inner.state().queued();
+        queued = shared.state().queued();
     }
     if runs {
         let timer = timers
             .look
-            .get_or_insert_with(|| inner.sleep.sleep(settings.poll));
+            .get_or_insert_with(|| shared.sleep.sleep(settings.poll));
         if timer.as_mut().poll(cx).is_ready() {
             timers.look = None;
             return Poll::Ready(Due::Look);
@@ -104,7 +104,7 @@ fn poll_due(inner: &Inner, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<Du
     Poll::Pending
 }
 
-impl Inner {
+impl Shared {
     /// Whether anybody waits. If not, the next one who does needs another driver.
     fn goes_on(&self) -> bool {
         let mut state = self.state();

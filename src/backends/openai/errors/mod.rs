@@ -1,0 +1,9 @@
+//! What a server refuses or gets wrong, as an [`Error`](crate::Error) that says what to do.
+//!
+//! [`classify`] turns an answer into an error; [`context_overflow`] and [`rejected_field`] read the sentences of servers for it.
+//! [`redact`] keeps texts of the request, the key and the caller's headers out of every error.
+
+pub(crate) mod classify;
+mod context_overflow;
+pub(crate) mod redact;
+mod rejected_field;
