@@ -7,16 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use secrecy::{ExposeSecret, SecretString};
+use http::Uri;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    HttpTransport, Limits, Need, OpenAiModel, Server, Shared,
     http::{
+        credentials::Credentials,
         endpoints::Endpoints,
-        limits::{Gate, Ticks},
+        limits::{Clock, Gate, Limits},
+        transport::HttpTransport,
     },
+    model::{Connection, OpenAiModel},
+    wire::dialect::{Need, Server},
 };
 use crate::{
     decorate::Sleep,
@@ -39,11 +42,18 @@ pub struct OpenAiModelBuilder {
     transport: Option<Arc<dyn HttpTransport>>,
     sleep: Option<Arc<dyn Sleep>>,
     limits: Limits,
-    clock: Ticks,
+    clock: Clock,
+}
+
+impl OpenAiModel {
+    /// A model at a base URL, which mostly ends in `/v1`, by the name that the server knows it by.
+    pub fn builder(base_url: impl Into<String>, model: impl Into<String>) -> OpenAiModelBuilder {
+        OpenAiModelBuilder::new(base_url.into(), model.into())
+    }
 }
 
 impl OpenAiModelBuilder {
-    pub(super) fn new(base: String, model: String) -> Self {
+    fn new(base: String, model: String) -> Self {
         let begin = Instant::now();
         Self {
             bases: vec![base],
@@ -56,7 +66,7 @@ impl OpenAiModelBuilder {
             transport: None,
             sleep: None,
             limits: Limits::default(),
-            clock: Ticks(Arc::new(move || begin.elapsed())),
+            clock: Clock(Arc::new(move || begin.elapsed())),
         }
     }
 
@@ -139,7 +149,7 @@ impl OpenAiModelBuilder {
     /// Sets the clock for limits and health: it gives the time since any fixed moment. By default the system's monotonic one.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        self.clock = Ticks(Arc::new(clock));
+        self.clock = Clock(Arc::new(clock));
         self
     }
 
@@ -167,19 +177,7 @@ impl OpenAiModelBuilder {
                 "a request sets this field itself; leave it out",
             ));
         }
-        let mut headers = HeaderMap::new();
-        let key = self
-            .key
-            .map(|key| SecretString::from(key.expose_secret().trim()));
-        if let Some(key) = &key {
-            let value = SecretString::from(format!("Bearer {}", key.expose_secret()));
-            headers.insert(header::AUTHORIZATION, secret("key", &value)?);
-        }
-        for (name, value) in &self.headers {
-            let parsed = HeaderName::try_from(name.as_str())
-                .map_err(|_| Error::config("header", format!("{name:?} is no name of a header")))?;
-            headers.insert(parsed, secret(name, value)?);
-        }
+        let credentials = Credentials::new(self.key, &self.headers)?;
         let (transport, sleep) = carrier(self.transport, self.sleep)?;
         if self.limits != Limits::default() && sleep.is_none() {
             return Err(Error::config(
@@ -193,14 +191,13 @@ impl OpenAiModelBuilder {
             [] => model.clone(),
         };
         Ok(OpenAiModel {
-            shared: Arc::new(Shared {
+            connection: Arc::new(Connection {
                 id: Arc::new(ModelId::new(&model)),
                 model,
                 name,
                 server: self.server.unwrap_or_default(),
                 endpoints: Arc::new(Endpoints::new(bases)),
-                headers,
-                key,
+                credentials,
                 fields: self.fields,
                 transport,
                 gate: Arc::new(Gate::new(self.limits, self.clock.clone(), sleep)),
@@ -269,14 +266,6 @@ fn base_url(text: &str) -> Result<String> {
         }
     }
     Ok(text.to_owned())
-}
-
-fn secret(name: &str, value: &SecretString) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-        Error::config(name, "it holds a character that no header may hold, such as a line break; was it copied whole?")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 impl fmt::Debug for OpenAiModelBuilder {

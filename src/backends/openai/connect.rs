@@ -8,7 +8,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    HttpResponse, Need, OpenAiModel, OpenAiModelBuilder, Server, Shared, errors::classify,
+    builder::OpenAiModelBuilder,
+    errors::classify,
+    http::transport::HttpResponse,
+    model::{Connection, OpenAiModel},
+    wire::dialect::{Need, Server},
 };
 use crate::{
     error::{Error, Result},
@@ -54,9 +58,9 @@ impl OpenAiModelBuilder {
     pub async fn connect(self) -> Result<OpenAiModel> {
         let known = self.server;
         let needs = self.needs.clone();
-        let OpenAiModel { shared } = self.build()?;
-        let bases: Vec<String> = shared.endpoints.bases().map(str::to_owned).collect();
-        let found = try_join_all(bases.iter().map(|base| shared.look_at(base))).await?;
+        let OpenAiModel { connection } = self.build()?;
+        let bases: Vec<String> = connection.endpoints.bases().map(str::to_owned).collect();
+        let found = try_join_all(bases.iter().map(|base| connection.look_at(base))).await?;
         let server = match known {
             Some(server) => server,
             None => same_kind(&bases, &found)?,
@@ -64,14 +68,14 @@ impl OpenAiModelBuilder {
         tracing::debug!(%server, "connected");
         let tries = bases.iter().zip(found).map(|(base, found)| {
             let alone = OpenAiModel {
-                shared: Arc::new(shared.alone_at(base, server)),
+                connection: Arc::new(connection.alone_at(base, server)),
             };
             let needs = &needs;
             async move { alone.attempt_all(base, found, needs).await }
         });
         try_join_all(tries).await?;
-        let shared = Arc::new(shared.of_kind(server));
-        Ok(OpenAiModel { shared })
+        let connection = Arc::new(connection.of_kind(server));
+        Ok(OpenAiModel { connection })
     }
 }
 
@@ -102,11 +106,11 @@ impl OpenAiModel {
         // OpenAI's models that think refuse a request whose tokens are used up before they answer, so it is no single one.
         self.answers(&ChatRequest::new(hello()))
             .await
-            .map_err(|error| found.hint(&self.shared.model, error))?;
+            .map_err(|error| found.hint(&self.connection.model, error))?;
         if let Some(names) = &found.others {
-            let listed = shown(&self.shared.model, names);
+            let listed = shown(&self.connection.model, names);
             tracing::warn!(
-                server = self.shared.name,
+                server = self.connection.name,
                 listed,
                 "the server does not list the model and answers for it; is that its name there?"
             );
@@ -114,7 +118,7 @@ impl OpenAiModel {
         for need in needs {
             self.attempt(*need)
                 .await
-                .map_err(|error| self.shared.cannot(base, *need, &error))?;
+                .map_err(|error| self.connection.cannot(base, *need, &error))?;
         }
         Ok(())
     }
@@ -176,7 +180,7 @@ fn label() -> Vec<Message> {
     )]
 }
 
-impl Shared {
+impl Connection {
     fn cannot(&self, base: &str, need: Need, error: &Error) -> Error {
         let newer = match (need, self.server) {
             (Need::Choices, Server::Vllm) => " (vLLM knows `structured_outputs` from 0.11 on)",
@@ -197,12 +201,15 @@ impl Shared {
             others: None,
         };
         let request = self.request(Method::GET, &format!("{base}/models"), Vec::new())?;
-        let at = format!("{} at {base}", self.model);
-        let answer = match self.exchange(request, &at, &[]).await {
-            // A wrong key is found out here. What else is refused may be well with completions.
-            Err(Error::Refused { status, .. }) if status != Some(401) => return Ok(none),
-            other => other?,
-        };
+        let alone = self.alone_at(base, self.server);
+        let answer = alone.send(request).await?;
+        if !answer.status().is_success() {
+            return match alone.refusal(&answer, &[]) {
+                // A wrong key is found out here. What else is refused may be well with completions.
+                Error::Refused { status, .. } if status != Some(401) => Ok(none),
+                error => Err(error),
+            };
+        }
         let Ok(models) = serde_json::from_slice::<Models>(answer.body()) else {
             return Ok(none);
         };

@@ -39,7 +39,7 @@ impl BatchClient {
     /// # Errors
     /// [`Error::Config`] if the model is behind several addresses: a batch is at one.
     pub fn new(model: &OpenAiModel) -> Result<Self> {
-        let bases: Vec<&str> = model.shared.endpoints.bases().collect();
+        let bases: Vec<&str> = model.connection.endpoints.bases().collect();
         match bases.as_slice() {
             [base] => Ok(Self {
                 model: model.clone(),
@@ -137,7 +137,7 @@ impl BatchClient {
     /// The server's name for a batch, which is written down and shown.
     pub(super) fn name<'a>(&self, batch: &'a Batch) -> Result<&'a str> {
         let id = checked(&batch.id)?;
-        let shown = classify::shown(id, &self.model.shared.secrets(&[]));
+        let shown = classify::shown(id, &self.model.connection.secrets(&[]));
         if shown.as_deref() == Some(id) {
             Ok(id)
         } else {
@@ -153,8 +153,7 @@ impl BatchClient {
         body: Vec<u8>,
     ) -> Result<T> {
         let answer = self.call(method, path, kind, body).await?;
-        let shared = &self.model.shared;
-        shared.read(&answer, &shared.name, &[])
+        self.model.connection.read(&answer, &[])
     }
 
     async fn call(
@@ -164,17 +163,17 @@ impl BatchClient {
         kind: HeaderValue,
         body: Vec<u8>,
     ) -> Result<HttpResponse> {
-        let shared = &self.model.shared;
-        let mut request = shared.request(method, &format!("{}{path}", self.base), body)?;
+        let connection = &self.model.connection;
+        let mut request = connection.request(method, &format!("{}{path}", self.base), body)?;
         if kind != JSON {
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
-        let _turn = shared.gate.enter(Usage::default()).await;
-        let answer = shared.send(request, &shared.name).await?;
+        let _admitted = connection.gate.admit(Usage::default()).await;
+        let answer = connection.send(request).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }
-        Err(shared.refusal(&without_words(answer), &shared.name, &[]))
+        Err(connection.refusal(&without_words(answer), &[]))
     }
 }
 

@@ -314,8 +314,8 @@ impl Shared {
 
     /// What became of requests that have no row.
     fn missing(&self, remote: &str, batch: &Batch, bad: Option<(usize, Error)>) -> Error {
-        let shared = &self.client.model().shared;
-        let backend = shared.name.clone();
+        let connection = &self.client.model().connection;
+        let backend = connection.name.clone();
         match batch.status {
             BatchStatus::Cancelled => unasked(&backend, "batch_cancelled"),
             BatchStatus::Expired => unasked(&backend, "batch_expired"),
@@ -326,7 +326,7 @@ impl Shared {
                 }
             }
             BatchStatus::Failed => {
-                let secrets = shared.secrets(&[]);
+                let secrets = connection.secrets(&[]);
                 let faults = batch.errors.iter();
                 let faults = faults.filter_map(|fault| shown(&fault.to_string(), &secrets));
                 let faults: Vec<String> = faults.take(3).collect();

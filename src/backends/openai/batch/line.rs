@@ -32,7 +32,7 @@ impl RequestLine {
     /// # Errors
     /// [`Error::Config`] if the model's server cannot serve such a request.
     pub fn new(model: &OpenAiModel, request: &ChatRequest) -> Result<Self> {
-        let made = model.shared.body(request)?;
+        let made = model.connection.body(request)?;
         let url = format!("/v1{}", made.path);
         Ok(Self {
             custom_id: custom_id(&url, &made.fields)?,

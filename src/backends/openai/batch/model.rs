@@ -75,7 +75,7 @@ impl BatchModel {
             Either::Right(((), receiver)) => receiver.await,
         };
         settled.map_err(|_| Error::Stopped {
-            backend: self.shared.client.model().shared.name.clone(),
+            backend: self.shared.client.model().connection.name.clone(),
             reason: "nobody drives its batches any more".to_owned(),
         })
     }
@@ -214,7 +214,7 @@ impl BatchModelBuilder {
     /// uses the folder, or it cannot be read; [`Error::Input`] if it holds other files, is of another address, or a file was changed.
     pub fn open(self) -> Result<BatchModel> {
         let client = BatchClient::new(&self.model)?;
-        let sleep = self.sleep.or_else(|| self.model.shared.gate.sleep()).ok_or_else(|| {
+        let sleep = self.sleep.or_else(|| self.model.connection.gate.sleep()).ok_or_else(|| {
             Error::config(
                 "sleep",
                 "batches take their time: set `with_sleep`, for instance to `tokio::time::sleep`",

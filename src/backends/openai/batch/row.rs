@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     backends::openai::{
-        HttpResponse, OpenAiModel, Shared,
+        HttpResponse, OpenAiModel,
         errors::{classify, redact},
+        model::Connection,
         wire::answer::Answer,
     },
     error::{Error, Result},
@@ -105,26 +106,26 @@ impl BatchRow {
     /// # Errors
     /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
-        let shared = &model.shared;
-        let answer = self.answer(shared, &redact::of_request(request))?;
-        shared.finished(request, answer.written(&shared.name)?)
+        let connection = &model.connection;
+        let answer = self.answer(connection, &redact::of_request(request))?;
+        let written = answer.completion(&connection.name)?;
+        written.into_completion(request, connection.server, &connection.id)
     }
 
     /// Why there is no answer; none if there is one. Not to be shown: it may quote the request.
     pub(super) fn failure(&self, model: &OpenAiModel) -> Option<Error> {
-        self.answer(&model.shared, &[]).err()
+        self.answer(&model.connection, &[]).err()
     }
 
-    fn answer(&self, shared: &Shared, texts: &[&str]) -> Result<Answer> {
-        let secrets = shared.secrets(texts);
+    fn answer(&self, connection: &Connection, texts: &[&str]) -> Result<Answer> {
+        let secrets = connection.secrets(texts);
         let (status, body) = match &self.reply {
             Reply::Answered { status, body } => (*status, body),
             Reply::Unasked { code } => {
                 let code = classify::shown(code, &secrets);
-                return Err(unasked(&shared.name, &code.unwrap_or_default()));
+                return Err(unasked(&connection.name, &code.unwrap_or_default()));
             }
         };
-        let asked = shared.asked(&shared.name, &secrets);
         let body = match body {
             // A page, most likely.
             Value::String(text) => text.clone().into_bytes(),
@@ -132,11 +133,7 @@ impl BatchRow {
         };
         let mut response = HttpResponse::new(body);
         *response.status_mut() = status;
-        if status.is_success() {
-            classify::read(&asked, &response)
-        } else {
-            Err(classify::error(&asked, &response))
-        }
+        classify::read(&connection.context(&secrets), &response)
     }
 }
 

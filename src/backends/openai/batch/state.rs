@@ -322,7 +322,12 @@ impl State {
 mod tests {
     use async_trait::async_trait;
 
-    use super::{super::super::*, *};
+    use super::*;
+    use crate::{
+        backends::openai::{HttpRequest, HttpResponse, HttpTransport, OpenAiModel, TransportError},
+        error::Result,
+        model::{ChatRequest, Prompt},
+    };
 
     struct Nowhere;
 

@@ -19,7 +19,7 @@ const RAN_OUT: &str =
     "its answer was not finished within max_tokens, of which thoughts are a part; allow more";
 
 /// What the answer is to.
-pub(crate) struct Asked<'a> {
+pub(crate) struct Context<'a> {
     /// Model and address, for people.
     pub(crate) backend: &'a str,
     /// Name of the model.
@@ -30,7 +30,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) has_key: bool,
 }
 
-impl Asked<'_> {
+impl Context<'_> {
     /// Adds what the server said, if that can be shown.
     fn said(&self, what: &str, words: &str) -> String {
         match shown(words, self.secrets) {
@@ -144,23 +144,26 @@ fn named(name: &str) -> Option<StatusCode> {
     known.map(|(_, status)| *status)
 }
 
-/// Reads an answer of success that should be of the protocol.
-pub(crate) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse) -> Result<T> {
+/// Parses an answer that should be of the protocol; any other is an error.
+pub(crate) fn read<T: DeserializeOwned>(context: &Context<'_>, answer: &HttpResponse) -> Result<T> {
+    if !answer.status().is_success() {
+        return Err(error(context, answer));
+    }
     if let Ok(read) = serde_json::from_slice(answer.body()) {
         return Ok(read);
     }
     let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else {
-        return Err(no_json(asked, answer));
+        return Err(no_json(context, answer));
     };
     // Some proxies send errors so.
     let body = within(&body);
     let is_error = body.get("error").is_some_and(|error| !error.is_null())
         || body.get("object").is_some_and(|object| object == "error");
     if is_error {
-        return Err(error(asked, answer));
+        return Err(error(context, answer));
     }
     Err(Error::Refused {
-        backend: asked.backend.to_owned(),
+        backend: context.backend.to_owned(),
         status: Some(answer.status().as_u16()),
         message: "it answers with JSON of another protocol; is the base URL that of an OpenAI-compatible server? It mostly ends in /v1"
             .to_owned(),
@@ -168,7 +171,7 @@ pub(crate) fn read<T: DeserializeOwned>(asked: &Asked<'_>, answer: &HttpResponse
 }
 
 /// The error of an answer whose status is none of success, or of one that holds an error all the same.
-pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
+pub(crate) fn error(context: &Context<'_>, answer: &HttpResponse) -> Error {
     let said = Said::of(answer.body());
     let within = answer.status().is_success();
     let status = match said.status {
@@ -182,9 +185,9 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         _ => format!("status {}", status.as_u16()),
     };
     let refused = |what_to_do: &str| Error::Refused {
-        backend: asked.backend.to_owned(),
+        backend: context.backend.to_owned(),
         status: Some(status.as_u16()),
-        message: asked.said(&format!("{what_to_do} ({shown})"), &said.words),
+        message: context.said(&format!("{what_to_do} ({shown})"), &said.words),
     };
 
     if said.is("insufficient_quota") || status == StatusCode::PAYMENT_REQUIRED {
@@ -192,13 +195,13 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         return Error::RateLimited {
-            backend: asked.backend.to_owned(),
+            backend: context.backend.to_owned(),
             retry_after: headers::retry_after(answer.headers()),
         };
     }
     if let Some((needed, limit)) = said.tokens.or_else(|| needed_and_limit(&said.words)) {
         return Error::ContextOverflow {
-            model: asked.model.to_owned(),
+            model: context.model.to_owned(),
             needed,
             limit,
         };
@@ -217,7 +220,7 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         {
             RAN_OUT
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !asked.has_key => {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !context.has_key => {
             "it wants a key, and none was given; is the variable set that the key is to come from?"
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -231,9 +234,9 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
             "it sends elsewhere, and the key is not sent after it; give the address that it names as base URL"
         }
         _ if is_transient(status) => {
-            let message = asked.said(&shown, &said.words);
+            let message = context.said(&shown, &said.words);
             return Error::Transport {
-                backend: asked.backend.to_owned(),
+                backend: context.backend.to_owned(),
                 source: match headers::retry_after(answer.headers()) {
                     Some(after) => Later { message, after }.into(),
                     None => message.into(),
@@ -245,7 +248,7 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
 }
 
 /// The error of an answer that is no JSON: a page of a proxy, half a body.
-fn no_json(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
+fn no_json(context: &Context<'_>, answer: &HttpResponse) -> Error {
     let body = answer.body();
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let what = match first {
@@ -256,7 +259,7 @@ fn no_json(asked: &Asked<'_>, answer: &HttpResponse) -> Error {
         Some(_) => "its answer is no whole JSON",
     };
     Error::Transport {
-        backend: asked.backend.to_owned(),
+        backend: context.backend.to_owned(),
         source: what.into(),
     }
 }
@@ -302,7 +305,7 @@ mod tests {
         answer
     }
 
-    const ASKED: Asked<'static> = Asked {
+    const CONTEXT: Context<'static> = Context {
         backend: "m at http://localhost/v1",
         model: "m",
         secrets: &[
@@ -314,11 +317,11 @@ mod tests {
     };
 
     fn of(status: u16, body: Value) -> Error {
-        error(&ASKED, &answer(status, body.to_string()))
+        error(&CONTEXT, &answer(status, body.to_string()))
     }
 
     fn read_of(body: Value) -> Error {
-        read::<Answer>(&ASKED, &answer(200, body.to_string()))
+        read::<Answer>(&CONTEXT, &answer(200, body.to_string()))
             .err()
             .unwrap()
     }
@@ -429,11 +432,11 @@ mod tests {
 
     #[test]
     fn a_key_that_is_missing_is_not_called_wrong() {
-        let asked = Asked {
+        let context = Context {
             has_key: false,
-            ..ASKED
+            ..CONTEXT
         };
-        let report = error(&asked, &answer(401, "{}")).report();
+        let report = error(&context, &answer(401, "{}")).report();
         assert!(report.contains("none was given"), "{report}");
     }
 
@@ -517,7 +520,7 @@ mod tests {
             (b" <html>", "a page"),
             (b"{\"choices\": [", "no whole JSON"),
         ] {
-            let error = read::<Answer>(&ASKED, &answer(200, body)).err().unwrap();
+            let error = read::<Answer>(&CONTEXT, &answer(200, body)).err().unwrap();
             assert!(
                 error.is_transient() && error.report().contains(says),
                 "{}",

@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+use super::limits::Clock;
+use crate::error::{Error, Later, Result};
+
 /// How long an address is left alone after its first failure in a row; each further one doubles it.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -32,7 +35,10 @@ struct Health {
 
 /// An address while a request is on its way to it.
 #[derive(Debug)]
-pub(crate) struct Lease<'a>(&'a Endpoint);
+pub(crate) struct Lease<'a> {
+    endpoint: &'a Endpoint,
+    is_alone: bool,
+}
 
 impl Endpoints {
     pub(crate) fn new(bases: Vec<String>) -> Self {
@@ -63,7 +69,10 @@ impl Endpoints {
             (rest, is_tried, outstanding)
         })?;
         chosen.outstanding.fetch_add(1, Ordering::Relaxed);
-        Some(Lease(chosen))
+        Some(Lease {
+            endpoint: chosen,
+            is_alone: !self.are_several(),
+        })
     }
 }
 
@@ -75,16 +84,47 @@ impl Endpoint {
 
 impl Lease<'_> {
     pub(crate) fn base(&self) -> &str {
-        &self.0.base
+        &self.endpoint.base
     }
 
-    pub(crate) fn worked(&self) {
-        *self.0.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::default();
+    /// Takes note of how the request went.
+    pub(crate) fn finish<T>(self, answer: Result<T>, clock: &Clock) -> Result<T> {
+        match &answer {
+            // A limit is not the address's fault.
+            Err(Error::RateLimited { .. }) => {}
+            Err(error) if error.is_transient() => {
+                self.failed(clock.elapsed(), error.retry_after().unwrap_or_default());
+            }
+            // A server that refuses is well.
+            Ok(_) | Err(_) => self.worked(),
+        }
+        match answer {
+            // The next try goes to another address, and need not wait for this one.
+            Err(Error::Transport { backend, source }) if !self.is_alone && source.is::<Later>() => {
+                Err(Error::Transport {
+                    backend,
+                    source: source.to_string().into(),
+                })
+            }
+            answer => answer,
+        }
+    }
+
+    fn worked(&self) {
+        *self
+            .endpoint
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Health::default();
     }
 
     /// Nothing came back, or that the server is broken or busy and wants to be left alone for a while.
-    pub(crate) fn failed(&self, now: Duration, at_least: Duration) {
-        let mut health = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+    fn failed(&self, now: Duration, at_least: Duration) {
+        let mut health = self
+            .endpoint
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // Requests that were on their way together fail together, and count as one.
         if health.rests_until > now {
             return;
@@ -100,7 +140,7 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,8 +173,14 @@ mod tests {
         let endpoints = two();
         let at = Duration::from_secs;
         let pick = |now| endpoints.pick(now).unwrap();
-        let (first, beside) = (pick(at(0)), Lease(&endpoints.0[0]));
-        beside.0.outstanding.fetch_add(1, Ordering::Relaxed);
+        let (first, beside) = (
+            pick(at(0)),
+            Lease {
+                endpoint: &endpoints.0[0],
+                is_alone: false,
+            },
+        );
+        beside.endpoint.outstanding.fetch_add(1, Ordering::Relaxed);
         first.failed(at(0), SOON);
         beside.failed(at(0), SOON);
         drop((first, beside));

@@ -9,7 +9,6 @@ use std::{
 
 use governor::{
     Quota, RateLimiter,
-    clock::Clock,
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
@@ -37,17 +36,17 @@ const LONGEST_CLOSED: Duration = Duration::from_secs(60);
 /// From here on a pause is worth a line in the log.
 const NOTED: Duration = Duration::from_secs(5);
 
-/// A monotonic clock.
+/// A monotonic clock: the time since a fixed moment.
 #[derive(Clone)]
-pub(crate) struct Ticks(pub(crate) Arc<dyn Fn() -> Duration + Send + Sync>);
+pub(crate) struct Clock(pub(crate) Arc<dyn Fn() -> Duration + Send + Sync>);
 
-impl Ticks {
+impl Clock {
     pub(crate) fn elapsed(&self) -> Duration {
         (self.0)()
     }
 }
 
-impl Clock for Ticks {
+impl governor::clock::Clock for Clock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
@@ -55,17 +54,17 @@ impl Clock for Ticks {
     }
 }
 
-impl fmt::Debug for Ticks {
+impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ticks")
+        f.write_str("Clock")
     }
 }
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
+type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
 
 /// Lets requests through one after the other, in the order in which they came.
 pub(crate) struct Gate {
-    clock: Ticks,
+    clock: Clock,
     sleep: Option<Arc<dyn Sleep>>,
     requests: Option<(Bucket, NonZeroU32)>,
     tokens: Option<(Bucket, NonZeroU32)>,
@@ -77,7 +76,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(limits: Limits, clock: Ticks, sleep: Option<Arc<dyn Sleep>>) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Clock, sleep: Option<Arc<dyn Sleep>>) -> Self {
         let bucket = |per_minute: NonZeroU32| {
             let second = NonZeroU32::new(per_minute.get() / 60).unwrap_or(NonZeroU32::MIN);
             let quota = Quota::per_minute(per_minute).allow_burst(second);
@@ -100,7 +99,7 @@ impl Gate {
     }
 
     /// Waits until a request that may cost so much may be sent.
-    pub(crate) async fn enter(&self, estimate: Usage) -> Reservation<'_> {
+    pub(crate) async fn admit(&self, estimate: Usage) -> Reservation<'_> {
         let mut reserved = Reservation {
             gate: self,
             taken: 0,
@@ -143,7 +142,9 @@ impl Gate {
     async fn take(&self, bucket: &Bucket, cells: NonZeroU32, sleep: &Arc<dyn Sleep>) {
         // No part is larger than the bucket, so the outer error cannot be.
         while let Ok(Err(not_yet)) = bucket.check_n(cells) {
-            sleep.sleep(not_yet.wait_time_from(self.clock.now())).await;
+            sleep
+                .sleep(not_yet.wait_time_from(self.clock.elapsed()))
+                .await;
         }
     }
 
@@ -244,7 +245,7 @@ mod tests {
             requests: NonZeroU32::new(requests),
             tokens: NonZeroU32::new(tokens),
         };
-        let ticks = Ticks(Arc::new(move || *clock.lock().unwrap()));
+        let ticks = Clock(Arc::new(move || *clock.lock().unwrap()));
         (Gate::new(limits, ticks, Some(Arc::new(sleep))), now)
     }
 
@@ -267,7 +268,7 @@ mod tests {
     fn requests_are_spread_over_the_minute() {
         let (gate, now) = gate(120, 0);
         for _ in 0..122 {
-            block_on(gate.enter(tokens(1_000_000, 0)));
+            block_on(gate.admit(tokens(1_000_000, 0)));
         }
         // Two at once at the beginning, then two a second.
         assert_seconds(&now, 60.0);
@@ -277,7 +278,7 @@ mod tests {
     fn tokens_that_were_reserved_and_not_used_come_back() {
         let (gate, now) = gate(0, 6_000);
         for _ in 0..11 {
-            block_on(gate.enter(tokens(100, 900))).settle(tokens(50, 50));
+            block_on(gate.admit(tokens(100, 900))).settle(tokens(50, 50));
         }
         // 1,000 at first and then 100 each, at 100 a second after a beginning of 100.
         assert_seconds(&now, 19.0);
@@ -286,29 +287,29 @@ mod tests {
     #[test]
     fn tokens_that_cost_more_than_was_reserved_are_paid_by_the_next() {
         let (gate, now) = gate(0, 6_000);
-        block_on(gate.enter(tokens(50, 50))).settle(tokens(300, 300));
+        block_on(gate.admit(tokens(50, 50))).settle(tokens(300, 300));
         assert_eq!(seconds(&now), 0.0);
-        block_on(gate.enter(tokens(50, 50))).settle(tokens(50, 50));
+        block_on(gate.admit(tokens(50, 50))).settle(tokens(50, 50));
         assert_seconds(&now, 6.0);
     }
 
     #[test]
     fn a_server_that_says_it_read_too_many_tokens_costs_a_minute_at_most() {
         let (gate, now) = gate(0, 6_000);
-        block_on(gate.enter(tokens(50, 50))).settle(tokens(u64::MAX, u64::MAX));
-        block_on(gate.enter(tokens(50, 50)));
+        block_on(gate.admit(tokens(50, 50))).settle(tokens(u64::MAX, u64::MAX));
+        block_on(gate.admit(tokens(50, 50)));
         assert_seconds(&now, 61.0);
     }
 
     #[test]
     fn a_request_that_is_dropped_has_used_its_prompt() {
         let (gate, now) = gate(0, 6_000);
-        drop(block_on(gate.enter(tokens(100, 900))));
+        drop(block_on(gate.admit(tokens(100, 900))));
         assert_seconds(&now, 9.0);
         // 900 are left over.
-        block_on(gate.enter(tokens(900, 0))).settle(tokens(900, 0));
+        block_on(gate.admit(tokens(900, 0))).settle(tokens(900, 0));
         assert_seconds(&now, 9.0);
-        block_on(gate.enter(tokens(100, 0)));
+        block_on(gate.admit(tokens(100, 0)));
         assert_seconds(&now, 10.0);
     }
 
@@ -339,19 +340,19 @@ mod tests {
             tokens: NonZeroU32::new(6_000),
             ..Limits::default()
         };
-        let ticks = Ticks(Arc::new(move || *clock.lock().unwrap()));
+        let ticks = Clock(Arc::new(move || *clock.lock().unwrap()));
         let gate = Gate::new(limits, ticks, Some(Arc::new(sleep)));
-        block_on(gate.enter(tokens(50, 50))).settle(tokens(200, 150));
+        block_on(gate.admit(tokens(50, 50))).settle(tokens(200, 150));
         assert_eq!(seconds(&now), 0.0);
         // It pays the debt of 250 in three seconds and waits for its own part.
-        let waiting = gate.enter(tokens(500, 500)).now_or_never();
+        let waiting = gate.admit(tokens(500, 500)).now_or_never();
         assert!(waiting.is_none());
         drop(waiting);
         assert_seconds(&now, 3.0);
         // 300 came in, of which the debt took 250.
-        block_on(gate.enter(tokens(50, 0)));
+        block_on(gate.admit(tokens(50, 0)));
         assert_seconds(&now, 3.0);
-        block_on(gate.enter(tokens(100, 0)));
+        block_on(gate.admit(tokens(100, 0)));
         assert_seconds(&now, 4.0);
     }
 
@@ -359,7 +360,7 @@ mod tests {
     fn a_server_that_has_nothing_left_is_left_alone_until_its_reset_and_a_minute_at_most() {
         let (gate, now) = gate(0, 0);
         let nothing = Usage::default();
-        block_on(gate.enter(nothing));
+        block_on(gate.admit(nothing));
         assert_eq!(seconds(&now), 0.0);
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-remaining-tokens", "0".parse().unwrap());
@@ -367,11 +368,11 @@ mod tests {
         headers.insert("x-ratelimit-remaining-requests", "7".parse().unwrap());
         headers.insert("x-ratelimit-reset-requests", "2h".parse().unwrap());
         gate.heed(&headers, "m");
-        block_on(gate.enter(nothing));
+        block_on(gate.admit(nothing));
         assert_seconds(&now, 20.5);
         headers.insert("x-ratelimit-remaining-requests", "0".parse().unwrap());
         gate.heed(&headers, "m");
-        block_on(gate.enter(nothing));
+        block_on(gate.admit(nothing));
         assert_seconds(&now, 80.5);
     }
 }

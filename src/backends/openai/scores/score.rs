@@ -1,5 +1,6 @@
 //! Scores of given continuations, as each server gives them.
 
+use async_trait::async_trait;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,18 +11,17 @@ use super::{
 };
 use crate::{
     backends::openai::{
-        Shared,
         errors::redact,
-        estimate,
+        model::{Connection, OpenAiModel, estimate},
         wire::{
-            answer::Written,
+            answer::WireCompletion,
             body::{MOST_RAW_LOGPROBS, MOST_TOP_LOGPROBS, messages},
             dialect::{ScoreForm, Server},
             escape_markers,
         },
     },
     error::{Error, Result},
-    model::{Continuation, Prompt, ScoreRequest, Scores},
+    model::{Continuation, Prompt, ScoreRequest, Scores, ScoringModel},
     record::Usage,
 };
 
@@ -84,8 +84,15 @@ struct Rendered {
     prompt: String,
 }
 
-impl Shared {
-    pub(crate) async fn scores(&self, request: &ScoreRequest) -> Result<Scores> {
+#[async_trait]
+impl ScoringModel for OpenAiModel {
+    async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
+        self.connection.scores(request).await
+    }
+}
+
+impl Connection {
+    async fn scores(&self, request: &ScoreRequest) -> Result<Scores> {
         let abilities = self.server.abilities();
         let form = match request.prompt {
             Prompt::Raw(_) => abilities.scores,
@@ -138,13 +145,15 @@ impl Shared {
                 if self.server != Server::LlamaCpp {
                     let body = json!({"model": self.model, "messages": said, "add_generation_prompt": true});
                     let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
-                    let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
+                    let tokens: Tokens = self
+                        .call_server("/tokenize", &body, &texts(request))
+                        .await?;
                     return Ok(tokens.tokens);
                 }
                 let body = json!({"messages": said});
                 let body = self.with_fields(body, |name| TEMPLATE.contains(&name));
                 let rendered: Rendered = self
-                    .ask_root("/apply-template", body, &texts(request))
+                    .call_server("/apply-template", &body, &texts(request))
                     .await?;
                 rendered.prompt
             }
@@ -158,7 +167,9 @@ impl Shared {
         } else {
             json!({"model": self.model, "prompt": text, "add_special_tokens": begins})
         };
-        let tokens: Tokens = self.ask_root("/tokenize", body, &texts(request)).await?;
+        let tokens: Tokens = self
+            .call_server("/tokenize", &body, &texts(request))
+            .await?;
         Ok(tokens.tokens)
     }
 
@@ -282,7 +293,12 @@ impl Shared {
         json!({"model": self.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, "echo": true, "logprobs": 1})
     }
 
-    async fn raw(&self, body: Value, estimate: u64, request: &ScoreRequest) -> Result<Written> {
+    async fn raw(
+        &self,
+        body: Value,
+        estimate: u64,
+        request: &ScoreRequest,
+    ) -> Result<WireCompletion> {
         let estimate = Usage {
             prompt_tokens: estimate,
             completion_tokens: 1,
@@ -296,9 +312,9 @@ impl Shared {
         (path, body): (&str, Value),
         texts: &[&str],
         estimate: Usage,
-    ) -> Result<Written> {
+    ) -> Result<WireCompletion> {
         let body = self.with_fields(body, |name| !WRITING.contains(&name));
-        self.ask(path, &body, texts, estimate).await
+        self.generate(path, &body, texts, estimate).await
     }
 
     /// Adds some of the caller's fields to those that a request for scores has itself, which none of them replaces.

@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::Index};
 use crate::{
     backends::openai::{
         HttpResponse,
-        errors::classify::{self, Asked},
+        errors::classify::{self, Context},
         http::headers,
         scores::{echo::behind, labels},
         wire::answer::Answer,
@@ -101,16 +101,16 @@ proptest! {
         let Ok(answer) = serde_json::from_slice::<Answer>(&body) else {
             return Ok(());
         };
-        if let Ok(written) = answer.written("m") {
-            let tokens: Option<Vec<TokenLogprob>> = written.token_logprobs(3);
+        if let Ok(completion) = answer.completion("m") {
+            let tokens: Option<Vec<TokenLogprob>> = completion.token_logprobs(3);
             prop_assert!(tokens.iter().flatten().all(|token| token.top.len() <= 3));
             for token in tokens.iter().flatten() {
                 if let Ok(scores) = labels::scores(&["I".to_owned(), "cap".to_owned()], &token.top) {
                     prop_assert!(scores.iter().all(|score| *score <= 0.0));
                 }
             }
-            let _ = written.first_of(57);
-            if let Some(echoed) = written.echoed() {
+            let _ = completion.first_of(57);
+            if let Some(echoed) = completion.echoed() {
                 let _ = behind(echoed, 1, "The cap", 3);
             }
         }
@@ -128,10 +128,10 @@ proptest! {
         let chars: Vec<char> = text.chars().collect();
         let at = if chars.is_empty() { 0 } else { from.index(chars.len()) };
         let secret: String = chars.iter().skip(at).take(20).collect();
-        let asked = Asked { backend: "b", model: "m", secrets: &[&secret], has_key: true };
+        let context = Context { backend: "b", model: "m", secrets: &[&secret], has_key: true };
         let answer = response(status, body, headers);
-        let read = classify::read::<Answer>(&asked, &answer).err();
-        for error in [Some(classify::error(&asked, &answer)), read].into_iter().flatten() {
+        let read = classify::read::<Answer>(&context, &answer).err();
+        for error in [Some(classify::error(&context, &answer)), read].into_iter().flatten() {
             let report = error.report();
             prop_assert!(report.chars().count() < 600, "{}", report.len());
             let said = report.split_once("it says: ").map(|(_, said)| said).unwrap_or_default();

@@ -2,12 +2,13 @@
 
 mod mangled_answers;
 
+use ::http::{Method, StatusCode};
+use async_trait::async_trait;
 use futures::executor::block_on;
 use serde_json::json;
 
-use ::http::{Method, StatusCode};
-
 use super::*;
+use crate::model::{ChatModel, ChatRequest, Prompt};
 
 pub(super) const KEY: &str = "sk-canary-0123456789";
 

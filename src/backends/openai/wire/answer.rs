@@ -1,13 +1,14 @@
-//! What a server's completion says.
+//! Completions as servers write them, and whether they keep to the request.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, de::IgnoredAny};
 
+use super::dialect::Server;
 use crate::{
     error::{Error, Result},
-    model::{FinishReason, TokenLogprob, TopLogprob},
-    record::Usage,
+    model::{ChatRequest, Completion, Constraint, FinishReason, TokenLogprob, TopLogprob},
+    record::{ModelId, Usage},
 };
 
 /// The answer of `/chat/completions` and `/completions`.
@@ -123,7 +124,7 @@ pub(crate) struct TextLogprobs {
 }
 
 /// A completion as a server gave it.
-pub(crate) struct Written {
+pub(crate) struct WireCompletion {
     pub(crate) text: String,
     pub(crate) finish_reason: FinishReason,
     pub(crate) usage: Usage,
@@ -132,7 +133,7 @@ pub(crate) struct Written {
 
 impl Answer {
     /// The first choice.
-    pub(crate) fn written(self, backend: &str) -> Result<Written> {
+    pub(crate) fn completion(self, backend: &str) -> Result<WireCompletion> {
         let usage = self.usage.and_then(|usage| {
             Some(Usage {
                 prompt_tokens: usage.prompt_tokens?.into(),
@@ -179,7 +180,7 @@ impl Answer {
             }
             _ => return Err(Error::malformed("a completion that says why it ended")),
         };
-        Ok(Written {
+        Ok(WireCompletion {
             // A model that wrote nothing has no content.
             text: text.unwrap_or_default(),
             finish_reason,
@@ -189,7 +190,27 @@ impl Answer {
     }
 }
 
-impl Written {
+impl WireCompletion {
+    /// The completion, if it keeps to the request.
+    pub(crate) fn into_completion(
+        self,
+        request: &ChatRequest,
+        server: Server,
+        model: &Arc<ModelId>,
+    ) -> Result<Completion> {
+        let usage = self.usage;
+        check(request, &self)?;
+        let logprobs = request
+            .top_logprobs
+            .and_then(|count| self.token_logprobs(count))
+            .filter(|tokens| spell(tokens, &self.text))
+            .filter(|tokens| {
+                server != Server::LlamaCpp || tokens.len() as u64 == usage.completion_tokens
+            });
+        let (text, finish_reason) = ended(self, &request.stop);
+        Ok(Completion::new(text, finish_reason, usage, Arc::clone(model)).with_logprobs(logprobs))
+    }
+
     /// The log-probabilities of its tokens, with at most `count` others for each.
     pub(crate) fn token_logprobs(&self, count: usize) -> Option<Vec<TokenLogprob>> {
         match self.logprobs.as_ref()? {
@@ -244,6 +265,52 @@ impl Written {
     }
 }
 
+/// Whether the text keeps to the constraint: some servers pass over fields that they do not know.
+fn check(request: &ChatRequest, written: &WireCompletion) -> Result<()> {
+    match &request.constraint {
+        Some(Constraint::Choice(choices)) if !choices.contains(&written.text) => {
+            Err(Error::malformed("one of the choices"))
+        }
+        Some(Constraint::JsonSchema(_)) => {
+            let whole = written.finish_reason == FinishReason::Stop
+                && serde_json::from_str::<IgnoredAny>(&written.text).is_ok();
+            if whole {
+                Ok(())
+            } else {
+                Err(Error::malformed("whole JSON within max_tokens"))
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the tokens make up the text. Servers that give no bytes write a piece of a character as U+FFFD; llama.cpp says it together with
+/// the next one, so that they are too few.
+fn spell(tokens: &[TokenLogprob], text: &str) -> bool {
+    let mut left = text.as_bytes();
+    for token in tokens {
+        // Behind the text a stop string may come.
+        let (mine, rest) = left.split_at(token.bytes.len().min(left.len()));
+        if !token.bytes.starts_with(mine) {
+            return false;
+        }
+        left = rest;
+    }
+    left.is_empty()
+}
+
+/// Ends the text before the first stop string: some servers leave it in.
+fn ended(written: WireCompletion, stop: &[String]) -> (String, FinishReason) {
+    let first = stop
+        .iter()
+        .filter_map(|stop| written.text.find(stop.as_str()))
+        .min();
+    match first.and_then(|end| written.text.get(..end)) {
+        Some(text) => (text.to_owned(), FinishReason::Stop),
+        None => (written.text, written.finish_reason),
+    }
+}
+
 fn bytes(token: &str, bytes: Option<&Vec<u8>>) -> Vec<u8> {
     bytes.cloned().unwrap_or_else(|| token.as_bytes().to_vec())
 }
@@ -263,12 +330,12 @@ mod tests {
 
     use super::*;
 
-    fn written(choice: Value) -> Result<Written> {
+    fn written(choice: Value) -> Result<WireCompletion> {
         let answer =
             json!({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
         serde_json::from_value::<Answer>(answer)
             .unwrap()
-            .written("m")
+            .completion("m")
     }
 
     #[test]
@@ -319,7 +386,7 @@ mod tests {
         let of = |answer: Value| {
             serde_json::from_value::<Answer>(answer)
                 .unwrap()
-                .written("m")
+                .completion("m")
                 .err()
                 .unwrap()
                 .report()
