@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{
     attention::{Angles, exponentials},
     blocks::Shape,
-    product::{Mismatch, View, Write, product},
+    gemm::{Mismatch, View, Write, product},
     rows::rotate,
 };
 

@@ -12,11 +12,11 @@ pub(super) mod backward;
 pub(super) mod blocks;
 #[cfg(feature = "train")]
 pub(super) mod causal;
+#[cfg_attr(not(feature = "train"), allow(dead_code))]
+pub(super) mod gemm;
 pub(super) mod hadamard;
 pub(super) mod int8;
 pub(super) mod logits;
-#[cfg_attr(not(feature = "train"), allow(dead_code))]
-pub(super) mod product;
 pub(super) mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -7,10 +7,10 @@ pub(crate) mod tiny;
 
 use super::{
     CandleModel, Device, Precision,
-    config::Config,
     gguf::Gguf,
-    weights::{self, Plan},
-    worker::Worker,
+    graph::config::Config,
+    threads::thread_pool,
+    weights::read::{self, Plan},
 };
 use tiny::{Tiny, write};
 
@@ -28,11 +28,11 @@ fn weights_are_the_same_bytes_however_many_threads_prepare_them() {
             positions: 8,
             adapter: None,
         };
-        let threads = Worker::threads("tiny", Some(threads)).unwrap();
+        let threads = thread_pool("tiny", Some(threads)).unwrap();
         let config = Config::read(&gguf).unwrap();
         let mut heard = Vec::new();
         let mut progress = |read, all| heard.push((read, all));
-        let graph = weights::read(&gguf, config, &plan, &threads, &mut progress).unwrap();
+        let graph = read::read(&gguf, config, &plan, &threads, &mut progress).unwrap();
         assert_eq!(heard, [(0, 2), (1, 2), (2, 2)]);
         graph
     };

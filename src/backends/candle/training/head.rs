@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use crate::backends::candle::kernels::{
+    gemm::Mismatch,
     logits::{log_sum_exp, weights},
-    product::Mismatch,
 };
 
 use super::projection::Projection;

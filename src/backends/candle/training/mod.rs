@@ -20,7 +20,7 @@ use std::path::Path;
 
 use rayon::ThreadPool;
 
-pub(crate) use super::adapter::{ADAPTER_FILES, put, remove_partial};
+pub(crate) use super::weights::adapter::{ADAPTER_FILES, put, remove_partial};
 
 use self::{
     head::Logprobs,
@@ -30,15 +30,15 @@ use self::{
 };
 use super::{
     Device, Precision,
-    adapter::{self, Adapter, Numbers, Written},
-    architecture::Weights,
-    config::Config,
     gguf::Gguf,
+    graph::{architecture::Weights, config::Config, rope::AngleTables},
     kernels::{attention::Angles, blocks::Shape},
-    template::Template,
-    tokenizer::Tokenizer,
-    weights::{self, Plan},
-    worker::Worker,
+    text::{Tokenizer, prompt_tokens, template::Template},
+    threads::thread_pool,
+    weights::{
+        adapter::{self, Adapter, Numbers, Written},
+        read::{self, Plan},
+    },
 };
 use crate::{
     error::{Error, Result},
@@ -94,7 +94,7 @@ pub(crate) struct Trainable {
     hash: String,
     weights: Weights<Projection>,
     shape: Shape,
-    angles: (Vec<f32>, Vec<f32>),
+    angles: AngleTables,
     tokenizer: Tokenizer,
     template: Option<Template>,
     layout: Layout,
@@ -119,7 +119,7 @@ impl Trainable {
         let config = Config::read(&gguf)?;
         let window = config.sliding_window.unwrap_or(usize::MAX);
         let positions = positions.min(config.max_position_embeddings).min(window);
-        let pool = Worker::threads(gguf.name(), threads)?;
+        let pool = thread_pool(gguf.name(), threads)?;
         let plan = Plan {
             device: Device::Cpu.open()?,
             precision: Precision::F32,
@@ -129,7 +129,7 @@ impl Trainable {
         };
         let tokenizer = pool.install(|| Tokenizer::read(&gguf))?;
         let template = Template::read(&gguf, &tokenizer)?;
-        let read = weights::read_weights(&gguf, config, &plan, &pool, progress);
+        let read = read::read_weights(&gguf, config, &plan, &pool, progress);
         let (mut weights, angles) = read?;
         let Branches {
             targets,
@@ -167,7 +167,7 @@ impl Trainable {
 
     /// The tokens of a prompt.
     pub(crate) fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        self.tokenizer.prompt(prompt, self.template.as_ref())
+        prompt_tokens(prompt, &self.tokenizer, self.template.as_ref())
     }
 
     /// The tokens of an answer to a chat prompt, with the end of the turn.

@@ -8,8 +8,8 @@ use rand_chacha::{
 };
 
 use crate::backends::candle::{
-    adapter::{Place, Side, TARGETS},
-    architecture::Weights,
+    graph::architecture::Weights,
+    weights::adapter::{Place, Side, TARGETS},
 };
 
 use super::projection::{LowRank, Part, Projection};

@@ -6,12 +6,11 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use crate::backends::candle::{
+    graph::{architecture::FromWeights, ops::with_values},
     kernels::{
+        gemm::{Mismatch, Packed, View, Write, add_narrow, product},
         int8::Int8Matrix,
-        product::{Mismatch, Packed, View, Write, add_narrow, product},
     },
-    ops::with_values,
-    weights::Product,
 };
 
 /// `x W^T + b + scale (x A^T) B^T`, where `W` and `b` stay and each part of the outputs has its own `A` and `B`
@@ -63,7 +62,7 @@ pub(super) struct Kept {
 
 type Outcome<T = ()> = std::result::Result<T, Mismatch>;
 
-impl Product for Projection {
+impl FromWeights for Projection {
     fn exact(_: &str, weight: &Tensor, bias: Option<Tensor>, parts: &[usize]) -> Result<Self> {
         let (_, inputs) = weight.dims2()?;
         let packed: Outcome<_> = with_values(weight, |values| {

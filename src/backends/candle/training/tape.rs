@@ -5,9 +5,11 @@ use std::sync::Arc;
 use candle_core::{Error, Result, Tensor};
 
 use crate::backends::candle::{
-    architecture::Operations,
-    kernels::{attention::Angles, backward, blocks::Shape, causal::Packed, product::Write, rows},
-    ops::{HeadNorms, RmsNorm, with_values},
+    graph::{
+        architecture::Operations,
+        ops::{HeadNorms, RmsNorm, with_values},
+    },
+    kernels::{attention::Angles, backward, blocks::Shape, causal::Packed, gemm::Write, rows},
 };
 
 use super::projection::{Projection, mix};

@@ -1,0 +1,246 @@
+//! Writing of an adapter as PEFT does.
+
+use std::{borrow::Cow, collections::BTreeMap, fs, io::Write as _, path::Path};
+
+use half::f16;
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::json;
+
+use super::{Place, SETTINGS, Side, TARGETS, WEIGHTS, name};
+use crate::{
+    backends::candle::kernels::rows::Pairs,
+    error::{Error, Result},
+};
+
+/// The highest number up to which all whole ones are held exactly.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// How the names of files begin that are not yet whole.
+const PARTIAL: &str = ".safer-instruct-partial-";
+
+/// In what numbers the matrices are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Numbers {
+    /// 32 bits, as they were trained.
+    #[default]
+    F32,
+    /// 16 bits: half the size, rounded to three digits.
+    F16,
+}
+
+impl Numbers {
+    /// Values as they come back when they were written so.
+    pub(crate) fn rounded(self, values: &[f32]) -> Cow<'_, [f32]> {
+        match self {
+            Self::F32 => values.into(),
+            Self::F16 => {
+                let rounded = values.iter().map(|value| f16::from_f32(*value).to_f32());
+                rounded.collect::<Vec<_>>().into()
+            }
+        }
+    }
+}
+
+/// An adapter that is to be written.
+#[derive(Debug)]
+pub(crate) struct Written<'a> {
+    /// What the adapter belongs to; only people read it.
+    pub(crate) base: &'a str,
+    pub(crate) rank: usize,
+    pub(crate) alpha: f64,
+    pub(crate) dropout: f32,
+    pub(crate) rank_stabilised: bool,
+    /// Places in the table of targets.
+    pub(crate) targets: &'a [usize],
+    pub(crate) numbers: Numbers,
+    /// How the rows of q and k lie in the model file.
+    pub(crate) pairs: Pairs,
+    pub(crate) head_dim: usize,
+}
+
+/// Writes both files of an adapter into a folder, which is made if it is not there. Each file is there as a whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] if they cannot be written, [`Error::Other`] if a value is not a number or too large for 16 bits.
+pub(crate) fn write<'a>(
+    folder: &Path,
+    about: &Written<'_>,
+    matrices: impl Iterator<Item = (Place, Side, [usize; 2], &'a [f32])>,
+) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    for (place, side, shape, values) in matrices {
+        let name = name(place, side);
+        let turned;
+        let target = TARGETS.get(place.1).map_or("", |target| target.1);
+        let values = if side == Side::B
+            && about.pairs == Pairs::Neighbours
+            && matches!(target, "attn_q" | "attn_k")
+        {
+            turned = unpermuted(values, about.rank, about.head_dim);
+            turned.as_slice()
+        } else {
+            values
+        };
+        let bytes = bytes(values, about.numbers).ok_or_else(|| {
+            Error::Other(format!("the tensor {name} holds what is not a number").into())
+        })?;
+        tensors.insert(name, (shape, bytes));
+    }
+    let kind = match about.numbers {
+        Numbers::F32 => Dtype::F32,
+        Numbers::F16 => Dtype::F16,
+    };
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        TensorView::new(kind, shape.to_vec(), bytes).map(|view| (name, view))
+    });
+    let other = |error: safetensors::SafeTensorError| Error::Other(Box::new(error));
+    let views = views
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(other)?;
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let weights = safetensors::serialize(views, Some(metadata)).map_err(other)?;
+
+    fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
+    let mut settings = serde_json::to_vec_pretty(&settings(about)).unwrap_or_default();
+    settings.push(b'\n');
+    put(&folder.join(WEIGHTS), &weights)?;
+    put(&folder.join(SETTINGS), &settings)
+}
+
+/// Writes a file that is there as a whole or not at all, even after a power cut.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let io = |source| Error::io(path, source);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Opened as any other file: a temporary one of the crate's own making would be readable for its owner alone.
+    let mut file = tempfile::Builder::new()
+        .prefix(PARTIAL)
+        .make_in(folder, |path| fs::File::create_new(path))
+        .map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    // The name, too; where a folder cannot be opened, there is no more to do.
+    if let Ok(folder) = fs::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Removes what a process that was killed in the middle of [`put`] has left in a folder.
+pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
+    let io = |source| Error::io(folder, source);
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let is_file = entry.file_type().map_err(io)?.is_file();
+        if is_file && entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// What PEFT writes for such an adapter (`LoraConfig`, `save_pretrained`).
+fn settings(about: &Written<'_>) -> serde_json::Value {
+    let targets = about
+        .targets
+        .iter()
+        .filter_map(|target| TARGETS.get(*target));
+    let modules = targets.filter_map(|target| target.0.rsplit('.').next());
+    // A whole number where it is one that is held exactly: some loaders expect that.
+    let alpha = match about.alpha {
+        alpha if alpha.fract() == 0.0 && alpha.abs() <= EXACT => json!(alpha as i64),
+        alpha => json!(alpha),
+    };
+    // Its own digits, not those of its neighbour in double precision.
+    let dropout: f64 = about.dropout.to_string().parse().unwrap_or_default();
+    json!({
+        "base_model_name_or_path": about.base,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout,
+        "modules_to_save": null,
+        "peft_type": "LORA",
+        "r": about.rank,
+        "target_modules": modules.collect::<Vec<_>>(),
+        "task_type": "CAUSAL_LM",
+        "use_dora": false,
+        "use_rslora": about.rank_stabilised,
+    })
+}
+
+fn bytes(values: &[f32], numbers: Numbers) -> Option<Vec<u8>> {
+    let bytes = match numbers {
+        Numbers::F32 => values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+        Numbers::F16 => {
+            let halves: Vec<f16> = values.iter().copied().map(f16::from_f32).collect();
+            if !halves.iter().all(|value| value.is_finite()) {
+                return None;
+            }
+            halves
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        }
+    };
+    values
+        .iter()
+        .all(|value| value.is_finite())
+        .then_some(bytes)
+}
+
+/// The rows of q or k from the order of GGUF files of Llama back to that of Hugging Face: the inverse of
+/// [`permuted`](super::permuted).
+fn unpermuted(b: &[f32], rank: usize, head_dim: usize) -> Vec<f32> {
+    let rows = b.chunks_exact(head_dim * rank);
+    rows.flat_map(|head| {
+        let half = |from: usize| head.chunks_exact(rank).skip(from).step_by(2);
+        half(0).chain(half(1)).flatten().copied()
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::candle::weights::adapter::{Settings, permuted};
+
+    #[test]
+    fn settings_are_written_as_they_were_set() {
+        for (alpha, dropout, written) in [
+            (32.0, 0.05, r#""lora_alpha":32,"lora_dropout":0.05,"#),
+            (0.5, 0.0, r#""lora_alpha":0.5,"lora_dropout":0.0,"#),
+            (1e30, 0.1, r#""lora_alpha":1e+30,"lora_dropout":0.1,"#),
+        ] {
+            let about = Written {
+                base: "base",
+                rank: 4,
+                alpha,
+                dropout,
+                rank_stabilised: false,
+                targets: &[0],
+                numbers: Numbers::F32,
+                pairs: Pairs::Neighbours,
+                head_dim: 8,
+            };
+            let json = settings(&about).to_string();
+            assert!(json.contains(written), "{json}");
+            let read = Settings::parse(json.as_bytes()).unwrap();
+            assert_eq!(read.lora_alpha, alpha);
+        }
+    }
+
+    #[test]
+    fn rows_come_back_to_their_places() {
+        let b: Vec<f32> = (0..2 * 8 * 3).map(|n| n as f32).collect();
+        let turned = permuted(&b, 3, 8);
+        assert_ne!(turned, b);
+        assert_eq!(unpermuted(&turned, 3, 8), b);
+    }
+}
