@@ -4,7 +4,7 @@
 use divan::{Bencher, counter::BytesCount};
 use futures::executor::block_on;
 use safer_instruct::{
-    Filter, Induced, Instruction, OrderedFilter, SourceText,
+    Draft, Filter, Instruction, OrderedFilter, SourceText,
     filters::{Distinct, NotCanned, NotQuoting, NotRepetitive, SameLanguage},
 };
 
@@ -44,14 +44,11 @@ fn on_text(bencher: Bencher<'_, '_>, name: &str, filter: &dyn Filter<SourceText>
         .bench_local(|| block_on(filter.assess(&item)).unwrap());
 }
 
-fn on_induced(bencher: Bencher<'_, '_>, name: &str, filter: &dyn Filter<Induced>) {
+fn on_draft(bencher: Bencher<'_, '_>, name: &str, filter: &dyn Filter<Draft>) {
     let source = text(name);
     let instruction = Instruction::new("Write an angry note about a kitchen that nobody cleans.");
     let bytes = BytesCount::of_str(source.text());
-    let item = Induced {
-        source,
-        instruction,
-    };
+    let item = Draft::new(source).with_instruction(instruction);
     bencher
         .counter(bytes)
         .bench_local(|| block_on(filter.assess(&item)).unwrap());
@@ -69,12 +66,12 @@ fn not_repetitive(bencher: Bencher<'_, '_>, name: &str) {
 
 #[divan::bench(args = names())]
 fn not_quoting(bencher: Bencher<'_, '_>, name: &str) {
-    on_induced(bencher, name, &NotQuoting::new());
+    on_draft(bencher, name, &NotQuoting::new());
 }
 
 #[divan::bench(args = names())]
 fn same_language(bencher: Bencher<'_, '_>, name: &str) {
-    on_induced(bencher, name, &SameLanguage);
+    on_draft(bencher, name, &SameLanguage);
 }
 
 #[divan::bench(args = names())]

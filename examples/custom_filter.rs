@@ -7,10 +7,7 @@
 
 use async_trait::async_trait;
 use futures::executor::block_on;
-use safer_instruct::{
-    Decision, Filter, Reason, Result, SourceText, Subject,
-    testkit::{Specimen, filter_laws},
-};
+use safer_instruct::{Decision, Filter, Reason, Result, SourceText, Subject, testkit::filter_laws};
 
 /// Drops texts with too small a share of letters and digits of any script.
 struct MostlyLetters {
@@ -38,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = MostlyLetters { share: 0.5 };
     block_on(async {
         for text in ["Nobody asked you.", "誰も聞いていない。", "?!?! ... no"] {
-            match filter.assess(&SourceText::specimen("text", text)).await? {
+            match filter.assess(&SourceText::new("text", text)).await? {
                 Decision::Keep => println!("keep  {text}"),
                 Decision::Drop(reason) => println!("drop  {text}: {reason}"),
             }

@@ -54,7 +54,7 @@
 //! Models favour a place: [`judges::SwapOrder`] asks any judge in both orders and lets a change of mind be a tie;
 //! [`judges::LikelihoodJudge`] does so by itself. The pipeline draws the order from the lineage, so no judge can know
 //! which response is the expert's. If the judge finds the source text better, the draw is dropped, or its
-//! sides change places: see [`Upset`].
+//! sides change places: see [`OnSourceWins`].
 //!
 //! # Filters
 //!
@@ -175,11 +175,11 @@ pub use model::{
     Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob,
     TopLogprob, complete_fn, score_fn,
 };
-pub use outcome::{Decision, Draft, Outcome, Reason, Stage};
-pub use pipeline::{DynPipeline, Event, Observer, Pipeline, Upset};
+pub use outcome::{Decision, Outcome, Reason, Stage};
+pub use pipeline::{DynPipeline, Event, Observer, OnSourceWins, Pipeline};
 pub use record::{
-    Candidate, Induced, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair,
-    Provenance, Response, Side, SourceText, Subject, Usage, Verdict,
+    Draft, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair, Provenance,
+    Response, Side, SourceText, Subject, Usage, Verdict,
 };
 pub use stage::{
     Filter, FilterFn, InduceFn, InstructionGenerator, JudgeFn, OrderedFilter, PreferenceJudge,

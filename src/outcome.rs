@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    record::{
-        Candidate, Induced, Instruction, Judgement, Lineage, PreferencePair, Provenance, Response,
-        Side, SourceText,
-    },
+    record::{Draft, Lineage, PreferencePair},
 };
 
 /// A place in the pipeline.
@@ -106,119 +103,12 @@ impl Decision {
     }
 }
 
-/// How far a source text came before it was dropped or failed, so that nothing that was paid for is lost.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Draft {
-    /// The source text.
-    pub source: SourceText,
-    /// The induced instruction.
-    pub instruction: Option<Instruction>,
-    /// The expert's response.
-    pub response: Option<Response>,
-    /// The counterpart's response.
-    pub counterpart: Option<Response>,
-    /// The judgement, on the order that the judge saw.
-    pub judgement: Option<Judgement>,
-}
-
-impl Draft {
-    /// A source text to which nothing has been done yet.
-    #[must_use]
-    pub fn new(source: SourceText) -> Self {
-        Self {
-            source,
-            instruction: None,
-            response: None,
-            counterpart: None,
-            judgement: None,
-        }
-    }
-}
-
-impl From<SourceText> for Draft {
-    fn from(source: SourceText) -> Self {
-        Self::new(source)
-    }
-}
-
-impl From<Induced> for Draft {
-    fn from(induced: Induced) -> Self {
-        Self {
-            instruction: Some(induced.instruction),
-            ..Self::new(induced.source)
-        }
-    }
-}
-
-impl From<Candidate> for Draft {
-    fn from(candidate: Candidate) -> Self {
-        Self {
-            instruction: Some(candidate.instruction),
-            response: Some(candidate.response),
-            counterpart: candidate.counterpart,
-            ..Self::new(candidate.source)
-        }
-    }
-}
-
-impl From<(Candidate, Judgement)> for Draft {
-    fn from((candidate, judgement): (Candidate, Judgement)) -> Self {
-        Self {
-            judgement: Some(judgement),
-            ..Self::from(candidate)
-        }
-    }
-}
-
-impl From<PreferencePair> for Draft {
-    /// Takes a pair apart again. If neither side is the source text, its text is gone and the source has an empty one.
-    fn from(pair: PreferencePair) -> Self {
-        let PreferencePair {
-            prompt,
-            chosen,
-            rejected,
-            provenance,
-        } = pair;
-        let Provenance {
-            lineage,
-            category,
-            induction,
-            response,
-            counterpart,
-            judgement,
-            ..
-        } = provenance;
-        let mut draft = Self::new(SourceText::new("", ""));
-        let mut source_text = String::new();
-        let sides = [
-            (chosen, provenance.chosen_from),
-            (rejected, provenance.rejected_from),
-        ];
-        let (mut response, mut counterpart) = (response, counterpart);
-        for (text, side) in sides {
-            match side {
-                Side::Source => source_text = text,
-                Side::Expert => {
-                    draft.response = Some(Response::made(text, response.take(), &lineage));
-                }
-                Side::Counterpart => {
-                    draft.counterpart = Some(Response::made(text, counterpart.take(), &lineage));
-                }
-            }
-        }
-        draft.instruction = Some(Instruction::made(prompt, induction, &lineage));
-        draft.judgement = Some(judgement.into());
-        draft.source = SourceText::from_parts(source_text, category, lineage);
-        draft
-    }
-}
-
 /// What became of one draw at one source text.
 #[derive(Debug)]
 pub enum Outcome {
     /// A preference pair came out.
     Kept(Box<PreferencePair>),
-    /// A filter, a tie or an upset ended it. Not an error.
+    /// A filter or the verdict ended it. Not an error.
     Dropped {
         /// Where.
         stage: Stage,
@@ -244,7 +134,7 @@ impl Outcome {
     pub fn lineage(&self) -> &Lineage {
         match self {
             Self::Kept(pair) => &pair.provenance.lineage,
-            Self::Dropped { draft, .. } | Self::Failed { draft, .. } => draft.source.lineage(),
+            Self::Dropped { draft, .. } | Self::Failed { draft, .. } => draft.source().lineage(),
         }
     }
 

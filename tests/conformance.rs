@@ -9,8 +9,7 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use safer_instruct::{
-    Candidate, Decorate, Induced, Judgement, PreferenceJudge, PreferencePair, Response,
-    RetryPolicy, SourceText,
+    Decorate, Draft, Judgement, PreferenceJudge, Response, RetryPolicy, SourceText,
     filters::{
         Finished, Length, ModelQuality, NotCanned, NotEmpty, NotQuoting, NotRepetitive,
         SameLanguage,
@@ -110,11 +109,8 @@ response_laws!(expert, ExpertResponse::new(Latency::new(model(), 6)));
 filter_tests!(not_empty, SourceText, NotEmpty);
 filter_tests!(length, SourceText, Length::chars().with_min(3).with_max(40));
 filter_tests!(not_repetitive, SourceText, NotRepetitive::new());
-filter_tests!(not_canned, Candidate, NotCanned::new());
-filter_tests!(not_canned_pair, PreferencePair, NotCanned::new());
-filter_tests!(finished_instruction, Induced, Finished);
-filter_tests!(finished_response, Candidate, Finished);
-filter_tests!(same_language_instruction, Induced, SameLanguage);
-filter_tests!(same_language_response, Candidate, SameLanguage);
-filter_tests!(not_quoting, Induced, NotQuoting::new());
-filter_tests!(model_quality, Induced, ModelQuality::new(model()));
+filter_tests!(not_canned, Draft, NotCanned::new());
+filter_tests!(finished, Draft, Finished);
+filter_tests!(same_language, Draft, SameLanguage);
+filter_tests!(not_quoting, Draft, NotQuoting::new());
+filter_tests!(model_quality, Draft, ModelQuality::new(model()));

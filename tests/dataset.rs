@@ -30,9 +30,9 @@ fn origin(tokens: u64) -> Origin {
 
 fn draft(n: u64, text: &str) -> Box<Draft> {
     let source = SourceText::new(format!("t:{n}"), text).with_category("insult@1:a");
-    let mut draft = Draft::new(source);
-    draft.instruction = Some(Instruction::new("Say it.").with_origin(origin(3)));
-    Box::new(draft)
+    Box::new(
+        Draft::new(source).with_instruction(Instruction::new("Say it.").with_origin(origin(3))),
+    )
 }
 
 fn pair(n: u64, text: &str) -> PreferencePair {

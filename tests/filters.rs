@@ -9,7 +9,7 @@
 use futures::executor::block_on;
 use proptest::prelude::*;
 use safer_instruct::{
-    Candidate, Decision, Filter, Induced, Instruction, OrderedFilter, Origin, Response, SourceText,
+    Decision, Draft, Filter, Instruction, OrderedFilter, Origin, Response, SourceText,
     filters::{
         Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
     },
@@ -19,11 +19,8 @@ fn text(text: &str) -> SourceText {
     SourceText::new("a", text)
 }
 
-fn induced(source: &str, instruction: &str) -> Induced {
-    Induced {
-        source: text(source),
-        instruction: Instruction::new(instruction),
-    }
+fn induced(source: &str, instruction: &str) -> Draft {
+    Draft::new(text(source)).with_instruction(Instruction::new(instruction))
 }
 
 /// The reason, or `keep`.
@@ -72,21 +69,16 @@ fn languages_of_short_texts() {
         ("Идёт дождь.", "How is the weather?", false),
         ("It rains.", "42?", true),
     ] {
-        let decision = said::<Induced>(&SameLanguage, &induced(source, instruction));
+        let decision = said::<Draft>(&SameLanguage, &induced(source, instruction));
         assert_eq!(
             decision == "keep",
             keep,
             "{source} {instruction}: {decision}"
         );
     }
-    let candidate = Candidate {
-        source: text("雨だ。"),
-        instruction: Instruction::new("天気は？"),
-        response: Response::new("It rains."),
-        counterpart: None,
-    };
+    let answered = induced("雨だ。", "天気は？").with_response(Response::new("It rains."));
     assert_eq!(
-        said::<Candidate>(&SameLanguage, &candidate),
+        said::<Draft>(&SameLanguage, &answered),
         "language_mismatch (Latin script, wanted Japanese)"
     );
 }
@@ -192,18 +184,13 @@ fn a_cut_response_is_dropped() {
         truncated: true,
         ..Origin::default()
     };
-    let item = Candidate {
-        source: text("a"),
-        instruction: Instruction::new("b").with_origin(origin.clone()),
-        response: Response::new("c"),
-        counterpart: None,
-    };
-    assert_eq!(said::<Candidate>(&Finished, &item), "keep");
-    let item = Candidate {
-        response: Response::new("c").with_origin(origin),
-        ..item
-    };
-    assert_eq!(said::<Candidate>(&Finished, &item), "truncated");
+    let instruction = Instruction::new("b").with_origin(origin.clone());
+    let draft = Draft::new(text("a")).with_instruction(instruction);
+    assert_eq!(said::<Draft>(&Finished, &draft), "truncated");
+    let draft = draft.with_response(Response::new("c"));
+    assert_eq!(said::<Draft>(&Finished, &draft), "keep");
+    let draft = draft.with_response(Response::new("c").with_origin(origin));
+    assert_eq!(said::<Draft>(&Finished, &draft), "truncated");
 }
 
 proptest! {
@@ -214,13 +201,13 @@ proptest! {
         for filter in texts {
             prop_assert_eq!(said(filter, &text(&a)), said(filter, &text(&a)));
         }
-        let pairs: [&dyn Filter<Induced>; 2] = [&SameLanguage, &NotQuoting::new()];
+        let pairs: [&dyn Filter<Draft>; 2] = [&SameLanguage, &NotQuoting::new()];
         for filter in pairs {
             let (one, other) = (induced(&a, &b), induced(&b, &a));
             said(filter, &one);
             said(filter, &other);
         }
-        let same = said::<Induced>(&SameLanguage, &induced(&a, &a));
+        let same = said::<Draft>(&SameLanguage, &induced(&a, &a));
         prop_assert_eq!(same, "keep");
     }
 

@@ -138,11 +138,8 @@ fn the_same_pipeline_runs_on_both() {
         let made = |outcome: &Outcome| match outcome {
             Outcome::Kept(pair) => Some((pair.prompt.clone(), pair.chosen.clone())),
             Outcome::Dropped { draft, .. } | Outcome::Failed { draft, .. } => {
-                draft.instruction.as_ref().zip(draft.response.as_ref()).map(
-                    |(instruction, response)| {
-                        (instruction.text().to_owned(), response.text().to_owned())
-                    },
-                )
+                let (instruction, response) = (draft.instruction().ok()?, draft.response().ok()?);
+                Some((instruction.text().to_owned(), response.text().to_owned()))
             }
         };
         equal += usize::from(made(theirs) == made(ours));

@@ -86,7 +86,7 @@ fn no_span_or_event_holds_a_text() {
         assert_eq!(outcomes.len(), 2);
     }
     let log = recorder.0.lock().unwrap();
-    for known in ["id-1", "id-2", "upset", "tie", "empty"] {
+    for known in ["id-1", "id-2", "source_wins", "tie", "empty"] {
         assert!(log.contains(known), "{known} is missing in {log}");
     }
     for text in ["never learn", "What about", "Keep at it"] {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use safer_instruct::{
-    Outcome, PreferencePair, Result,
+    Judgement, Outcome, PreferencePair, Result,
     dataset::{Summary, read_pairs},
 };
 
@@ -24,10 +24,9 @@ impl Flips {
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         let flipped = match outcome {
             Outcome::Kept(pair) => Some(pair.provenance.judgement.flipped),
-            Outcome::Dropped { draft, .. } | Outcome::Failed { draft, .. } => draft
-                .judgement
-                .as_ref()
-                .map(|judgement| judgement.flipped()),
+            Outcome::Dropped { draft, .. } | Outcome::Failed { draft, .. } => {
+                draft.judgement().ok().map(Judgement::flipped)
+            }
         };
         self.judged += u64::from(flipped.is_some());
         self.flipped += u64::from(flipped == Some(true));

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    outcome::{Draft, Outcome, Reason, Stage},
-    record::{Instruction, Judgement, Origin, PreferencePair, Response, Usage},
+    outcome::{Outcome, Reason, Stage},
+    record::{Draft, Instruction, Judgement, Origin, PreferencePair, Response, Usage},
 };
 
 /// One outcome as a line of its file.
@@ -151,7 +151,10 @@ impl<'a> DraftRow<'a> {
             instruction: draft.instruction.as_ref().map(instruction),
             response: draft.response.as_ref().map(response),
             counterpart: draft.counterpart.as_ref().map(response),
-            judgement: draft.judgement.as_ref().map(Cow::Borrowed),
+            judgement: draft
+                .judged
+                .as_ref()
+                .map(|(judgement, _)| Cow::Borrowed(judgement)),
         }
     }
 

@@ -2,29 +2,22 @@
 
 use async_trait::async_trait;
 
-use crate::{
-    error::Result,
-    outcome::Decision,
-    record::{Candidate, Induced, Origin},
-    stage::Filter,
-};
+use crate::{error::Result, outcome::Decision, record::Draft, stage::Filter};
 
 /// Drops instructions and expert's responses that were cut off at `max_tokens`. Reason: `truncated`.
 ///
-/// A text of unknown [`Origin`] is kept.
+/// It looks at the response, if there is one, and else at the instruction. A text of unknown [`Origin`] is kept.
 ///
 /// ```
-/// use safer_instruct::{Filter, Induced, Instruction, Origin, SourceText, filters::Finished};
+/// use safer_instruct::{Draft, Filter, Instruction, Origin, SourceText, filters::Finished};
 ///
 /// # futures::executor::block_on(async {
 /// let cut = Origin { truncated: true, ..Origin::default() };
-/// let mut item = Induced {
-///     source: SourceText::new("a", "Twice a day."),
-///     instruction: Instruction::new("How often should I"),
-/// };
-/// assert!(Finished.assess(&item).await?.is_keep());
-/// item.instruction = item.instruction.with_origin(cut);
-/// assert!(!Finished.assess(&item).await?.is_keep());
+/// let instruction = Instruction::new("How often should I");
+/// let draft = Draft::new(SourceText::new("a", "Twice a day.")).with_instruction(instruction.clone());
+/// assert!(Finished.assess(&draft).await?.is_keep());
+/// let draft = draft.with_instruction(instruction.with_origin(cut));
+/// assert!(!Finished.assess(&draft).await?.is_keep());
 /// # Ok::<_, safer_instruct::Error>(())
 /// # }).unwrap();
 /// ```
@@ -32,23 +25,16 @@ use crate::{
 pub struct Finished;
 
 #[async_trait]
-impl Filter<Induced> for Finished {
-    async fn assess(&self, item: &Induced) -> Result<Decision> {
-        Ok(decide(item.instruction.origin()))
-    }
-}
-
-#[async_trait]
-impl Filter<Candidate> for Finished {
-    async fn assess(&self, item: &Candidate) -> Result<Decision> {
-        Ok(decide(item.response.origin()))
-    }
-}
-
-fn decide(origin: Option<&Origin>) -> Decision {
-    if origin.is_some_and(|origin| origin.truncated) {
-        Decision::drop("truncated")
-    } else {
-        Decision::Keep
+impl Filter<Draft> for Finished {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        let origin = match draft.response() {
+            Ok(response) => response.origin(),
+            Err(_) => draft.instruction()?.origin(),
+        };
+        Ok(if origin.is_some_and(|origin| origin.truncated) {
+            Decision::drop("truncated")
+        } else {
+            Decision::Keep
+        })
     }
 }

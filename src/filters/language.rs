@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::{
     error::Result,
     outcome::{Decision, Reason},
-    record::{Candidate, Induced},
+    record::Draft,
     stage::Filter,
     text::Language,
 };
@@ -13,20 +13,21 @@ use crate::{
 /// Drops an instruction in another language than its source text, and a response in another language than its
 /// instruction. Reason: `language_mismatch`.
 ///
+/// Before there is a response it compares the instruction with the source text, afterwards the response with the instruction.
+///
 /// The script decides first, so that short texts are read rightly: kana mean Japanese, Hangul Korean; Chinese characters alone
 /// agree with Chinese and with Japanese. Texts in one script are in different languages only if statistics are
 /// reliable for both. A text without letters agrees with all.
 ///
 /// ```
-/// use safer_instruct::{Filter, Induced, Instruction, SourceText, filters::SameLanguage};
+/// use safer_instruct::{Draft, Filter, Instruction, SourceText, filters::SameLanguage};
 ///
 /// # futures::executor::block_on(async {
-/// let pair = |source: &str, instruction: &str| Induced {
-///     source: SourceText::new("a", source),
-///     instruction: Instruction::new(instruction),
+/// let draft = |instruction: &str| {
+///     Draft::new(SourceText::new("a", "朝と晩です。")).with_instruction(Instruction::new(instruction))
 /// };
-/// assert!(SameLanguage.assess(&pair("朝と晩です。", "いつ？")).await?.is_keep());
-/// let decision = SameLanguage.assess(&pair("朝と晩です。", "When?")).await?;
+/// assert!(SameLanguage.assess(&draft("いつ？")).await?.is_keep());
+/// let decision = SameLanguage.assess(&draft("When?")).await?;
 /// assert!(format!("{decision:?}").contains("Latin script, wanted Japanese"));
 /// # Ok::<_, safer_instruct::Error>(())
 /// # }).unwrap();
@@ -35,16 +36,13 @@ use crate::{
 pub struct SameLanguage;
 
 #[async_trait]
-impl Filter<Induced> for SameLanguage {
-    async fn assess(&self, item: &Induced) -> Result<Decision> {
-        Ok(decide(item.instruction.text(), item.source.text()))
-    }
-}
-
-#[async_trait]
-impl Filter<Candidate> for SameLanguage {
-    async fn assess(&self, item: &Candidate) -> Result<Decision> {
-        Ok(decide(item.response.text(), item.instruction.text()))
+impl Filter<Draft> for SameLanguage {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        let instruction = draft.instruction()?.text();
+        Ok(match draft.response() {
+            Ok(response) => decide(response.text(), instruction),
+            Err(_) => decide(instruction, draft.source().text()),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     model::{ScoreRequest, ScoringModel},
     outcome::{Decision, Reason},
     prompt::{PromptTemplate, built_in, fence},
-    record::Induced,
+    record::Draft,
     stage::Filter,
 };
 
@@ -31,8 +31,8 @@ use crate::{
 ///     Ok(Scores { continuations: vec![label(0.1), label(0.3)], usage: Usage::default(), model })
 /// });
 /// let filter = filters::ModelQuality::new(model);
-/// let item = Induced { source: SourceText::new("a", "Twice."), instruction: Instruction::new("Hm?") };
-/// let Decision::Drop(reason) = filter.assess(&item).await? else { unreachable!() };
+/// let draft = Draft::new(SourceText::new("a", "Twice.")).with_instruction(Instruction::new("Hm?"));
+/// let Decision::Drop(reason) = filter.assess(&draft).await? else { unreachable!() };
 /// assert_eq!(reason.to_string(), "low_quality (P(yes) is 0.25, wanted 0.50)");
 /// # Ok::<_, Error>(())
 /// # }).unwrap();
@@ -82,9 +82,9 @@ impl<M> ModelQuality<M> {
 }
 
 #[async_trait]
-impl<M: ScoringModel> Filter<Induced> for ModelQuality<M> {
-    async fn assess(&self, item: &Induced) -> Result<Decision> {
-        let (instruction, source) = (item.instruction.text(), item.source.text());
+impl<M: ScoringModel> Filter<Draft> for ModelQuality<M> {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        let (instruction, source) = (draft.instruction()?.text(), draft.source().text());
         let prompt = self.template.render(&[
             ("instruction", instruction),
             ("source", source),

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::{
     error::Result,
     outcome::{Decision, Reason},
-    record::Induced,
+    record::Draft,
     stage::Filter,
     text::{Units, containment},
 };
@@ -19,16 +19,14 @@ use crate::{
 /// quarter to a third of the instructions hold half of the 4-grams of their source text or more.
 ///
 /// ```
-/// use safer_instruct::{Filter, Induced, Instruction, SourceText, filters::NotQuoting};
+/// use safer_instruct::{Draft, Filter, Instruction, SourceText, filters::NotQuoting};
 ///
 /// # futures::executor::block_on(async {
-/// let pair = |instruction: &str| Induced {
-///     source: SourceText::new("a", "You never wash up, and I am done sharing a kitchen with you."),
-///     instruction: Instruction::new(instruction),
-/// };
+/// let source = SourceText::new("a", "You never wash up, and I am done sharing a kitchen with you.");
+/// let draft = |instruction: &str| Draft::new(source.clone()).with_instruction(Instruction::new(instruction));
 /// let filter = NotQuoting::new();
-/// assert!(filter.assess(&pair("Write an angry note about a dirty kitchen.")).await?.is_keep());
-/// assert!(!filter.assess(&pair("Say: I am done sharing a kitchen with you!")).await?.is_keep());
+/// assert!(filter.assess(&draft("Write an angry note about a dirty kitchen.")).await?.is_keep());
+/// assert!(!filter.assess(&draft("Say: I am done sharing a kitchen with you!")).await?.is_keep());
 /// # Ok::<_, safer_instruct::Error>(())
 /// # }).unwrap();
 /// ```
@@ -94,9 +92,9 @@ impl Default for NotQuoting {
 }
 
 #[async_trait]
-impl Filter<Induced> for NotQuoting {
-    async fn assess(&self, item: &Induced) -> Result<Decision> {
-        match self.shared(item.source.text(), item.instruction.text()) {
+impl Filter<Draft> for NotQuoting {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        match self.shared(draft.source().text(), draft.instruction()?.text()) {
             Some(share) if share >= self.share => {
                 let detail = format!("{share:.2} of the n-grams, wanted below {:.2}", self.share);
                 Ok(Decision::Drop(

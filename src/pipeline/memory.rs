@@ -1,9 +1,9 @@
 //! What the filters with a memory remember in one run.
 
-use super::Pipeline;
+use super::{Pipeline, process::into_outcome, steps::dropped};
 use crate::{
-    outcome::{Decision, Outcome},
-    record::{PreferencePair, SourceText},
+    outcome::{Decision, Outcome, Stage},
+    record::{Draft, PreferencePair, SourceText},
     stage::{InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
 };
 
@@ -38,15 +38,32 @@ impl Memories {
 pub(crate) struct Given {
     pub(crate) outcome: Outcome,
     /// The pair, if it was a filter with a memory that dropped it.
-    #[cfg(feature = "run")]
     pub(crate) dropped_pair: Option<Box<PreferencePair>>,
 }
 
 impl Given {
-    pub(super) fn new(outcome: Outcome) -> Self {
+    /// Asks the filters with a memory about a pair, if there are any. They see a copy, so that what is dropped keeps its draft.
+    pub(super) fn of(draft: Box<Draft>, memories: &mut Remembering<PreferencePair>) -> Self {
+        if memories.is_empty() {
+            return into_outcome(*draft).into();
+        }
+        match into_outcome(Draft::clone(&draft)) {
+            Outcome::Kept(pair) => match ask(memories, &*pair) {
+                Decision::Keep => Outcome::Kept(pair).into(),
+                Decision::Drop(reason) => Self {
+                    outcome: dropped(Stage::Pair, reason, draft),
+                    dropped_pair: Some(pair),
+                },
+            },
+            other => other.into(),
+        }
+    }
+}
+
+impl From<Outcome> for Given {
+    fn from(outcome: Outcome) -> Self {
         Self {
             outcome,
-            #[cfg(feature = "run")]
             dropped_pair: None,
         }
     }

@@ -8,6 +8,7 @@ mod observer;
 mod ordered;
 mod process;
 mod run;
+mod steps;
 
 use std::{fmt, sync::Arc};
 
@@ -16,14 +17,16 @@ pub(crate) use memory::{Given, Memories};
 pub use observer::{Event, Observer};
 
 use crate::{
-    record::{Candidate, Induced, PreferencePair, SourceText},
+    record::{Draft, PreferencePair, SourceText},
     stage::{Filter, InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
 };
 
-/// What to do if the judge finds the other side better than the expert's response.
+/// What to do if the judge prefers the other side of the pair to the expert's response.
+///
+/// The other side is the source text or, in a pipeline with a counterpart, the counterpart's response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upset {
-    /// Drop the source text with the reason `upset`.
+pub enum OnSourceWins {
+    /// Drop the source text, with the reason `source_wins` or `counterpart_wins`.
     #[default]
     Drop,
     /// Keep the pair with the other side as `chosen`. That is ordinary instruction backtranslation, where the source
@@ -86,12 +89,12 @@ pub struct Pipeline<I, R, J> {
 struct Rest {
     counterpart: Option<Arc<dyn ResponseGenerator>>,
     source_filters: Vec<Box<dyn Filter<SourceText>>>,
-    instruction_filters: Vec<Box<dyn Filter<Induced>>>,
-    response_filters: Vec<Box<dyn Filter<Candidate>>>,
-    pair_filters: Vec<Box<dyn Filter<PreferencePair>>>,
+    instruction_filters: Vec<Box<dyn Filter<Draft>>>,
+    response_filters: Vec<Box<dyn Filter<Draft>>>,
+    pair_filters: Vec<Box<dyn Filter<Draft>>>,
     ordered_source_filters: Vec<Memory<SourceText>>,
     ordered_pair_filters: Vec<Memory<PreferencePair>>,
-    upset: Upset,
+    on_source_wins: OnSourceWins,
     draws: u32,
     concurrency: usize,
     seed: u64,
@@ -117,7 +120,7 @@ where
             pair_filters: Vec::new(),
             ordered_source_filters: Vec::new(),
             ordered_pair_filters: Vec::new(),
-            upset: Upset::default(),
+            on_source_wins: OnSourceWins::default(),
             draws: 1,
             concurrency: Self::DEFAULT_CONCURRENCY,
             seed: 0,
@@ -147,22 +150,31 @@ where
     }
 
     /// Adds a filter on induced instructions. By default there is none.
+    ///
+    /// The draft has its source text and its instruction, which a filter reads with
+    /// [`draft.instruction()?`](Draft::instruction).
     #[must_use]
-    pub fn with_instruction_filter(mut self, filter: impl Filter<Induced> + 'static) -> Self {
+    pub fn with_instruction_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
         self.rest.instruction_filters.push(Box::new(filter));
         self
     }
 
     /// Adds a filter on the expert's responses. By default there is none.
+    ///
+    /// The draft has [`response`](Draft::response) too and, if the pipeline has a counterpart,
+    /// [`counterpart`](Draft::counterpart).
     #[must_use]
-    pub fn with_response_filter(mut self, filter: impl Filter<Candidate> + 'static) -> Self {
+    pub fn with_response_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
         self.rest.response_filters.push(Box::new(filter));
         self
     }
 
-    /// Adds a filter on finished pairs. By default there is none.
+    /// Adds a filter on judged drafts, before they become pairs. By default there is none.
+    ///
+    /// The draft has everything: [`chosen`](Draft::chosen) and [`rejected`](Draft::rejected), where they come from, and the
+    /// [`judgement`](Draft::judgement). The source text is there too, also with a counterpart.
     #[must_use]
-    pub fn with_pair_filter(mut self, filter: impl Filter<PreferencePair> + 'static) -> Self {
+    pub fn with_pair_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
         self.rest.pair_filters.push(Box::new(filter));
         self
     }
@@ -200,10 +212,11 @@ where
         self
     }
 
-    /// Sets what happens if the judge finds the other side better. By default [`Upset::Drop`].
+    /// Sets what happens if the judge prefers the source text, or the counterpart's response, to the expert's response.
+    /// By default [`OnSourceWins::Drop`].
     #[must_use]
-    pub fn with_upset(mut self, upset: Upset) -> Self {
-        self.rest.upset = upset;
+    pub fn with_on_source_wins(mut self, policy: OnSourceWins) -> Self {
+        self.rest.on_source_wins = policy;
         self
     }
 
@@ -279,7 +292,7 @@ where
 impl<I, R, J> fmt::Debug for Pipeline<I, R, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
-            .field("upset", &self.rest.upset)
+            .field("on_source_wins", &self.rest.on_source_wins)
             .field("draws", &self.rest.draws)
             .field("concurrency", &self.rest.concurrency)
             .field("seed", &self.rest.seed)

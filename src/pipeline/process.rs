@@ -1,17 +1,16 @@
 //! The algorithm for one source text.
 
-use futures::future::join;
 use tracing::Instrument;
 
-use super::{Event, Pipeline, Upset};
+use super::{
+    Event, OnSourceWins, Pipeline,
+    steps::{End, assess, dropped, failed},
+};
 use crate::{
-    error::{Error, Result},
-    outcome::{Decision, Draft, Outcome, Reason, Stage},
-    record::{
-        Candidate, Induced, Judged, Lineage, Origin, PreferencePair, Provenance, Response, Side,
-        SourceText, Subject, Usage, Verdict,
-    },
-    stage::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator},
+    error::Error,
+    outcome::{Outcome, Stage},
+    record::{Draft, Response, Side, SourceText},
+    stage::{InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
 impl<I, R, J> Pipeline<I, R, J>
@@ -22,249 +21,79 @@ where
 {
     /// Works on one source text. The run seed of its lineage is set to the pipeline's; its draw stays.
     ///
-    /// Errors of the stages become [`Outcome::Failed`]: nothing is lost without word.
+    /// Ordered filters are not asked. An error of a stage becomes [`Outcome::Failed`].
     pub async fn process(&self, source: SourceText) -> Outcome {
         let lineage = source.lineage().clone().with_run_seed(self.rest.seed);
-        let outcome = self.work_on(source.with_lineage(lineage)).await;
+        let outcome = match self.work_on(source.with_lineage(lineage)).await {
+            Ok(draft) => into_outcome(*draft),
+            Err(outcome) => outcome,
+        };
         self.tell(&Event::Finished { outcome: &outcome });
         outcome
     }
 
-    /// [`process`](Self::process) without the closing event, for runs that may still change the outcome.
-    pub(super) async fn work_on(&self, source: SourceText) -> Outcome {
-        let lineage = source.lineage().clone();
+    /// Makes a judged draft that has passed every filter but the ordered ones, or an outcome without a pair.
+    pub(super) async fn work_on(&self, source: SourceText) -> Result<Box<Draft>, Outcome> {
+        let mut draft = Box::new(Draft::new(source));
+        let lineage = draft.source.lineage();
         let span = tracing::debug_span!("process", id = lineage.source_id(), draw = lineage.draw());
-        self.tell(&Event::Started { lineage: &lineage });
-        match self.make_pair(source, &lineage).instrument(span).await {
-            Ok(pair) => Outcome::Kept(pair),
-            Err(outcome) => outcome,
+        self.tell(&Event::Started { lineage });
+        match self.grow(&mut draft).instrument(span).await {
+            Ok(()) => Ok(draft),
+            Err(End::Dropped(stage, reason)) => Err(dropped(stage, reason, draft)),
+            Err(End::Failed(stage, error)) => Err(failed(stage, error, draft)),
         }
     }
 
-    async fn make_pair(
-        &self,
-        source: SourceText,
-        lineage: &Lineage,
-    ) -> Result<Box<PreferencePair>, Outcome> {
-        // 1. The source text.
-        if let Err(refusal) = assess(&self.rest.source_filters, &source).await {
-            return Err(refusal.of(Stage::Source, source));
+    /// Takes a draft from the source text to the judgement. Where it ends early, the draft holds what was made until then.
+    async fn grow(&self, draft: &mut Draft) -> Result<(), End> {
+        // 1. Filter the source text.
+        assess(Stage::Source, &self.rest.source_filters, &draft.source).await?;
+
+        // 2. Induce the instruction that it could be an answer to, and filter it.
+        let induced = self.add_instruction(draft).await;
+        induced.map_err(|error| End::Failed(Stage::Induce, error))?;
+        assess(Stage::Induce, &self.rest.instruction_filters, &*draft).await?;
+
+        // 3. Ask the expert, and the counterpart, for a response, and filter it.
+        let responded = self.add_responses(draft).await;
+        responded.map_err(|error| End::Failed(Stage::Respond, error))?;
+        assess(Stage::Respond, &self.rest.response_filters, &*draft).await?;
+
+        // 4. Leave out what cannot be compared.
+        if draft.other_text().trim().is_empty() {
+            return Err(End::because(Stage::Respond, "empty"));
+        }
+        if draft.response.as_ref().map(Response::text) == Some(draft.other_text()) {
+            return Err(End::because(Stage::Judge, "identical"));
         }
 
-        // 2. The instruction that it could be an answer to.
-        let instruction = match self.induce.induce(&source).await {
-            Ok(instruction) => instruction.with_lineage(lineage.clone()),
-            Err(error) => return Err(failed(Stage::Induce, error, source)),
-        };
-        self.done(lineage, Stage::Induce, instruction.origin());
-        let induced = Induced {
-            source,
-            instruction,
-        };
-        if let Err(refusal) = assess(&self.rest.instruction_filters, &induced).await {
-            return Err(refusal.of(Stage::Induce, induced));
+        // 5. Let the judge compare the two sides.
+        let judged = self.add_judgement(draft).await;
+        judged.map_err(|error| End::Failed(Stage::Judge, error))?;
+
+        // 6. Go on only with a verdict that makes a pair.
+        match draft.chosen_from() {
+            Ok(Side::Expert) => {}
+            Ok(_) if self.rest.on_source_wins == OnSourceWins::Flip => {}
+            Ok(Side::Source) => return Err(End::because(Stage::Judge, "source_wins")),
+            Ok(Side::Counterpart) => return Err(End::because(Stage::Judge, "counterpart_wins")),
+            Err(_) => return Err(End::because(Stage::Judge, "tie")),
         }
 
-        // 3. The expert's response, and the counterpart's.
-        let made = match &self.rest.counterpart {
-            None => self
-                .respond
-                .respond(&induced.instruction)
-                .await
-                .map(|response| (response, None)),
-            Some(other) => {
-                let response = self.respond.respond(&induced.instruction);
-                let (response, counterpart) =
-                    join(response, other.respond(&induced.instruction)).await;
-                response.and_then(|response| Ok((response, Some(counterpart?))))
-            }
-        };
-        let (response, counterpart) = match made {
-            Ok(made) => made,
-            Err(error) => return Err(failed(Stage::Respond, error, induced)),
-        };
-        self.done(lineage, Stage::Respond, response.origin());
-        let Induced {
-            source,
-            instruction,
-        } = induced;
-        let candidate = Candidate {
-            source,
-            instruction,
-            response: response.with_lineage(lineage.clone()),
-            counterpart: counterpart.map(|other| other.with_lineage(lineage.clone())),
-        };
-        if let Err(refusal) = assess(&self.rest.response_filters, &candidate).await {
-            return Err(refusal.of(Stage::Respond, candidate));
-        }
-        if candidate.other_text().trim().is_empty() {
-            return Err(dropped(Stage::Respond, Reason::new("empty"), candidate));
-        }
-        if candidate.other_text() == candidate.response.text() {
-            return Err(dropped(Stage::Judge, Reason::new("identical"), candidate));
-        }
-
-        // 4. The judgement, in an order that nobody can count on.
-        let expert_first = lineage.seed("order") & 1 == 0;
-        let source_response;
-        let other = match &candidate.counterpart {
-            Some(counterpart) => counterpart,
-            None => {
-                source_response =
-                    Response::new(candidate.source.text()).with_lineage(lineage.clone());
-                &source_response
-            }
-        };
-        let (first, second) = if expert_first {
-            (&candidate.response, other)
-        } else {
-            (other, &candidate.response)
-        };
-        let judgement = match self
-            .judge
-            .judge(&candidate.instruction, first, second)
-            .await
-        {
-            Ok(judgement) => judgement,
-            Err(error) => return Err(failed(Stage::Judge, error, candidate)),
-        };
-        self.done(lineage, Stage::Judge, judgement.origin());
-
-        // 5. What follows from it.
-        let expert_wins = match judgement.verdict() {
-            Verdict::First => expert_first,
-            Verdict::Second => !expert_first,
-            Verdict::Tie => {
-                return Err(dropped(
-                    Stage::Judge,
-                    Reason::new("tie"),
-                    (candidate, judgement),
-                ));
-            }
-        };
-        if !expert_wins && self.rest.upset == Upset::Drop {
-            return Err(dropped(
-                Stage::Judge,
-                Reason::new("upset"),
-                (candidate, judgement),
-            ));
-        }
-        let judged = Judged {
-            verdict: judgement.verdict(),
-            expert_first,
-            margin: judgement.margin(),
-            flipped: judgement.flipped(),
-            origin: judgement.into_origin(),
-        };
-        let pair = Box::new(assemble(candidate, judged, expert_wins));
-        match assess(&self.rest.pair_filters, &*pair).await {
-            Ok(()) => Ok(pair),
-            Err(refusal) => Err(refusal.of(Stage::Pair, *pair)),
-        }
-    }
-
-    fn done(&self, lineage: &Lineage, stage: Stage, origin: Option<&Origin>) {
-        let usage = origin.map_or_else(Usage::default, |origin| origin.usage);
-        self.tell(&Event::StageDone {
-            lineage,
-            stage,
-            usage,
-        });
+        // 7. Filter the pair.
+        assess(Stage::Pair, &self.rest.pair_filters, &*draft).await
     }
 }
 
-/// Puts the pair together. The texts are moved, never copied.
-fn assemble(candidate: Candidate, judgement: Judged, expert_wins: bool) -> PreferencePair {
-    let Candidate {
-        source,
-        instruction,
-        response,
-        counterpart,
-    } = candidate;
-    let (source_text, category, lineage) = source.into_parts();
-    let (prompt, induction) = instruction.into_parts();
-    let (expert_text, expert_origin) = response.into_parts();
-    let (other_text, other_side, counterpart) = match counterpart {
-        Some(counterpart) => {
-            let (text, origin) = counterpart.into_parts();
-            (text, Side::Counterpart, origin)
-        }
-        None => (source_text, Side::Source, None),
-    };
-    let expert = (expert_text, Side::Expert);
-    let other = (other_text, other_side);
-    let ((chosen, chosen_from), (rejected, rejected_from)) = if expert_wins {
-        (expert, other)
-    } else {
-        (other, expert)
-    };
-    let provenance = Provenance {
-        lineage,
-        category,
-        chosen_from,
-        rejected_from,
-        induction,
-        response: expert_origin,
-        counterpart,
-        judgement,
-    };
-    PreferencePair {
-        prompt,
-        chosen,
-        rejected,
-        provenance,
-    }
-}
-
-/// Why a filter did not let an item through.
-enum Refusal {
-    Drop(Reason),
-    Fail(Error),
-}
-
-impl Refusal {
-    fn of(self, stage: Stage, item: impl Into<Draft>) -> Outcome {
-        match self {
-            Self::Drop(reason) => dropped(stage, reason, item),
-            Self::Fail(error) => failed(stage, error, item),
-        }
-    }
-}
-
-/// Asks the filters one after the other; the first that drops or fails ends it. A blank text is dropped before them all.
-///
-/// It looks at the item where it lies: what goes into a future and comes out again is copied each time.
-async fn assess<T: Subject + Sync>(
-    filters: &[Box<dyn Filter<T>>],
-    item: &T,
-) -> Result<(), Refusal> {
-    if item.subject().trim().is_empty() {
-        return Err(Refusal::Drop(Reason::new("empty")));
-    }
-    for filter in filters {
-        match filter.assess(item).await {
-            Ok(Decision::Keep) => {}
-            Ok(Decision::Drop(reason)) => return Err(Refusal::Drop(reason)),
-            Err(error) => return Err(Refusal::Fail(error)),
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn dropped(stage: Stage, reason: Reason, item: impl Into<Draft>) -> Outcome {
-    tracing::debug!(%stage, code = %reason.code, "dropped");
-    Outcome::Dropped {
-        stage,
-        reason,
-        draft: Box::new(item.into()),
-    }
-}
-
-fn failed(stage: Stage, error: Error, item: impl Into<Draft>) -> Outcome {
-    tracing::debug!(%stage, kind = error.kind(), "failed");
-    Outcome::Failed {
-        stage,
-        error,
-        draft: Box::new(item.into()),
+/// Moves the texts of a judged draft into a pair.
+pub(super) fn into_outcome(draft: Draft) -> Outcome {
+    match draft.into_pair() {
+        Ok(pair) => Outcome::Kept(Box::new(pair)),
+        Err(draft) => failed(
+            Stage::Pair,
+            Error::config("draft", "is not complete"),
+            draft,
+        ),
     }
 }

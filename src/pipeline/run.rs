@@ -10,11 +10,11 @@ use super::{
     Event, Pipeline,
     memory::{Given, Memories, Remembering, ask},
     ordered::ordered,
-    process::dropped,
+    steps::dropped,
 };
 use crate::{
-    outcome::{Decision, Outcome, Reason, Stage},
-    record::{PreferencePair, SourceText},
+    outcome::{Decision, Outcome, Stage},
+    record::{Draft, PreferencePair, SourceText},
     stage::{InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
@@ -94,7 +94,7 @@ where
         mut memories: Remembering<SourceText>,
         mut first_draw: u32,
         sources: S,
-    ) -> impl Stream<Item = impl Future<Output = Outcome> + 'a> + 'a
+    ) -> impl Stream<Item = impl Future<Output = Result<Box<Draft>, Outcome>> + 'a> + 'a
     where
         S: Stream<Item = SourceText> + 'a,
     {
@@ -116,7 +116,8 @@ where
                     // Boxed, because it is moved from hand to hand until it runs.
                     Decision::Keep => Either::Left(Box::pin(self.work_on(text))),
                     Decision::Drop(reason) => {
-                        Either::Right(ready(dropped(Stage::Source, reason.clone(), text)))
+                        let draft = Box::new(Draft::new(text));
+                        Either::Right(ready(Err(dropped(Stage::Source, reason.clone(), draft))))
                     }
                 })
             }))
@@ -127,28 +128,17 @@ where
     fn give_out<'a>(
         &'a self,
         mut memories: Remembering<PreferencePair>,
-        outcomes: impl Stream<Item = Outcome> + 'a,
+        worked: impl Stream<Item = Result<Box<Draft>, Outcome>> + 'a,
     ) -> impl Stream<Item = Given> + 'a {
-        outcomes.map(move |outcome| {
-            let given = match outcome {
-                Outcome::Kept(pair) => match ask(&mut memories, &*pair) {
-                    Decision::Keep => Given::new(Outcome::Kept(pair)),
-                    Decision::Drop(reason) => drop_pair(pair, reason),
-                },
-                other => Given::new(other),
+        worked.map(move |worked| {
+            let given = match worked {
+                Ok(draft) => Given::of(draft, &mut memories),
+                Err(outcome) => Given::from(outcome),
             };
             self.tell(&Event::Finished {
                 outcome: &given.outcome,
             });
             given
         })
-    }
-}
-
-fn drop_pair(pair: Box<PreferencePair>, reason: Reason) -> Given {
-    Given {
-        #[cfg(feature = "run")]
-        dropped_pair: Some(pair.clone()),
-        outcome: dropped(Stage::Pair, reason, *pair),
     }
 }

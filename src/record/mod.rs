@@ -1,16 +1,16 @@
 //! The values that travel through the pipeline.
 //!
-//! A [`SourceText`] is read once, lent to every stage and moved into its [`PreferencePair`] at the end. Every value
-//! knows its [`Lineage`]: which source text, which draw, which run. `Debug` never shows a text.
+//! A [`SourceText`] is read once. It becomes a [`Draft`], which is lent to every stage, grows, and is moved into its
+//! [`PreferencePair`] at the end. Every value knows its [`Lineage`]: which source text, which draw, which run. `Debug` never shows a text.
 
-mod candidate;
+mod draft;
 mod judgement;
 mod lineage;
 mod origin;
 mod pair;
 mod text;
 
-pub use candidate::{Candidate, Induced, Subject};
+pub use draft::{Draft, Subject};
 pub use judgement::{Judgement, Verdict};
 pub use lineage::Lineage;
 pub use origin::{ModelId, Origin, Usage};

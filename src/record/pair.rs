@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Judgement, Lineage, Origin, Verdict, text::Redacted};
+use super::{Lineage, Origin, Verdict, text::Redacted};
 
 /// Where one side of a pair comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,19 +34,6 @@ pub struct Judged {
     /// How the judgement was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-}
-
-impl From<Judged> for Judgement {
-    fn from(judged: Judged) -> Self {
-        let mut judgement = Self::new(judged.verdict).with_flipped(judged.flipped);
-        if let Some(margin) = judged.margin {
-            judgement = judgement.with_margin(margin);
-        }
-        match judged.origin {
-            Some(origin) => judgement.with_origin(origin),
-            None => judgement,
-        }
-    }
 }
 
 /// Everything needed to make a pair again, and to ask where it comes from.

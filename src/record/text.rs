@@ -78,15 +78,6 @@ impl SourceText {
         &self.lineage
     }
 
-    /// Puts the parts together again.
-    pub(crate) fn from_parts(text: String, category: Option<Arc<str>>, lineage: Lineage) -> Self {
-        Self {
-            text,
-            category,
-            lineage,
-        }
-    }
-
     /// Takes the text and the category out.
     #[must_use]
     pub fn into_parts(self) -> (String, Option<Arc<str>>, Lineage) {
@@ -151,11 +142,6 @@ macro_rules! made_text {
             #[must_use]
             pub fn origin(&self) -> Option<&Origin> {
                 self.origin.as_deref()
-            }
-
-            /// Puts the parts together again.
-            pub(crate) fn made(text: String, origin: Option<Origin>, lineage: &Lineage) -> Self {
-                Self { text, lineage: lineage.clone(), origin: origin.map(Box::new) }
             }
 
             /// Takes text and origin out.

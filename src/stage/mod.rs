@@ -79,8 +79,7 @@ pub trait PreferenceJudge: Send + Sync {
 
 /// Keeps or drops one item, with a reason.
 ///
-/// `T` is [`SourceText`], [`Induced`](crate::Induced), [`Candidate`](crate::Candidate) or
-/// [`PreferencePair`](crate::PreferencePair), depending on the place in the pipeline.
+/// `T` is [`SourceText`] for a filter on source texts, and [`Draft`](crate::Draft) everywhere else.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a Filter on `{T}`",
     note = "implement `Filter::<{T}>::assess`, or wrap a closure with `safer_instruct::filter_fn`"

@@ -1,16 +1,13 @@
 //! Laws of a [`Filter`].
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use super::{
     HOSTILE_TEXTS,
     law::{Law, Verified, repeats, total as totality},
 };
 use crate::{
-    record::{
-        Candidate, Induced, Instruction, Judged, Lineage, PreferencePair, Provenance, Response,
-        Side, SourceText, Verdict,
-    },
+    record::{Draft, Instruction, Judgement, Response, SourceText},
     stage::Filter,
 };
 
@@ -23,69 +20,41 @@ pub fn filter_laws<T: Specimen>() -> [Law<dyn Filter<T>>; 2] {
     ]
 }
 
-/// An item that the kit can make of any text, to show it to a filter.
-pub trait Specimen: Send + Sync + 'static {
-    /// An item in which every text is `text`.
-    fn specimen(id: &str, text: &str) -> Self;
+/// Items that the kit can make of any text, to show them to a filter.
+pub trait Specimen: Sized + Send + Sync + 'static {
+    /// One item for each place at which a filter may stand. Every text in it is `text`.
+    fn specimens(id: &str, text: &str) -> Vec<Self>;
 }
 
 impl Specimen for SourceText {
-    fn specimen(id: &str, text: &str) -> Self {
-        Self::new(id, text)
+    fn specimens(id: &str, text: &str) -> Vec<Self> {
+        vec![Self::new(id, text)]
     }
 }
 
-impl Specimen for Induced {
-    fn specimen(id: &str, text: &str) -> Self {
-        let source = SourceText::specimen(id, text);
-        let instruction = Instruction::new(text).with_lineage(source.lineage().clone());
-        Self {
-            source,
-            instruction,
-        }
+impl Specimen for Draft {
+    fn specimens(id: &str, text: &str) -> Vec<Self> {
+        let source = SourceText::new(id, text).with_category("kit@1:specimen");
+        let lineage = source.lineage().clone();
+        let response = || Response::new(text).with_lineage(lineage.clone());
+        let instruction = Instruction::new(text).with_lineage(lineage.clone());
+        let induced = Self::new(source).with_instruction(instruction);
+        let answered = induced.clone().with_response(response());
+        let judged = answered.clone().with_judgement(Judgement::first(), true);
+        let other = judged.clone().with_counterpart(response());
+        vec![induced, answered, judged, other]
     }
 }
 
-impl Specimen for Candidate {
-    fn specimen(id: &str, text: &str) -> Self {
-        let Induced {
-            source,
-            instruction,
-        } = Induced::specimen(id, text);
-        let response = Response::new(text).with_lineage(source.lineage().clone());
-        Self {
-            source,
-            instruction,
-            response,
-            counterpart: None,
-        }
-    }
-}
-
-impl Specimen for PreferencePair {
-    fn specimen(id: &str, text: &str) -> Self {
-        Self {
-            prompt: text.to_owned(),
-            chosen: text.to_owned(),
-            rejected: text.to_owned(),
-            provenance: Provenance {
-                lineage: Lineage::new(id, 0, 0),
-                category: Some(Arc::from("kit@1:specimen")),
-                chosen_from: Side::Expert,
-                rejected_from: Side::Source,
-                induction: None,
-                response: None,
-                counterpart: None,
-                judgement: Judged {
-                    verdict: Verdict::First,
-                    expert_first: true,
-                    margin: None,
-                    flipped: false,
-                    origin: None,
-                },
-            },
-        }
-    }
+/// The items of several texts, each with a name for messages.
+fn items<'t, T: Specimen>(
+    texts: impl IntoIterator<Item = (&'t str, Cow<'t, str>)>,
+) -> Vec<(String, T)> {
+    let items = texts.into_iter().flat_map(|(name, text)| {
+        let places = T::specimens(name, &text).into_iter().enumerate();
+        places.map(move |(place, item)| (format!("{name}, item {place}"), item))
+    });
+    items.collect()
 }
 
 /// The same item gets the same decision and reason, whatever was shown in between.
@@ -104,10 +73,7 @@ pub async fn determinism<T: Specimen>(filter: &dyn Filter<T>) -> Verified {
         // The same text under another id: a filter with a memory takes it for a duplicate.
         ("short again", "No."),
     ];
-    let items: Vec<_> = ordinary
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), T::specimen(name, text)))
-        .collect();
+    let items = items::<T>(ordinary.map(|(name, text)| (name, text.into())));
     repeats("determinism", &items, |item| filter.assess(item)).await
 }
 
@@ -116,14 +82,7 @@ pub async fn determinism<T: Specimen>(filter: &dyn Filter<T>) -> Verified {
 /// # Errors
 /// Fails in the first case that breaks the law.
 pub async fn total<T: Specimen>(filter: &dyn Filter<T>) -> Verified {
-    let items: Vec<_> = HOSTILE_TEXTS
-        .iter()
-        .map(|hostile| {
-            (
-                hostile.name.to_owned(),
-                T::specimen(hostile.name, &hostile.text()),
-            )
-        })
-        .collect();
+    let hostile = HOSTILE_TEXTS.iter();
+    let items = items::<T>(hostile.map(|hostile| (hostile.name, hostile.text().into())));
     totality("total", &items, |item| filter.assess(item)).await
 }

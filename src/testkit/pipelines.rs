@@ -9,8 +9,8 @@ use futures::{FutureExt, future::BoxFuture};
 
 use super::law::{Cases, Law, Verified, Violation};
 use crate::{
-    outcome::{Draft, Outcome},
-    record::{Lineage, SourceText},
+    outcome::Outcome,
+    record::{Draft, Lineage, SourceText},
 };
 
 /// Runs source texts with the given concurrency and gathers the outcomes in the order in which they come.

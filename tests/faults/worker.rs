@@ -16,9 +16,9 @@ use std::{
 use async_trait::async_trait;
 use futures::{executor::block_on, stream};
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Decision, Decorate, InstructionGenerator, OrderedFilter,
-    Pipeline, PreferenceJudge, PreferencePair, Prompt, ResponseGenerator, Result, RetryPolicy,
-    Sampling, Sleep, SourceText, Upset,
+    ChatModel, ChatRequest, Completion, Decision, Decorate, InstructionGenerator, OnSourceWins,
+    OrderedFilter, Pipeline, PreferenceJudge, PreferencePair, Prompt, ResponseGenerator, Result,
+    RetryPolicy, Sampling, Sleep, SourceText,
     backends::openai::{Client, OpenAiModel, Server},
     filters::Distinct,
     judges::PairwiseJudge,
@@ -176,7 +176,7 @@ fn pipeline<M: ChatModel + Clone>(
         ExpertResponse::new(model.clone()),
         PairwiseJudge::new(model),
     )
-    .with_upset(Upset::Flip)
+    .with_on_source_wins(OnSourceWins::Flip)
     .with_ordered_source_filter(Distinct::new)
     .with_ordered_pair_filter(move || Memory {
         plain,

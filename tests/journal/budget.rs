@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::executor::block_on;
 use safer_instruct::{
-    ChatModel, ChatRequest, Decision, Error, Filter, Induced, Prompt, Result, Retry,
+    ChatModel, ChatRequest, Decision, Draft, Error, Filter, Prompt, Result, Retry,
     run::{Budget, End, Journal, Limit, Runner, Status},
 };
 
@@ -78,9 +78,9 @@ fn tokens_and_money_are_overdrawn_by_what_is_in_flight_at_most() {
 struct Lenient<M>(M);
 
 #[async_trait]
-impl<M: ChatModel> Filter<Induced> for Lenient<M> {
-    async fn assess(&self, item: &Induced) -> Result<Decision> {
-        let request = ChatRequest::new(Prompt::Raw(item.source.text().to_owned()));
+impl<M: ChatModel> Filter<Draft> for Lenient<M> {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        let request = ChatRequest::new(Prompt::Raw(draft.source().text().to_owned()));
         let _ = self.0.complete(&request).await;
         Ok(Decision::Keep)
     }

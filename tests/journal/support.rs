@@ -183,7 +183,7 @@ pub(crate) fn pipeline<M: ChatModel + ScoringModel + Clone>(
         ExpertResponse::new(model.clone()),
         LikelihoodJudge::new(model),
     )
-    .with_upset(safer_instruct::Upset::Flip)
+    .with_on_source_wins(safer_instruct::OnSourceWins::Flip)
     .with_ordered_source_filter(Distinct::new)
     .with_ordered_pair_filter(Fifth::default)
     .with_ordered_pair_filter(Distinct::new)

@@ -59,15 +59,15 @@ testkit::pipeline_laws!(with_counterpart, |texts, n| all(
 /// Everything that an outcome says, texts included, as bytes.
 fn bytes(outcome: &Outcome) -> String {
     let said = |draft: &Draft| {
-        let text = |response: &Option<Response>| response.as_ref().map(|r| r.text().to_owned());
+        let text = |response: Option<&Response>| response.map(|r| r.text().to_owned());
         format!(
             "{:?} {:?} {:?} {:?} {:?} {:?}",
-            draft.source.text(),
-            draft.source.lineage(),
-            draft.instruction.as_ref().map(|x| x.text().to_owned()),
-            text(&draft.response),
-            text(&draft.counterpart),
-            draft.judgement,
+            draft.source().text(),
+            draft.source().lineage(),
+            draft.instruction().ok().map(|x| x.text().to_owned()),
+            text(draft.response().ok()),
+            text(draft.counterpart()),
+            draft.judgement().ok(),
         )
     };
     match outcome {

@@ -10,6 +10,7 @@ mod events;
 mod filters;
 mod laws;
 mod policy;
+mod written;
 
 use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{

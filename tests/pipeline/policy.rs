@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use safer_instruct::{
-    Error, Instruction, Judgement, Lineage, ModelId, Origin, Outcome, Pipeline, PreferenceJudge,
-    Response, Side, SourceText, Stage, Upset, Usage, induce_fn, judge_fn, respond_fn,
+    Error, Instruction, Judgement, Lineage, ModelId, OnSourceWins, Origin, Outcome, Pipeline,
+    PreferenceJudge, Response, Side, SourceText, Stage, Usage, induce_fn, judge_fn, respond_fn,
 };
 use serde_json::json;
 
@@ -22,21 +22,28 @@ fn a_tie_is_dropped_with_its_judgement() {
     let Outcome::Dropped { draft, .. } = outcome else {
         panic!()
     };
-    assert_eq!(draft.judgement, Some(Judgement::tie()));
-    assert_eq!(draft.response.unwrap().text(), EXPERT);
+    assert_eq!(draft.judgement().unwrap(), &Judgement::tie());
+    assert_eq!(draft.response().unwrap().text(), EXPERT);
 }
 
 #[test]
-fn an_upset_is_dropped_or_flips_the_sides() {
+fn a_source_text_that_wins_is_dropped_or_flips_the_sides() {
     let pipeline = || Pipeline::new(induce(), respond(), prefers("never learn"));
     let dropped = one(&pipeline(), text("a"));
-    assert_eq!(fate(&dropped), "dropped at judge: upset");
-    let flipped = one(&pipeline().with_upset(Upset::Flip), text("a"));
+    assert_eq!(fate(&dropped), "dropped at judge: source_wins");
+    let flipped = one(
+        &pipeline().with_on_source_wins(OnSourceWins::Flip),
+        text("a"),
+    );
     let pair = flipped.pair().unwrap();
     assert_eq!(pair.chosen, "You will never learn it, a.");
     assert_eq!(pair.rejected, EXPERT);
     assert_eq!(pair.provenance.chosen_from, Side::Source);
     assert_eq!(pair.provenance.rejected_from, Side::Expert);
+
+    let counterpart = respond_fn(|_| async { Ok(Response::new("You never learn.")) });
+    let outcome = one(&pipeline().with_counterpart(counterpart), text("a"));
+    assert_eq!(fate(&outcome), "dropped at judge: counterpart_wins");
 }
 
 #[test]
@@ -116,13 +123,14 @@ fn an_error_at_any_stage_keeps_the_draft() {
             panic!()
         };
         assert_eq!(error.kind(), "malformed");
-        assert_eq!(draft.source.text(), text("a").text());
-        (stage, draft.instruction.is_some(), draft.response.is_some())
+        assert_eq!(draft.source().text(), text("a").text());
+        (stage, draft.instruction().is_ok(), draft.response().is_ok())
     });
     let expected = [
         (Stage::Induce, false, false),
         (Stage::Respond, true, false),
-        (Stage::Respond, true, false),
+        // It was the counterpart that failed.
+        (Stage::Respond, true, true),
         (Stage::Judge, true, true),
     ];
     assert_eq!(drafts, expected);
@@ -140,7 +148,8 @@ fn the_order_varies_and_verdicts_are_read_in_both() {
         (Judgement::first as fn() -> Judgement, true),
         (Judgement::second, false),
     ] {
-        let pipeline = Pipeline::new(induce(), respond(), place(judgement)).with_upset(Upset::Flip);
+        let pipeline = Pipeline::new(induce(), respond(), place(judgement))
+            .with_on_source_wins(OnSourceWins::Flip);
         let mut firsts = 0;
         for outcome in run(&pipeline, texts.clone()) {
             let provenance = &outcome.pair().unwrap().provenance;

@@ -9,9 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::executor::block_on;
 use safer_instruct::{
-    Candidate, Decision, Filter, Induced, Instruction, InstructionGenerator, PreferencePair,
-    Response, ResponseGenerator, Result, SourceText, Subject, filter_fn, induce_fn, respond_fn,
+    Decision, Draft, Filter, Instruction, InstructionGenerator, Response, ResponseGenerator,
+    Result, SourceText, Subject, filter_fn, induce_fn, respond_fn,
     testkit::{self, INDUCTION_LAWS, Latency, RESPONSE_LAWS, filter_laws},
 };
 
@@ -49,17 +50,7 @@ testkit::filter_tests!(
     SourceText,
     filter_fn(no_questions::<SourceText>)
 );
-testkit::filter_tests!(on_induced, Induced, filter_fn(no_questions::<Induced>));
-testkit::filter_tests!(
-    on_candidates,
-    Candidate,
-    filter_fn(no_questions::<Candidate>)
-);
-testkit::filter_tests!(
-    on_pairs,
-    PreferencePair,
-    filter_fn(no_questions::<PreferencePair>)
-);
+testkit::filter_tests!(on_drafts, Draft, filter_fn(no_questions::<Draft>));
 testkit::induction_laws!(induction, Latency::new(induce(), 1));
 testkit::response_laws!(response, Arc::new(Latency::new(respond(), 1)));
 
@@ -104,6 +95,27 @@ fn every_law_of_a_filter_can_fail() {
             ),
         ],
     );
+}
+
+/// A filter is shown a draft of each place at which it may stand.
+#[test]
+fn a_law_can_fail_on_a_draft_of_any_place() {
+    fn panics_if(bad: fn(&Draft) -> bool) -> Box<dyn Filter<Draft>> {
+        Box::new(filter_fn(move |draft: &Draft| {
+            assert!(!bad(draft));
+            Ok(Decision::Keep)
+        }))
+    }
+    for bad in [
+        |draft: &Draft| draft.instruction().is_ok() && draft.response().is_err(),
+        |draft: &Draft| draft.response().is_ok() && draft.judgement().is_err(),
+        |draft: &Draft| draft.chosen().is_ok() && draft.counterpart().is_none(),
+        |draft: &Draft| draft.chosen().is_ok() && draft.counterpart().is_some(),
+    ] {
+        let filter = panics_if(bad);
+        assert!(block_on(testkit::filters::total(&*filter)).is_err());
+    }
+    assert!(block_on(testkit::filters::total(&*panics_if(|_| false))).is_ok());
 }
 
 /// Answers with what `answer` makes of the text, the calls so far and the calls that are open.

@@ -1,0 +1,146 @@
+//! The steps of the algorithm: each asks one kind of stage and adds to the draft what comes back.
+
+use futures::future::join;
+
+use super::{Event, Pipeline};
+use crate::{
+    error::{Error, Result},
+    outcome::{Decision, Outcome, Reason, Stage},
+    record::{Draft, Lineage, Origin, Response, Subject, Usage},
+    stage::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator},
+};
+
+/// Why a draft does not become a pair.
+pub(super) enum End {
+    Dropped(Stage, Reason),
+    Failed(Stage, Error),
+}
+
+impl End {
+    /// Drops with a bare reason code.
+    pub(super) fn because(stage: Stage, code: &'static str) -> Self {
+        Self::Dropped(stage, Reason::new(code))
+    }
+}
+
+impl<I, R, J> Pipeline<I, R, J>
+where
+    I: InstructionGenerator,
+    R: ResponseGenerator,
+    J: PreferenceJudge,
+{
+    pub(super) async fn add_instruction(&self, draft: &mut Draft) -> Result<()> {
+        let instruction = self.induce.induce(&draft.source).await?;
+        let lineage = draft.source.lineage();
+        self.tell_done(lineage, Stage::Induce, &[instruction.origin()]);
+        draft.instruction = Some(instruction.with_lineage(lineage.clone()));
+        Ok(())
+    }
+
+    /// Asks both generators at once. The response of one is kept if the other one fails.
+    pub(super) async fn add_responses(&self, draft: &mut Draft) -> Result<()> {
+        let instruction = draft.instruction()?;
+        let (response, counterpart) = match &self.rest.counterpart {
+            None => (self.respond.respond(instruction).await, None),
+            Some(other) => {
+                let response = self.respond.respond(instruction);
+                let (response, counterpart) = join(response, other.respond(instruction)).await;
+                (response, Some(counterpart))
+            }
+        };
+        let lineage = draft.source.lineage();
+        let mut failure = None;
+        [draft.response, draft.counterpart] =
+            [Some(response), counterpart].map(|made| match made? {
+                Ok(response) => Some(response.with_lineage(lineage.clone())),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    None
+                }
+            });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let made = [&draft.response, &draft.counterpart];
+        let origins = made.map(|response| response.as_ref().and_then(Response::origin));
+        self.tell_done(lineage, Stage::Respond, &origins);
+        Ok(())
+    }
+
+    /// Asks the judge in an order that it cannot know: it is drawn from the lineage.
+    pub(super) async fn add_judgement(&self, draft: &mut Draft) -> Result<()> {
+        let lineage = draft.source.lineage();
+        let expert = draft.response()?;
+        let source;
+        let other = match &draft.counterpart {
+            Some(counterpart) => counterpart,
+            None => {
+                source = Response::new(draft.source.text()).with_lineage(lineage.clone());
+                &source
+            }
+        };
+        let expert_first = lineage.seed("order") & 1 == 0;
+        let (first, second) = if expert_first {
+            (expert, other)
+        } else {
+            (other, expert)
+        };
+        let instruction = draft.instruction()?;
+        let judgement = self.judge.judge(instruction, first, second).await?;
+        self.tell_done(lineage, Stage::Judge, &[judgement.origin()]);
+        draft.judged = Some((judgement, expert_first));
+        Ok(())
+    }
+
+    /// Tells the observer that a stage is done, and what it has read and written.
+    fn tell_done(&self, lineage: &Lineage, stage: Stage, origins: &[Option<&Origin>]) {
+        let mut usage = Usage::default();
+        for origin in origins.iter().flatten() {
+            usage += origin.usage;
+        }
+        self.tell(&Event::StageDone {
+            lineage,
+            stage,
+            usage,
+        });
+    }
+}
+
+/// Drops a blank text, then asks the filters one after the other; the first that drops or fails ends it.
+///
+/// The item stays where it is: what goes into a future and comes out again is copied each time.
+pub(super) async fn assess<T: Subject + Sync>(
+    stage: Stage,
+    filters: &[Box<dyn Filter<T>>],
+    item: &T,
+) -> Result<(), End> {
+    if item.subject().trim().is_empty() {
+        return Err(End::because(stage, "empty"));
+    }
+    for filter in filters {
+        match filter.assess(item).await {
+            Ok(Decision::Keep) => {}
+            Ok(Decision::Drop(reason)) => return Err(End::Dropped(stage, reason)),
+            Err(error) => return Err(End::Failed(stage, error)),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn dropped(stage: Stage, reason: Reason, draft: Box<Draft>) -> Outcome {
+    tracing::debug!(%stage, code = %reason.code, "dropped");
+    Outcome::Dropped {
+        stage,
+        reason,
+        draft,
+    }
+}
+
+pub(super) fn failed(stage: Stage, error: Error, draft: Box<Draft>) -> Outcome {
+    tracing::debug!(%stage, kind = error.kind(), "failed");
+    Outcome::Failed {
+        stage,
+        error,
+        draft,
+    }
+}
