@@ -14,6 +14,7 @@ use safer_instruct::{
         batch::{BatchClient, BatchModel, BatchStatus},
     },
 };
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::CANARY;
@@ -91,6 +92,40 @@ async fn a_batch_is_found_on_a_later_page() {
     assert_eq!(model.complete(&ask("say a")).await.unwrap().text, "say a");
     assert_eq!(server.count(Call::List), 3);
     assert_eq!(server.sizes().iter().sum::<usize>(), 1);
+}
+
+#[tokio::test]
+async fn a_list_of_batches_without_end_is_an_error() {
+    let lists: [(fn(usize) -> Value, usize); 4] = [
+        (|_| json!([]), 1),
+        (|_| json!([{"id": "batch_1", "status": "completed"}]), 2),
+        (
+            |page| json!([{"id": format!("batch_{}", page % 3), "status": "completed"}]),
+            4,
+        ),
+        (
+            |page| json!([{"id": format!("batch_{page}"), "status": "completed"}]),
+            1_000,
+        ),
+    ];
+    for (list, pages) in lists {
+        let (server, folder) = (Server::start().await, tempdir().unwrap());
+        server.state().faults = vec![(Call::Create, Fault::DoesAndForgets)];
+        server.state().endless = Some(list);
+        let model = builder(&server, folder.path()).open().unwrap();
+        let report = shown(&model.complete(&ask("say a")).await.unwrap_err());
+        let record = folder.path().join("000001.batch.json");
+        let says = format!("has no end: page {pages} of /batches still says `has_more`");
+        assert!(
+            report.starts_with(&record.display().to_string()) && report.contains(&says),
+            "{report}"
+        );
+        assert_eq!(server.count(Call::List), pages);
+        // With a list that ends the batch is found, and paid for once.
+        server.state().endless = None;
+        assert_eq!(model.complete(&ask("say a")).await.unwrap().text, "say a");
+        assert_eq!(server.sizes(), [1]);
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) ends: Option<&'static str>,
     /// What stands before the answers of a batch.
     pub(crate) noise: Vec<u8>,
+    /// What the server lists in place of its batches, with more to come on every page.
+    pub(crate) endless: Option<fn(usize) -> Value>,
     /// Seconds that a refusal asks for.
     pub(crate) retry_after: u32,
     /// Requests that were paid for twice, or were in two batches at a time.
@@ -248,6 +250,15 @@ impl State {
     }
 
     fn list(&self, request: &Request) -> ResponseTemplate {
+        if let Some(page) = self.endless {
+            let page = page(
+                self.calls
+                    .iter()
+                    .filter(|call| **call == Call::List)
+                    .count(),
+            );
+            return json_answer(json!({"object": "list", "data": page, "has_more": true}));
+        }
         let query: HashMap<_, _> = request.url.query_pairs().into_owned().collect();
         let limit: usize = query["limit"].parse().unwrap();
         let mut batches: Vec<Value> = self.batches.iter().rev().map(shown).collect();

@@ -1,7 +1,7 @@
 //! What is done while somebody waits: batches go off, are asked after, and their results are taken.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     future::poll_fn,
     path::PathBuf,
     sync::Arc,
@@ -25,6 +25,8 @@ use crate::{
 
 /// The name of our own name in a batch's metadata.
 const KEY: &str = "safer_instruct_batch";
+/// The most pages of a server's list that are read, of 100 batches each.
+const MOST_PAGES: usize = 1_000;
 /// The code of a batch that the server has no room for until others are done.
 const NO_ROOM: &str = "token_limit_exceeded";
 
@@ -173,21 +175,28 @@ impl Shared {
                 .collect())
         };
         let mut left: HashMap<String, u64> = self.disk.run(names).await?;
-        let mut after: Option<String> = None;
+        let (mut pages, mut after, mut seen) = (0, None::<String>, HashSet::new());
         loop {
             let page = self.client.list(after.as_deref()).await?;
+            pages += 1;
+            let before = seen.len();
             for batch in &page.data {
+                seen.insert(batch.id.clone());
                 let name = batch.metadata.get(KEY);
                 if let Some(number) = name.and_then(|name| left.remove(name)) {
                     self.adopt(number, batch).await?;
                     tracing::info!(batch = batch.id, "found a batch that was begun");
                 }
             }
-            let last = page.data.last().map(|batch| batch.id.clone());
-            if left.is_empty() || last.is_none() || last == after || !page.goes_on() {
+            let is_new = seen.len() > before;
+            // Some servers give the whole list, whatever it is asked to come after.
+            if left.is_empty() || !page.goes_on() || !is_new && !page.has_more {
                 break;
             }
-            after = last;
+            if !is_new || pages == MOST_PAGES {
+                return Err(self.without_end(pages));
+            }
+            after = page.data.last().map(|batch| batch.id.clone());
         }
         let mut state = self.state();
         for number in left.into_values() {
@@ -200,6 +209,17 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// The error of a list of batches that goes on after its last page or goes round.
+    fn without_end(&self, pages: usize) -> Error {
+        Error::Refused {
+            backend: self.client.model().connection.name.clone(),
+            status: None,
+            message: format!(
+                "its list of batches has no end: page {pages} of /batches still says `has_more`"
+            ),
+        }
     }
 
     /// Does the next thing with a batch. Says whether the server was asked.
