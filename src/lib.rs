@@ -125,8 +125,9 @@
 //! | `cuda`, `metal` | a device for `candle` | no |
 //! | `openai` | served models by OpenAI's protocol, without an HTTP client | no |
 //! | `reqwest` | `openai`, and an HTTP client for it | no |
+//! | `batch` | requests to served models in batches, at about half the price, with `openai` | no |
 //! | `testkit` | laws and doubles for tests | no |
-//! | `full` | `candle`, `llguidance`, `reqwest`, `run`, `testkit` and `train` | no |
+//! | `full` | `batch`, `candle`, `llguidance`, `reqwest`, `run`, `testkit` and `train` | no |
 //!
 //! Without features the crate depends on no runtime, no network and no model code.
 #![cfg_attr(not(feature = "testkit"), allow(rustdoc::broken_intra_doc_links))]
@@ -196,7 +197,13 @@ mod writing_a_backend {}
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
-#[cfg(all(doctest, feature = "candle", feature = "reqwest", feature = "run"))]
+#[cfg(all(
+    doctest,
+    feature = "batch",
+    feature = "candle",
+    feature = "reqwest",
+    feature = "run"
+))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 #[cfg(all(doctest, feature = "train"))]

@@ -9,7 +9,7 @@
 //! Servers differ beyond the common protocol, and [`Server`] says in what. [`OpenAiModelBuilder::connect`] finds out which one it is and
 //! tries what the run will [need](OpenAiModelBuilder::with_need), so that a run does not begin that cannot end.
 //!
-//! Requests that may take a day go in [batches](batch).
+//! Requests that may take a day go in batches: the feature `batch` adds the module of that name.
 //!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
@@ -40,6 +40,8 @@
 //!   none of them at most as likely as those that it may begin with and all that are not named, which is then its score; and two that may
 //!   begin with the same token are refused.
 
+#[cfg(feature = "batch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "batch")))]
 pub mod batch;
 mod builder;
 mod connect;

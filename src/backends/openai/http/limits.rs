@@ -94,6 +94,7 @@ impl Gate {
     }
 
     /// How it waits.
+    #[cfg(feature = "batch")]
     pub(crate) fn sleep(&self) -> Option<Arc<dyn Sleep>> {
         self.sleep.clone()
     }

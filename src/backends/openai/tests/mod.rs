@@ -5,7 +5,6 @@ mod mangled_answers;
 use ::http::{Method, StatusCode};
 use async_trait::async_trait;
 use futures::executor::block_on;
-use serde_json::json;
 
 use super::*;
 use crate::model::{ChatModel, ChatRequest, Prompt};
@@ -65,11 +64,12 @@ fn names_of_models_are_shown_on_one_line_and_without_the_key() {
     assert!(error.report().ends_with(says), "{}", error.report());
 }
 
+#[cfg(feature = "batch")]
 #[test]
 fn no_code_of_a_batch_holds_the_key() {
     let model = builder(200, "").build().unwrap();
     let report = |code: &str| {
-        let line = json!({"custom_id": "a", "error": {"code": code}}).to_string();
+        let line = serde_json::json!({"custom_id": "a", "error": {"code": code}}).to_string();
         let row = batch::BatchReader::new("-", line.as_bytes())
             .next()
             .unwrap();
