@@ -14,7 +14,7 @@ use futures::{executor::block_on, future::join_all};
 use safer_instruct::{
     ChatModel, ChatRequest, Prompt, ScoreRequest, ScoringModel,
     backends::candle::{CandleModel, CandleModelBuilder},
-    hub::{Cache, Fetcher, ModelSource},
+    hub::{Fetcher, ModelCache, ModelSource},
 };
 
 const ROUNDS: usize = 3;
@@ -189,7 +189,7 @@ fn perplexity(path: &Path, text: &str) {
 }
 
 fn default_model() -> PathBuf {
-    let cache = Cache::default_dir().expect("there is a cache directory");
+    let cache = ModelCache::default_dir().expect("there is a cache directory");
     let fetched = Fetcher::new(cache).fetch(&ModelSource::smollm2_135m(), |_| {});
     fetched.expect("the model can be fetched").path
 }

@@ -32,8 +32,8 @@ use std::{
 
 use safer_instruct::{
     dataset::hold_out,
-    hub::{Cache, Fetcher, ModelSource},
-    train::{Event, Example, Policy, Sft, Step, Trainer},
+    hub::{Fetcher, ModelCache, ModelSource},
+    train::{Example, Policy, Sft, Step, Trainer, TrainingEvent},
 };
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,7 @@ fn run(
         .with_observer(move |event| {
             let mut seen = heard.lock().unwrap();
             match event {
-                Event::Step(step) => {
+                TrainingEvent::Step(step) => {
                     if step.step.is_multiple_of(10) {
                         eprintln!(
                             "step {}: loss {:.4}, {:.2} s",
@@ -146,7 +146,7 @@ fn run(
                     }
                     seen.0.push(*step);
                 }
-                Event::Evaluation(evaluation) => seen.1 = Some(evaluation.held_out_loss),
+                TrainingEvent::Evaluation(evaluation) => seen.1 = Some(evaluation.held_out_loss),
                 _ => {}
             }
             ControlFlow::Continue(())
@@ -197,7 +197,7 @@ fn read(path: &Path) -> Vec<Example> {
 }
 
 fn fetch(source: &ModelSource) -> PathBuf {
-    let cache = Cache::default_dir().unwrap();
+    let cache = ModelCache::default_dir().unwrap();
     Fetcher::new(cache)
         .fetch(source, |_| {})
         .expect("the file can be fetched")

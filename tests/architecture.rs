@@ -1,4 +1,4 @@
-//! The shape of the crate: who may import whom, how long a file may be, what the core may depend on.
+//! The shape of the crate: who may import whom, how long a file may be, what the core may depend on, what may share a name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,8 +7,8 @@
 )]
 
 use std::{
-    collections::BTreeSet,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -79,6 +79,15 @@ const NEVER_IN_CORE: &[&str] = &[
     "tokenizers",
     "ureq",
     "rusqlite",
+];
+
+/// Names that several public items have all the same.
+const SHARED_NAMES: &[&str] = &[
+    // Laws of the testkit, which are always named with the kind of stage that they are for: `judges::determinism`.
+    "alone_is_beside_others",
+    "determinism",
+    "logprobs",
+    "total",
 ];
 
 fn root() -> &'static Path {
@@ -253,7 +262,9 @@ fn files_are_short() {
 
 #[test]
 fn the_core_depends_on_no_runtime() {
-    let output = Command::new(env!("CARGO"))
+    // Not `env!`, so that the test can be built without cargo.
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
         .args([
             "tree",
             "--offline",
@@ -279,6 +290,92 @@ fn the_core_depends_on_no_runtime() {
     assert!(names.contains("futures"), "the tree was read\n{tree}");
     let unwanted: Vec<_> = names.iter().filter(|name| is_unwanted(name)).collect();
     assert!(unwanted.is_empty(), "{unwanted:?} in the core");
+}
+
+/// The names of the public items that a file defines or renames.
+///
+/// What is `pub` at the beginning of a line can be reached from outside: the lint `unreachable_pub` says so.
+fn public_names(source: &str) -> Vec<&str> {
+    const KINDS: [&str; 8] = [
+        "struct", "enum", "union", "trait", "type", "fn", "const", "static",
+    ];
+    const MODIFIERS: [&str; 5] = ["", "fn", "unsafe", "extern", "C"];
+    let mut names = Vec::new();
+    let mut is_exported = false;
+    for line in source.lines() {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if line.starts_with("pub use ") {
+            let _ = words.find(|word| *word == "as");
+            names.extend(words.next());
+        } else if line.starts_with("pub ") {
+            let _ = words.find(|word| KINDS.contains(word));
+            names.extend(words.find(|word| !MODIFIERS.contains(word)));
+        } else if line.starts_with("macro_rules! ") && is_exported {
+            names.extend(words.nth(2));
+        }
+        is_exported = line == "#[macro_export]";
+    }
+    names
+}
+
+/// The names that stand for more than one public thing, and where.
+fn ambiguous(sources: &[(String, String)]) -> Vec<String> {
+    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, source) in sources {
+        for name in public_names(source) {
+            places.entry(name).or_default().push(path);
+        }
+    }
+    let several = places.into_iter().filter(|(_, paths)| paths.len() > 1);
+    several
+        .map(|(name, paths)| format!("{name}: {}", paths.join(", ")))
+        .collect()
+}
+
+#[test]
+fn a_public_name_means_one_thing() {
+    let programs = root().join("src/bin");
+    let sources: Vec<(String, String)> = files(&root().join("src"), &[".rs"])
+        .into_iter()
+        .filter(|path| !path.starts_with(&programs))
+        .map(|path| (shown(&path), fs::read_to_string(&path).unwrap()))
+        .collect();
+    let wrong: Vec<String> = ambiguous(&sources)
+        .into_iter()
+        .filter(|found| {
+            !SHARED_NAMES
+                .iter()
+                .any(|name| found.starts_with(&format!("{name}: ")))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "two things of one name:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_name_of_two_things_is_seen() {
+    let source = |path: &str, source: &str| (path.to_owned(), source.to_owned());
+    let sources = [
+        source(
+            "a.rs",
+            "pub struct Event {\n    pub name: String,\n}\npub const fn stop() {}\npub(crate) struct Cache;",
+        ),
+        source(
+            "b.rs",
+            "pub use wire::Message as Event;\npub async fn stop() {}\npub struct Cache<T>(T);",
+        ),
+        source(
+            "c.rs",
+            "#[macro_export]\nmacro_rules! stop {}\nmacro_rules! LIMIT {}\npub const LIMIT: usize = 1;\npub mod event;\npub use a::Event;",
+        ),
+    ];
+    assert_eq!(
+        ambiguous(&sources),
+        ["Event: a.rs, b.rs", "stop: a.rs, b.rs, c.rs"]
+    );
 }
 
 fn is_unwanted(name: &str) -> bool {

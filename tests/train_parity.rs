@@ -20,7 +20,8 @@ use std::{
 
 use candle_support::model_path;
 use safer_instruct::train::{
-    Dpo, Event, Example, Ipo, Objective, Policy, Report, Schedule, Sft, Step, Trainer,
+    Dpo, Example, Ipo, Objective, Policy, Schedule, Sft, Step, Trainer, TrainingEvent,
+    TrainingReport,
 };
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ fn run<O: Objective>(
     tuning: &Value,
     (batch, examples, held_out): (usize, &[Example], &[Example]),
     folder: &Path,
-) -> (Vec<Step>, Report) {
+) -> (Vec<Step>, TrainingReport) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&steps);
     let report = Trainer::new(objective)
@@ -72,7 +73,7 @@ fn run<O: Objective>(
         .with_shuffle(false)
         .with_evaluation(0)
         .with_observer(move |event| {
-            if let Event::Step(step) = event {
+            if let TrainingEvent::Step(step) = event {
                 heard.lock().unwrap().push(*step);
             }
             ControlFlow::Continue(())

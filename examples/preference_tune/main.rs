@@ -30,7 +30,9 @@ use progress::Progress;
 use safer_instruct::{
     Error, Result,
     dataset::Existing,
-    train::{Dpo, Lora, Objective, Policy, Prepared, Report, Sft, Trainer, has_run, remove_run},
+    train::{
+        Dpo, Lora, Objective, Policy, Prepared, Sft, Trainer, TrainingReport, has_run, remove_run,
+    },
 };
 
 fn main() -> ExitCode {
@@ -177,7 +179,7 @@ fn tune<O: Objective>(
     [train, held_out]: &[Prepared; 2],
     folder: &Path,
     progress: &Progress,
-) -> Result<Report> {
+) -> Result<TrainingReport> {
     progress.begin();
     let report = trainer.run(policy, &train.examples, &held_out.examples, folder);
     progress.end();

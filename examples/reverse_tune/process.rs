@@ -13,7 +13,7 @@ use std::{
 use safer_instruct::{
     Error, Result,
     hub::{Location, ModelSource},
-    train::{Event, Prepared, Report},
+    train::{Prepared, TrainingEvent, TrainingReport},
 };
 
 use crate::progress::Progress;
@@ -49,7 +49,7 @@ impl Stop {
     pub(crate) fn observer(
         &self,
         progress: &Progress,
-    ) -> impl Fn(&Event) -> ControlFlow<()> + Send + Sync + use<> {
+    ) -> impl Fn(&TrainingEvent) -> ControlFlow<()> + Send + Sync + use<> {
         let (progress, stop) = (progress.clone(), self.clone());
         move |event| {
             progress.show(event);
@@ -63,7 +63,7 @@ impl Stop {
 }
 
 /// Says how to go on with a run that was stopped.
-pub(crate) fn stopped(report: &Report) -> ExitCode {
+pub(crate) fn stopped(report: &TrainingReport) -> ExitCode {
     stopped_after(&format!("{} steps", report.steps))
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use safer_instruct::train::{Event, Step};
+use safer_instruct::train::{Step, TrainingEvent};
 
 /// The longest silence where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
@@ -49,10 +49,10 @@ impl Progress {
         }
     }
 
-    pub(crate) fn show(&self, event: &Event) {
+    pub(crate) fn show(&self, event: &TrainingEvent) {
         match event {
-            Event::Step(step) => self.step(step),
-            Event::Evaluation(evaluation) => {
+            TrainingEvent::Step(step) => self.step(step),
+            TrainingEvent::Evaluation(evaluation) => {
                 let mut line = format!(
                     "step {}: held-out loss {:.4}",
                     evaluation.step, evaluation.held_out_loss

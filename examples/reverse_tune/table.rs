@@ -3,7 +3,7 @@
 use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
     InstructionGenerator, Result, backends::candle::CandleModel, dataset::InstructionPair,
-    stages::ReversedInduction, train::Report,
+    stages::ReversedInduction, train::TrainingReport,
 };
 
 use crate::{
@@ -28,7 +28,7 @@ impl Table {
         &self,
         before: &CandleModel,
         after: &CandleModel,
-        report: &Report,
+        report: &TrainingReport,
         stop: &Stop,
     ) -> Result<bool> {
         let truth: Vec<String> = self

@@ -4,18 +4,18 @@ use std::{env, path::PathBuf};
 
 use safer_instruct::{
     Result,
-    hub::{Cache, FetchedModel, Fetcher, HuggingFace, ModelSource, Progress},
+    hub::{FetchProgress, FetchedModel, Fetcher, HuggingFace, ModelCache, ModelSource},
 };
 
 /// A file, downloaded unless it is in the folder, by default the user's cache folder. Endpoint and token come from the usual variables.
 pub(crate) fn fetch(
     cache: Option<&PathBuf>,
     source: &ModelSource,
-    progress: impl FnMut(Progress),
+    progress: impl FnMut(FetchProgress),
 ) -> Result<FetchedModel> {
     let cache = match cache {
-        Some(dir) => Cache::new(dir),
-        None => Cache::default_dir()?,
+        Some(dir) => ModelCache::new(dir),
+        None => ModelCache::default_dir()?,
     };
     let mut hugging_face = HuggingFace::new();
     if let Ok(endpoint) = env::var("HF_ENDPOINT") {

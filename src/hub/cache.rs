@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 
 /// A folder for model files, each in a folder of its own that is named after its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub struct ModelCache {
     dir: PathBuf,
 }
 
-impl Cache {
+impl ModelCache {
     /// A cache in `dir`, which is made when it is needed.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }

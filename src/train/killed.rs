@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Example, Report, Sft, Trainer, remove_run,
+    Example, Sft, Trainer, TrainingReport, remove_run,
     tests::{examples, lora, policy},
 };
 use crate::{
@@ -33,7 +33,7 @@ fn try_train(
     folder: &Path,
     existing: Existing,
     told: impl Fn() + Send + Sync + 'static,
-) -> Result<Report> {
+) -> Result<TrainingReport> {
     // So large that a checkpoint is larger than all other files.
     let policy = policy(file, lora().with_rank(16).with_dropout(0.1));
     let held_out: Vec<Example> = examples(52).split_off(40);

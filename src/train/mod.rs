@@ -35,7 +35,7 @@ pub use folder::{has_run, remove_run};
 pub use lora::{Lora, Target};
 pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes};
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};
-pub use progress::{Evaluation, Event, Report, Step};
+pub use progress::{Evaluation, Step, TrainingEvent, TrainingReport};
 pub use schedule::Schedule;
 pub use self_instruct::{Grounding, SelfInstruct, distinct_instructions};
 pub use trainer::Trainer;

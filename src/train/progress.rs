@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Event {
+pub enum TrainingEvent {
     /// A step of training.
     Step(Step),
     /// A look at what is held out.
@@ -69,7 +69,7 @@ pub struct Evaluation {
 /// What became of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Report {
+pub struct TrainingReport {
     /// Steps that were made, with those before it was resumed.
     pub steps: usize,
     /// Tokens that they have seen.
@@ -119,7 +119,7 @@ impl Metrics {
         Ok(Self { path, file })
     }
 
-    pub(super) fn write(&mut self, event: &Event) -> Result<()> {
+    pub(super) fn write(&mut self, event: &TrainingEvent) -> Result<()> {
         let mut line = serde_json::to_vec(event).map_err(|error| Error::Other(Box::new(error)))?;
         line.push(b'\n');
         self.file

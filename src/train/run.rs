@@ -16,7 +16,7 @@ use super::{
     folder,
     objective::{Loss, Objective, Rewards, Score},
     policy::{Policy, sequences, sums},
-    progress::{Evaluation, Event, Metrics, Report, Step},
+    progress::{Evaluation, Metrics, Step, TrainingEvent, TrainingReport},
     reference,
 };
 use crate::{
@@ -105,7 +105,7 @@ impl<'a, O: Objective> Run<'a, O> {
     }
 
     /// Makes the steps that are left.
-    pub(super) fn finish(mut self) -> Result<Report> {
+    pub(super) fn finish(mut self) -> Result<TrainingReport> {
         let mut stopped = false;
         if self.state.place.step == 0 {
             // Before the first adapter, so that an adapter without a checkpoint is never a run that was killed.
@@ -118,7 +118,7 @@ impl<'a, O: Objective> Run<'a, O> {
         }
         while !stopped && !self.state.place.ended && self.state.place.step < self.steps {
             let event = self.step()?;
-            stopped = self.tell(&Event::Step(event))?.is_break();
+            stopped = self.tell(&TrainingEvent::Step(event))?.is_break();
             let (step, settings) = (self.state.place.step, &self.trainer.settings);
             let last = step == self.steps;
             let due = settings.evaluate_every > 0 && step.is_multiple_of(settings.evaluate_every);
@@ -148,7 +148,7 @@ impl<'a, O: Objective> Run<'a, O> {
         } else {
             place.best_step.unwrap_or_default()
         };
-        Ok(Report {
+        Ok(TrainingReport {
             steps: place.step,
             tokens: place.tokens,
             loss: place.smooth_loss,
@@ -342,7 +342,7 @@ impl<'a, O: Objective> Run<'a, O> {
             self.write()?;
         }
         let (held_out_reward_margin, held_out_reward_accuracy) = margin(&losses);
-        self.tell(&Event::Evaluation(Evaluation {
+        self.tell(&TrainingEvent::Evaluation(Evaluation {
             step,
             held_out_loss,
             best,
@@ -351,7 +351,7 @@ impl<'a, O: Objective> Run<'a, O> {
         }))
     }
 
-    fn tell(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+    fn tell(&mut self, event: &TrainingEvent) -> Result<ControlFlow<()>> {
         self.metrics.write(event)?;
         Ok((self.trainer.observer)(event))
     }

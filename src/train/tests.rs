@@ -66,7 +66,9 @@ pub(super) fn trainer() -> Trainer<Sft> {
 }
 
 /// Stops a run after so many events.
-pub(super) fn stop_after(events: usize) -> impl Fn(&Event) -> ControlFlow<()> + Send + Sync {
+pub(super) fn stop_after(
+    events: usize,
+) -> impl Fn(&TrainingEvent) -> ControlFlow<()> + Send + Sync {
     let heard = AtomicUsize::new(0);
     move |_| {
         if heard.fetch_add(1, Ordering::Relaxed) + 1 == events {

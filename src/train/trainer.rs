@@ -11,7 +11,7 @@ use super::{
     example::Example,
     objective::Objective,
     policy::Policy,
-    progress::{Event, Report},
+    progress::{TrainingEvent, TrainingReport},
     run::Run,
     schedule::Schedule,
     settings::Settings,
@@ -45,7 +45,7 @@ pub struct Trainer<O> {
 }
 
 /// Hears of every event, and may stop the run.
-type Observer = Box<dyn Fn(&Event) -> ControlFlow<()> + Send + Sync>;
+type Observer = Box<dyn Fn(&TrainingEvent) -> ControlFlow<()> + Send + Sync>;
 
 impl<O: Objective> Trainer<O> {
     /// One epoch in batches of 8 examples, learning rate 5e-4 with a warm-up and half a cosine, gradients clipped at 1.
@@ -180,7 +180,7 @@ impl<O: Objective> Trainer<O> {
     #[must_use]
     pub fn with_observer(
         mut self,
-        observer: impl Fn(&Event) -> ControlFlow<()> + Send + Sync + 'static,
+        observer: impl Fn(&TrainingEvent) -> ControlFlow<()> + Send + Sync + 'static,
     ) -> Self {
         self.observer = Box::new(observer);
         self
@@ -211,7 +211,7 @@ impl<O: Objective> Trainer<O> {
         examples: &[Example],
         held_out: &[Example],
         folder: &Path,
-    ) -> Result<Report> {
+    ) -> Result<TrainingReport> {
         self.check(policy, examples, held_out)?;
         if self.existing == Existing::Overwrite && policy.begins_in(folder) {
             let reason = "training begins with the adapter in this folder, which overwriting would remove first; take another folder";

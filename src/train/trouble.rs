@@ -26,11 +26,17 @@ struct Turning {
 
 impl Turning {
     /// A run of 40 steps with a checkpoint every four, which is stopped after some.
-    fn run(first: f64, good: usize, then: f64, stop: usize, folder: &Path) -> Result<Report> {
+    fn run(
+        first: f64,
+        good: usize,
+        then: f64,
+        stop: usize,
+        folder: &Path,
+    ) -> Result<TrainingReport> {
         Self::begin(first, good, then, stop, folder, Existing::Refuse)
     }
 
-    fn resume(first: f64, good: usize, then: f64, folder: &Path) -> Result<Report> {
+    fn resume(first: f64, good: usize, then: f64, folder: &Path) -> Result<TrainingReport> {
         Self::begin(first, good, then, NEVER, folder, Existing::Resume)
     }
 
@@ -41,7 +47,7 @@ impl Turning {
         stop: usize,
         folder: &Path,
         existing: Existing,
-    ) -> Result<Report> {
+    ) -> Result<TrainingReport> {
         let file = file();
         let policy = policy(&file, lora());
         let steps = Arc::new(AtomicUsize::new(0));

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::LazyLock};
 
 use safer_instruct::{
     backends::candle::{CandleModel, Precision},
-    hub::{Cache, Fetcher, ModelSource},
+    hub::{Fetcher, ModelCache, ModelSource},
 };
 
 /// The default model, fetched into the user's cache; `SAFER_INSTRUCT_MODEL` names another file.
@@ -30,7 +30,7 @@ pub(crate) fn spm_path() -> PathBuf {
 const SPM_SHA256: &str = "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055";
 
 fn fetch(source: &ModelSource) -> PathBuf {
-    let cache = Cache::default_dir().expect("there is a cache directory");
+    let cache = ModelCache::default_dir().expect("there is a cache directory");
     Fetcher::new(cache)
         .fetch(source, |_| {})
         .expect("the file can be fetched")

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{tests::branches, *};
-use crate::hub::{Cache, Fetcher, ModelSource};
+use crate::hub::{Fetcher, ModelCache, ModelSource};
 
 #[path = "../../../../tests/golden/training/adapter.rs"]
 mod golden;
@@ -23,7 +23,7 @@ fn number(value: &Value) -> f64 {
 
 /// The default model with the adapter of the golden files.
 fn load() -> (Trainable, Vec<f32>) {
-    let fetcher = Fetcher::new(Cache::default_dir().unwrap());
+    let fetcher = Fetcher::new(ModelCache::default_dir().unwrap());
     let model = fetcher.fetch(&ModelSource::smollm2_135m(), |_| {}).unwrap();
     let branches = Branches {
         rank: 4,
