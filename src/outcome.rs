@@ -1,4 +1,4 @@
-//! What became of a source text: kept, dropped or failed. Nothing else can happen to it.
+//! The outcome of a source text: kept, dropped or failed. There is no other.
 
 use std::{borrow::Cow, fmt};
 
@@ -19,9 +19,9 @@ pub enum Stage {
     Induce,
     /// The expert's response (and the counterpart's), and filters on it.
     Respond,
-    /// Judging, and what follows from the verdict.
+    /// Judging, and the policy on the verdict.
     Judge,
-    /// Filters on the finished pair.
+    /// Filters on the pair.
     Pair,
 }
 
@@ -45,18 +45,18 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why an item was dropped: a stable code for counting, and a detail for people.
+/// The reason why an item was dropped: a stable code to count by, and a detail for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Stable and in snake case, such as `too_short`.
     pub code: Cow<'static, str>,
-    /// Numbers and names, never a text of the data.
+    /// Numbers and names. It never holds a text of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Reason {
-    /// A reason with a stable code in snake case.
+    /// Makes a reason with a stable code in snake case.
     pub fn new(code: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code: code.into(),
@@ -64,7 +64,7 @@ impl Reason {
         }
     }
 
-    /// Adds numbers and names, never a text of the data.
+    /// Adds numbers and names. Never put a text of the data into it. By default there is no detail.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
@@ -81,12 +81,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a [`Filter`](crate::Filter) says about an item.
+/// The decision of a [`Filter`](crate::Filter) on an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The item goes on.
+    /// The item goes to the next step.
     Keep,
-    /// The item ends here.
+    /// The item is dropped.
     Drop(Reason),
 }
 
@@ -96,40 +96,40 @@ impl Decision {
         Self::Drop(Reason::new(code))
     }
 
-    /// Whether the item goes on.
+    /// Whether the item is kept.
     #[must_use]
     pub fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)
     }
 }
 
-/// What became of one draw at one source text.
+/// The outcome of one draw of a source text.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A preference pair came out.
+    /// It became a preference pair.
     Kept(Box<PreferencePair>),
-    /// A filter or the verdict ended it. Not an error.
+    /// A filter or the verdict dropped it. This is not an error.
     Dropped {
-        /// Where.
+        /// The stage that dropped it.
         stage: Stage,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// What had been made of it until then.
+        /// The source text, and what had been made of it.
         draft: Box<Draft>,
     },
     /// A stage returned an error.
     Failed {
-        /// Where.
+        /// The stage that failed.
         stage: Stage,
-        /// What happened.
+        /// The error.
         error: Error,
-        /// What had been made of it until then.
+        /// The source text, and what had been made of it.
         draft: Box<Draft>,
     },
 }
 
 impl Outcome {
-    /// Which source text and draw it is about.
+    /// The source text and the draw that it is the outcome of.
     #[must_use]
     pub fn lineage(&self) -> &Lineage {
         match self {

@@ -1,4 +1,4 @@
-//! What the filters with a memory remember in one run.
+//! The ordered filters of one run.
 
 use super::{Pipeline, process::into_outcome, steps::dropped};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     stage::{InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
 };
 
-/// Filters with a memory, in the order in which they are asked.
+/// Ordered filters, in the order in which they are asked.
 pub(super) type Remembering<T> = Vec<Box<dyn OrderedFilter<T>>>;
 
-/// The filters with a memory of one run. One that goes on behind outcomes that are there shows them what they saw then.
+/// The ordered filters of one run. A run that goes on shows them first what they saw before it stopped.
 pub(crate) struct Memories {
     pub(super) sources: Remembering<SourceText>,
     pub(super) pairs: Remembering<PreferencePair>,
@@ -37,12 +37,14 @@ impl Memories {
 /// An outcome as it is given out.
 pub(crate) struct Given {
     pub(crate) outcome: Outcome,
-    /// The pair, if it was a filter with a memory that dropped it.
+    /// The pair, if an ordered filter dropped it. A run that goes on shows it to that filter again.
+    #[cfg_attr(not(feature = "run"), allow(dead_code))]
     pub(crate) dropped_pair: Option<Box<PreferencePair>>,
 }
 
 impl Given {
-    /// Asks the filters with a memory about a pair, if there are any. They see a copy, so that what is dropped keeps its draft.
+    /// Asks the ordered filters about a pair, if there are any. They see a copy, so that a pair that they drop keeps
+    /// its draft.
     pub(super) fn of(draft: Box<Draft>, memories: &mut Remembering<PreferencePair>) -> Self {
         if memories.is_empty() {
             return into_outcome(*draft).into();

@@ -1,7 +1,7 @@
 //! The pipeline: induce, respond, judge, with filters between them.
 //!
-//! [`Pipeline::process`] is the algorithm for one source text; [`Pipeline::run`] is concurrency around it and nothing else: no
-//! channels, no spawned tasks, no queue per stage.
+//! [`Pipeline::process`] is the algorithm for one source text. [`Pipeline::run`] adds concurrency and nothing else: no
+//! channels, no spawned tasks, no queue for each stage.
 
 mod memory;
 mod observer;
@@ -29,30 +29,30 @@ pub enum OnSourceWins {
     /// Drop the source text, with the reason `source_wins` or `counterpart_wins`.
     #[default]
     Drop,
-    /// Keep the pair with the other side as `chosen`. That is ordinary instruction backtranslation, where the source
-    /// text is the good one.
+    /// Keep the pair, with the other side as `chosen`. Use it for source texts that may well be good, as in instruction
+    /// backtranslation (arXiv 2308.06259).
     Flip,
 }
 
 type Memory<T> = Box<dyn Fn() -> Box<dyn OrderedFilter<T>> + Send + Sync>;
 
-/// A pipeline whose stages are chosen at run time; made by [`Pipeline::boxed`] or from boxed stages.
+/// A pipeline whose stages are chosen at run time. Made by [`Pipeline::boxed`], or from boxed stages.
 pub type DynPipeline =
     Pipeline<Box<dyn InstructionGenerator>, Box<dyn ResponseGenerator>, Box<dyn PreferenceJudge>>;
 
-/// Makes preference pairs of source texts.
+/// Makes preference pairs from source texts.
 ///
-/// The three stages are what it needs; all else has a default and is set by a `with_*` method. For each source text the
-/// steps are:
+/// A pipeline needs three stages. Everything else has a default, and a `with_*` method that changes it. The steps for
+/// one source text are:
 ///
-/// 1. filters on the source text;
-/// 2. the instruction is induced, then filters on it;
-/// 3. the expert responds (and the counterpart, if there is one), then filters on the response;
-/// 4. the judge compares the response with the other side, in an order drawn from the lineage;
-/// 5. the verdict decides which side is `chosen`, then filters on the pair.
+/// 1. Filter the source text.
+/// 2. Induce the instruction, and filter it.
+/// 3. Ask the expert for a response (and the counterpart, if there is one), and filter it.
+/// 4. Let the judge compare the response with the other side, in an order that is drawn from the lineage.
+/// 5. Choose the better side, and filter the pair.
 ///
-/// A blank text, instruction or response never becomes part of a pair: it is dropped as `empty`. Two identical sides are
-/// dropped as `identical` without asking the judge.
+/// A blank text, instruction or response is dropped as `empty`. Two identical sides are dropped as `identical`, and the
+/// judge is not asked.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -107,10 +107,10 @@ where
     R: ResponseGenerator,
     J: PreferenceJudge,
 {
-    /// How many source texts are worked on at once by default.
+    /// How many draws run at the same time by default.
     pub const DEFAULT_CONCURRENCY: usize = 16;
 
-    /// A pipeline of three stages, without filters.
+    /// Makes a pipeline from three stages, without filters.
     pub fn new(induce: I, respond: R, judge: J) -> Self {
         let rest = Rest {
             counterpart: None,
@@ -134,15 +134,17 @@ where
         }
     }
 
-    /// Takes the other side of a pair from a second generator, such as the model that will be trained: pairs of its own
-    /// making teach it more (arXiv 2504.02193). By default the other side is the source text.
+    /// Sets a second generator, whose response is the other side of each pair. By default the other side is the source
+    /// text.
+    ///
+    /// Use the model that will be trained: it learns more from its own responses (arXiv 2504.02193).
     #[must_use]
     pub fn with_counterpart(mut self, counterpart: impl ResponseGenerator + 'static) -> Self {
         self.rest.counterpart = Some(Arc::new(counterpart));
         self
     }
 
-    /// Adds a filter on source texts, before anything is spent on them. By default there is none.
+    /// Adds a filter on source texts. It runs before any model is asked. By default there is none.
     #[must_use]
     pub fn with_source_filter(mut self, filter: impl Filter<SourceText> + 'static) -> Self {
         self.rest.source_filters.push(Box::new(filter));
@@ -171,17 +173,19 @@ where
 
     /// Adds a filter on judged drafts, before they become pairs. By default there is none.
     ///
-    /// The draft has everything: [`chosen`](Draft::chosen) and [`rejected`](Draft::rejected), where they come from, and the
-    /// [`judgement`](Draft::judgement). The source text is there too, also with a counterpart.
+    /// The draft has everything: [`chosen`](Draft::chosen) and [`rejected`](Draft::rejected), where they come from, and
+    /// the [`judgement`](Draft::judgement). The source text is there too, also with a counterpart.
     #[must_use]
     pub fn with_pair_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
         self.rest.pair_filters.push(Box::new(filter));
         self
     }
 
-    /// Adds a filter with a memory on source texts, such as [`Distinct`](crate::filters::Distinct). It sees each text once, in input
-    /// order, before its draws; every [`run`](Self::run) begins with a new memory. [`process`](Self::process) knows no
-    /// other texts and does not ask it. By default there is none.
+    /// Adds an ordered filter on source texts, such as [`Distinct`](crate::filters::Distinct). By default there is
+    /// none.
+    ///
+    /// It sees each text once, in input order, before the draws of that text. The closure makes a new filter for every
+    /// [`run`](Self::run). [`process`](Self::process) works on one text alone and does not ask it.
     #[must_use]
     pub fn with_ordered_source_filter<F>(
         mut self,
@@ -196,8 +200,10 @@ where
         self
     }
 
-    /// Adds a filter with a memory on finished pairs. It sees the pairs in the order in which they are given out, and every
-    /// [`run`](Self::run) begins with a new memory. [`process`](Self::process) does not ask it. By default there is none.
+    /// Adds an ordered filter on finished pairs. By default there is none.
+    ///
+    /// It sees the pairs in the order of the output. The closure makes a new filter for every [`run`](Self::run).
+    /// [`process`](Self::process) works on one text alone and does not ask it.
     #[must_use]
     pub fn with_ordered_pair_filter<F>(
         mut self,
@@ -220,14 +226,15 @@ where
         self
     }
 
-    /// Sets how many independent tries are made at each source text; each has an outcome of its own. By default 1; 0 counts as 1.
+    /// Sets how many draws are made for each source text: independent tries, each with its own outcome. By default 1; 0
+    /// counts as 1.
     #[must_use]
     pub fn with_draws(mut self, draws: u32) -> Self {
         self.rest.draws = draws.max(1);
         self
     }
 
-    /// Sets how many draws are worked on at once. It changes the speed, never the result. By default
+    /// Sets how many draws run at the same time. This changes the speed and never the result. By default
     /// [`DEFAULT_CONCURRENCY`](Self::DEFAULT_CONCURRENCY); 0 counts as 1.
     #[must_use]
     pub fn with_concurrency(mut self, concurrency: usize) -> Self {
@@ -235,38 +242,38 @@ where
         self
     }
 
-    /// Sets the seed of the run, from which every random choice follows. By default 0.
+    /// Sets the seed of the run. Every random choice follows from it. By default 0.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.rest.seed = seed;
         self
     }
 
-    /// Sets who is told of progress. By default nobody.
+    /// Sets the observer that receives the events of a run. By default there is none.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
         self.rest.observer = Some(Arc::new(observer));
         self
     }
 
-    /// How many draws are worked on at once.
+    /// How many draws run at the same time.
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.rest.concurrency
     }
 
-    /// How many independent tries are made at each source text.
+    /// How many draws are made for each source text.
     #[must_use]
     pub fn draws(&self) -> u32 {
         self.rest.draws
     }
 
-    /// The judge, to ask it for its counts after a run.
+    /// The judge, for its counts after a run.
     pub fn judge(&self) -> &J {
         &self.judge
     }
 
-    /// The same pipeline with its stages' types erased.
+    /// Erases the types of the stages.
     #[must_use]
     pub fn boxed(self) -> DynPipeline
     where

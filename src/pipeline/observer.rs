@@ -5,36 +5,38 @@ use crate::{
     record::{Lineage, Usage},
 };
 
-/// Something that happened in a run. No event holds a text except through the [`Outcome`].
+/// An event of a run. Only [`Finished`](Self::Finished) gives access to texts, through its [`Outcome`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Work on a draw begins.
     Started {
-        /// Which draw.
+        /// The source text and the draw.
         lineage: &'a Lineage,
     },
-    /// A stage gave its result.
+    /// A stage has given its result.
     StageDone {
-        /// Which draw.
+        /// The source text and the draw.
         lineage: &'a Lineage,
-        /// Which stage.
+        /// The stage.
         stage: Stage,
-        /// Tokens that it read and wrote, as far as it says.
+        /// Tokens read and written, as far as the stage reports them. For [`Stage::Respond`] the counterpart's are
+        /// included.
         usage: Usage,
     },
-    /// An outcome is given out. Exactly one for each draw.
+    /// An outcome is given out: exactly one for each draw.
     Finished {
-        /// What became of it.
+        /// The outcome.
         outcome: &'a Outcome,
     },
 }
 
-/// Is told what happens in a run; for progress bars and metrics.
+/// Receives the events of a run, for progress bars and metrics.
 ///
-/// Called in the midst of the work, so it must return quickly and must not block. Closures `Fn(&Event)` are observers.
+/// It is called between the steps of the work, so it must return quickly and must not block. A closure `Fn(&Event)` is
+/// an observer.
 pub trait Observer: Send + Sync {
-    /// Takes note of one event.
+    /// Receives one event.
     fn observe(&self, event: &Event<'_>);
 }
 

@@ -1,4 +1,4 @@
-//! Results in input order at the speed of any order.
+//! Results in input order, about as fast as in any order.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +13,14 @@ use futures::{
 };
 use pin_project_lite::pin_project;
 
-/// How many futures may be begun and not yet given out, as a multiple of those that run at once.
+/// How many futures may be begun and not yet given out, for each future that may run at the same time.
 ///
-/// `buffered(n)` of the futures crate has a factor of 1 and stalls behind its slowest future. The heavier the tail of the
-/// latencies, the more room it takes not to stall: `benches/pipeline.rs` prints the makespans of ordered, unordered and
-/// `buffered` under three distributions. A waiting result is a few kilobytes of text.
+/// `buffered(n)` of the futures crate has a factor of 1 and waits for its slowest future. The heavier the tail of the
+/// latencies, the larger the factor must be: `benches/pipeline.rs` prints the makespans of ordered, unordered and
+/// `buffered` under three distributions. A waiting result takes a few kilobytes.
 const WINDOW: usize = 64;
-/// The smallest such number: with few at once, one very slow future would else hold up all others. Tens of megabytes at most.
+/// The least number of such futures: with little concurrency one very slow future would otherwise hold up all others.
+/// They take tens of megabytes at most.
 const SMALLEST_WINDOW: usize = 8_192;
 
 /// Runs the futures of `stream`, at most `concurrency` at once, and gives their results in the order of the stream.

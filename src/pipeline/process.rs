@@ -45,7 +45,8 @@ where
         }
     }
 
-    /// Takes a draft from the source text to the judgement. Where it ends early, the draft holds what was made until then.
+    /// Takes a draft from the source text to the judgement. Where it ends early, the draft holds what was made until
+    /// then.
     async fn grow(&self, draft: &mut Draft) -> Result<(), End> {
         // 1. Filter the source text.
         assess(Stage::Source, &self.rest.source_filters, &draft.source).await?;

@@ -1,4 +1,4 @@
-//! Concurrency around [`Pipeline::process`], and filters with a memory at the two places where the order is fixed.
+//! Concurrency around [`Pipeline::process`], and ordered filters at the two places where the order is fixed.
 
 use futures::{
     Stream, StreamExt,
@@ -24,11 +24,11 @@ where
     R: ResponseGenerator,
     J: PreferenceJudge,
 {
-    /// Works on a stream of source texts. Exactly one [`Outcome`] comes out for each draw at each text, in input order.
+    /// Works on a stream of source texts. Exactly one [`Outcome`] comes out for each draw, in input order.
     ///
-    /// At most [`concurrency`](Self::with_concurrency) draws are worked on at once, and at most 64 times as many, or
-    /// 8,192, are begun and not yet given out, so that a slow text does not hold up the others and memory does not grow with the input.
-    /// Dropping the stream cancels what is being worked on.
+    /// At most [`concurrency`](Self::with_concurrency) draws run at the same time. At most 64 times as many, or 8,192
+    /// if that is more, are begun and not yet given out: a slow text does not hold up the others, and memory does not
+    /// grow with the input. Dropping the stream cancels the draws that are running.
     pub fn run<'a, S>(&'a self, sources: S) -> impl Stream<Item = Outcome> + 'a
     where
         S: Stream<Item = SourceText> + 'a,
@@ -37,8 +37,9 @@ where
             .map(|given| given.outcome)
     }
 
-    /// [`run`](Self::run) in whatever order the outcomes come. An ordered filter on pairs sees them in that order too,
-    /// so its decisions depend on scheduling.
+    /// Works like [`run`](Self::run), but gives each outcome as soon as it is there.
+    ///
+    /// An ordered filter on pairs sees them in that order too, so its decisions depend on scheduling.
     pub fn run_unordered<'a, S>(&'a self, sources: S) -> impl Stream<Item = Outcome> + 'a
     where
         S: Stream<Item = SourceText> + 'a,
@@ -52,8 +53,8 @@ where
             .map(|given| given.outcome)
     }
 
-    /// [`run`](Self::run) behind outcomes that are there: `memories` have seen what led to them, and `first_draw` draws
-    /// at the first text are among them.
+    /// Works like [`run`](Self::run) behind earlier outcomes: `memories` have seen what led to them, and they include
+    /// the first `first_draw` draws of the first text.
     pub(crate) fn run_after<'a, S>(
         &'a self,
         memories: Memories,
@@ -71,7 +72,7 @@ where
         self.give_out(pairs, ordered(jobs, self.rest.concurrency))
     }
 
-    /// Works on single draws, whose texts the filters with a memory have let through before.
+    /// Works on single draws, whose texts the ordered filters have let through before.
     #[cfg(feature = "run")]
     pub(crate) fn run_draws<'a, S>(
         &'a self,
@@ -124,7 +125,7 @@ where
         })
     }
 
-    /// Asks the filters with a memory about the pairs, and tells the observer what became of each draw.
+    /// Asks the ordered filters about the pairs, and tells the observer what became of each draw.
     fn give_out<'a>(
         &'a self,
         mut memories: Remembering<PreferencePair>,

@@ -7,12 +7,11 @@ use crate::error::{Error, Result};
 
 /// A source text and what has been made of it so far.
 ///
-/// A draft grows from stage to stage: the instruction, the responses, the judgement, and the side that is chosen. Filters
-/// look at it, and a source text that is dropped or fails leaves it behind, so nothing that was paid for is lost.
+/// Each stage adds its result: the instruction, the responses, the judgement. Filters look at the draft. A source text
+/// that is dropped or fails keeps its draft in the [`Outcome`](crate::Outcome), so nothing that was paid for is lost.
 ///
-/// What a stage makes of every text is a [`Result`], so that a filter reads it with `?`: the error says that the stage has not
-/// run yet, which means that the filter stands in the wrong place. The counterpart's response is an [`Option`], because most
-/// pipelines have no counterpart.
+/// The results of stages are read with `?`. An error says that the stage has not run yet: the filter that reads it was
+/// added in the wrong place. The counterpart's response is an [`Option`], because most pipelines have no counterpart.
 ///
 /// ```
 /// use safer_instruct::{Decision, Draft, Filter, Instruction, Response, SourceText, filter_fn};
@@ -46,7 +45,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A source text of which nothing has been made yet.
+    /// Makes a draft of a source text, of which nothing has been made yet.
     #[must_use]
     pub fn new(source: SourceText) -> Self {
         Self {
@@ -116,7 +115,8 @@ impl Draft {
         self.counterpart.as_ref()
     }
 
-    /// The text that the expert's response is compared with: the counterpart's response or, without one, the source text.
+    /// The text that the expert's response is compared with: the counterpart's response or, without one, the source
+    /// text.
     #[must_use]
     pub fn other_text(&self) -> &str {
         self.counterpart
@@ -276,11 +276,11 @@ fn missing(part: &str) -> Error {
     Error::config("draft", reason)
 }
 
-/// The text that a stage has just made: what a filter on texts looks at.
+/// Gives the newest text of an item: what a filter on texts looks at.
 ///
-/// The text of a [`SourceText`]; the newest text of a [`Draft`], which is the instruction, then the response, and `chosen`
-/// once it is judged; the `chosen` side of a [`PreferencePair`]. One filter, such as
-/// [`Length`](crate::filters::Length), thus serves at every place.
+/// The text of a [`SourceText`]; the newest text of a [`Draft`], which is the instruction, then the response, and
+/// `chosen` once it is judged; the `chosen` side of a [`PreferencePair`]. So one filter, such as
+/// [`Length`](crate::filters::Length), can be used at every place.
 pub trait Subject {
     /// The newest text.
     fn subject(&self) -> &str;

@@ -1,23 +1,23 @@
-//! Which of two responses is better.
+//! The judgement on two responses.
 
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
 
-/// Which of two responses is better for an instruction.
+/// The better one of two responses to an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The first one.
+    /// The first response is better.
     First,
-    /// The second one.
+    /// The second response is better.
     Second,
-    /// Neither is better.
+    /// Neither response is better.
     Tie,
 }
 
 impl Verdict {
-    /// The verdict when the two responses change places.
+    /// Gives the verdict for the two responses in the other order.
     #[must_use]
     pub fn swapped(self) -> Self {
         match self {
@@ -28,7 +28,7 @@ impl Verdict {
     }
 }
 
-/// A [`Verdict`] with what the judge can say about it.
+/// A [`Verdict`], and what the judge can say about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     verdict: Verdict,
@@ -42,7 +42,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// A bare verdict.
+    /// Makes a judgement from a bare verdict.
     #[must_use]
     pub fn new(verdict: Verdict) -> Self {
         Self {
@@ -53,77 +53,77 @@ impl Judgement {
         }
     }
 
-    /// The first response is better.
+    /// Makes a judgement for the first response.
     #[must_use]
     pub fn first() -> Self {
         Self::new(Verdict::First)
     }
 
-    /// The second response is better.
+    /// Makes a judgement for the second response.
     #[must_use]
     pub fn second() -> Self {
         Self::new(Verdict::Second)
     }
 
-    /// Neither response is better.
+    /// Makes a judgement for neither response.
     #[must_use]
     pub fn tie() -> Self {
         Self::new(Verdict::Tie)
     }
 
-    /// Says by how much the first response is better (below 0: the second). The unit is the judge's own, such as
-    /// nats for a likelihood judge.
+    /// Sets by how much the first response is better; below 0 the second one is. The unit is the judge's own, such as
+    /// nats for a likelihood judge. By default there is no margin.
     #[must_use]
     pub fn with_margin(mut self, margin: f64) -> Self {
         self.margin = Some(margin);
         self
     }
 
-    /// Says that the judge changed its mind when the responses changed places.
+    /// Sets whether the judge gave different verdicts in the two orders of the responses. By default false.
     #[must_use]
     pub fn with_flipped(mut self, flipped: bool) -> Self {
         self.flipped = flipped;
         self
     }
 
-    /// Says how the judgement was made.
+    /// Sets how the judgement was made. By default nothing is known of it.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(Box::new(origin));
         self
     }
 
-    /// Which response is better.
+    /// The verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// By how much the first response is better, in the judge's own unit.
+    /// The margin by which the first response is better, in the judge's own unit. Below 0 the second one is better.
     #[must_use]
     pub fn margin(&self) -> Option<f64> {
         self.margin
     }
 
-    /// Whether the judge changed its mind when the responses changed places.
+    /// Whether the judge gave different verdicts in the two orders of the responses.
     #[must_use]
     pub fn flipped(&self) -> bool {
         self.flipped
     }
 
-    /// How it was made.
+    /// The origin: how the judgement was made.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_deref()
     }
 
-    /// Takes out how it was made.
+    /// Takes out the origin.
     #[must_use]
     pub fn into_origin(self) -> Option<Origin> {
         self.origin.map(|origin| *origin)
     }
 
-    /// The judgement when the two responses change places.
+    /// Gives the judgement for the two responses in the other order.
     #[must_use]
     pub fn swapped(mut self) -> Self {
         self.verdict = self.verdict.swapped();

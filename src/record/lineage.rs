@@ -1,4 +1,4 @@
-//! Where a value comes from, and the randomness that follows from it.
+//! The lineage of a value: where it comes from, and the seeds that follow from it.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Which source text a value comes from, which draw it is, and the seed of the run.
+/// The source text that a value comes from, the draw, and the seed of the run.
 ///
-/// Every random choice of a stage is derived from it by [`Lineage::seed`], so results depend neither on scheduling
-/// nor on the other texts of the run.
+/// A stage derives every random choice from it with [`Lineage::seed`], so results depend neither on scheduling nor on
+/// the other texts of the run.
 ///
 /// ```
 /// use safer_instruct::Lineage;
@@ -29,7 +29,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// The lineage of draw `draw` at the source text `source_id` in a run with seed `run_seed`.
+    /// Makes the lineage of draw `draw` of the source text `source_id`, in a run with the seed `run_seed`.
     pub fn new(source_id: impl Into<Arc<str>>, draw: u32, run_seed: u64) -> Self {
         Self {
             source_id: source_id.into(),
@@ -44,7 +44,7 @@ impl Lineage {
         &self.source_id
     }
 
-    /// Which of several independent tries at the same source text this is, counted from 0.
+    /// The number of the draw, counted from 0. A draw is one of several independent tries at the same source text.
     #[must_use]
     pub fn draw(&self) -> u32 {
         self.draw
@@ -56,24 +56,25 @@ impl Lineage {
         self.run_seed
     }
 
-    /// The same lineage for another draw.
+    /// Sets the draw.
     #[must_use]
     pub fn with_draw(mut self, draw: u32) -> Self {
         self.draw = draw;
         self
     }
 
-    /// The same lineage in a run with another seed.
+    /// Sets the seed of the run.
     #[must_use]
     pub fn with_run_seed(mut self, run_seed: u64) -> Self {
         self.run_seed = run_seed;
         self
     }
 
-    /// A seed for one purpose: the first eight bytes (little-endian) of the SHA-256 of run seed, draw, purpose and id.
+    /// Derives a seed for one purpose: the first eight bytes (little-endian) of the SHA-256 of run seed, draw, purpose
+    /// and id.
     ///
-    /// The numbers are hashed as little-endian bytes and the purpose is closed by a zero byte, so no two different
-    /// inputs hash the same bytes unless a purpose holds a zero byte.
+    /// The numbers are hashed as little-endian bytes, and a zero byte ends the purpose. So different inputs hash
+    /// different bytes, unless a purpose holds a zero byte.
     #[must_use]
     pub fn seed(&self, purpose: &str) -> u64 {
         let mut hash = Sha256::new();
@@ -87,8 +88,8 @@ impl Lineage {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// The seed of the `attempt`-th try for one purpose: the first try has [`seed`](Self::seed) itself, later tries
-    /// follow it, so that a backend's own seed stays readable in provenance.
+    /// Derives the seed of one try for a purpose: [`seed`](Self::seed) for try 0, and the numbers after it for later
+    /// tries, so that they can be recognised in provenance.
     #[must_use]
     pub fn seed_for_attempt(&self, purpose: &str, attempt: u32) -> u64 {
         self.seed(purpose).wrapping_add(u64::from(attempt))
@@ -96,7 +97,7 @@ impl Lineage {
 }
 
 impl Default for Lineage {
-    /// A lineage without a source, for values made outside a pipeline.
+    /// Makes a lineage without a source text, for values made outside a pipeline.
     fn default() -> Self {
         // Every value begins with it, so the id is not allocated each time.
         static NONE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));

@@ -1,7 +1,8 @@
 //! The values that travel through the pipeline.
 //!
 //! A [`SourceText`] is read once. It becomes a [`Draft`], which is lent to every stage, grows, and is moved into its
-//! [`PreferencePair`] at the end. Every value knows its [`Lineage`]: which source text, which draw, which run. `Debug` never shows a text.
+//! [`PreferencePair`] at the end. Every value knows its [`Lineage`]: which source text, which draw, which run. `Debug`
+//! never shows a text.
 
 mod draft;
 mod judgement;

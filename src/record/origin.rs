@@ -1,15 +1,15 @@
-//! How a text was made: model, prompt, seed and cost.
+//! The origin of a text: model, prompt, seed and cost.
 
 use std::{ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Which model answered.
+/// The identity of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ModelId {
     /// A name that people recognise, such as `SmolLM2-135M-Instruct.Q4_1.gguf`.
     pub name: String,
-    /// Hash of the weights as `sha256:<hex>`, where the backend knows it.
+    /// Hash of the weights as `sha256:<hex>`, if the backend knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// Hash of the adapter that was added to the weights, as `sha256:<hex>`.
@@ -18,7 +18,7 @@ pub struct ModelId {
 }
 
 impl ModelId {
-    /// A model known by its name alone.
+    /// Makes the identity of a model of which only the name is known.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -27,14 +27,14 @@ impl ModelId {
         }
     }
 
-    /// The same model with the hash of its weights.
+    /// Sets the hash of the weights. By default it is unknown.
     #[must_use]
     pub fn with_hash(mut self, hash: impl Into<String>) -> Self {
         self.hash = Some(hash.into());
         self
     }
 
-    /// The same model with an adapter of this hash.
+    /// Sets the hash of the adapter. By default there is no adapter.
     #[must_use]
     pub fn with_adapter(mut self, hash: impl Into<String>) -> Self {
         self.adapter = Some(hash.into());
@@ -42,7 +42,7 @@ impl ModelId {
     }
 }
 
-/// Tokens that a call read and wrote.
+/// The tokens that a call read and wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -68,13 +68,13 @@ impl AddAssign for Usage {
     }
 }
 
-/// How a text or a judgement was made.
+/// The origin of a text or a judgement: how it was made.
 ///
-/// All fields are optional, because a stage may be anything, from a model to a table. What a prompted stage of
-/// this crate fills in is enough to make the text again.
+/// Every field may be empty, because a stage may be anything, from a model to a table. The prompted stages of this
+/// crate fill in enough to make the text again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What made it, such as `"reversed"`, `"chat"`, `"best_of_4"` or `"likelihood"`.
+    /// The method, such as `"reversed"`, `"chat"`, `"best_of_4"` or `"likelihood"`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// The model.
@@ -86,7 +86,7 @@ pub struct Origin {
     /// The sampling seed of the try that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Tries that the stage needed: 1 unless answers could not be parsed.
+    /// Number of tries: more than 1 if answers could not be parsed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
     /// Whether the text was cut off at `max_tokens`.

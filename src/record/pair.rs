@@ -1,4 +1,4 @@
-//! What a run makes: preference pairs with provenance.
+//! Preference pairs with their provenance: what a run makes.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lineage, Origin, Verdict, text::Redacted};
 
-/// Where one side of a pair comes from.
+/// The origin of one side of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -14,21 +14,21 @@ pub enum Side {
     Source,
     /// The response of the expert model.
     Expert,
-    /// The response of the second generator.
+    /// The response of the counterpart, the second generator.
     Counterpart,
 }
 
-/// How the judge decided, with the places that the responses had.
+/// The judgement on a pair, with the places in which the judge saw the responses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// The verdict on the order that the judge saw.
+    /// The verdict, on the order that the judge saw.
     pub verdict: Verdict,
     /// Whether the judge saw the expert's response first. The order is drawn from the lineage.
     pub expert_first: bool,
-    /// By how much the first response is better, in the judge's own unit.
+    /// The margin by which the first response is better, in the judge's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
-    /// Whether the judge changed its mind when the responses changed places.
+    /// Whether the judge gave different verdicts in the two orders of the responses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flipped: bool,
     /// How the judgement was made.
@@ -36,7 +36,7 @@ pub struct Judged {
     pub origin: Option<Origin>,
 }
 
-/// Everything needed to make a pair again, and to ask where it comes from.
+/// The provenance of a pair: everything that is needed to trace it and to make it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Source text, draw and run seed.
@@ -62,7 +62,7 @@ pub struct Provenance {
     pub judgement: Judged,
 }
 
-/// `{prompt, chosen, rejected}`, the schema of preference trainers, with provenance beside it.
+/// A preference pair: `{prompt, chosen, rejected}`, the schema of preference trainers, with its provenance.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreferencePair {
     /// The instruction.
@@ -71,7 +71,7 @@ pub struct PreferencePair {
     pub chosen: String,
     /// The worse response.
     pub rejected: String,
-    /// Where all of it comes from.
+    /// The provenance.
     pub provenance: Provenance,
 }
 

@@ -13,7 +13,7 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// A text that a run starts from. It usually ends as the `rejected` side of a pair.
+/// A text that a run starts from. It usually becomes the `rejected` side of a pair.
 ///
 /// ```
 /// use safer_instruct::SourceText;
@@ -31,7 +31,7 @@ pub struct SourceText {
 }
 
 impl SourceText {
-    /// A source text with an id that is unique within the run.
+    /// Makes a source text with an id that is unique within the run.
     pub fn new(id: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -47,7 +47,8 @@ impl SourceText {
         self
     }
 
-    /// Sets draw and run seed. The pipeline does it for every text that it reads.
+    /// Sets the lineage: id, draw and run seed. The pipeline does it for every text that it reads. By default draw and
+    /// seed are 0.
     #[must_use]
     pub fn with_lineage(mut self, lineage: Lineage) -> Self {
         self.lineage = lineage;
@@ -72,13 +73,13 @@ impl SourceText {
         self.category.as_deref()
     }
 
-    /// Where it comes from.
+    /// The lineage: id, draw and run seed.
     #[must_use]
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
     }
 
-    /// Takes the text and the category out.
+    /// Takes out the text, the category and the lineage.
     #[must_use]
     pub fn into_parts(self) -> (String, Option<Arc<str>>, Lineage) {
         (self.text, self.category, self.lineage)
@@ -107,19 +108,20 @@ macro_rules! made_text {
         }
 
         impl $name {
-            /// Wraps a text. The pipeline adds the lineage.
+            /// Makes it from a text. The pipeline adds the lineage.
             pub fn new(text: impl Into<String>) -> Self {
                 Self { text: text.into(), lineage: Lineage::default(), origin: None }
             }
 
-            /// Says how the text was made. By default nothing is known of it.
+            /// Sets how the text was made. By default nothing is known of it.
             #[must_use]
             pub fn with_origin(mut self, origin: Origin) -> Self {
                 self.origin = Some(Box::new(origin));
                 self
             }
 
-            /// Says which source text it belongs to. The pipeline does it for every stage's result.
+            /// Sets the lineage. The pipeline does it for the result of every stage. By default it names no source
+            /// text.
             #[must_use]
             pub fn with_lineage(mut self, lineage: Lineage) -> Self {
                 self.lineage = lineage;
@@ -132,19 +134,19 @@ macro_rules! made_text {
                 &self.text
             }
 
-            /// Where it comes from.
+            /// The lineage: the source text that it belongs to, draw and run seed.
             #[must_use]
             pub fn lineage(&self) -> &Lineage {
                 &self.lineage
             }
 
-            /// How it was made.
+            /// The origin: how the text was made.
             #[must_use]
             pub fn origin(&self) -> Option<&Origin> {
                 self.origin.as_deref()
             }
 
-            /// Takes text and origin out.
+            /// Takes out the text and the origin.
             #[must_use]
             pub fn into_parts(self) -> (String, Option<Origin>) {
                 (self.text, self.origin.map(|origin| *origin))
@@ -164,12 +166,12 @@ macro_rules! made_text {
 }
 
 made_text! {
-    /// What a source text could be an answer to: the `prompt` of a pair.
+    /// An instruction that a source text could be an answer to: the `prompt` of a pair.
     Instruction
 }
 
 made_text! {
-    /// An answer to an instruction: of the expert model, of the counterpart, or the source text itself.
+    /// A response to an instruction: the expert's, the counterpart's, or the source text itself.
     Response
 }
 

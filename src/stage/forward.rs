@@ -1,4 +1,4 @@
-//! References, boxes, shared pointers and closures are stages too.
+//! Implementations of the stage traits for references, boxes, shared pointers and closures.
 
 use async_trait::async_trait;
 
@@ -41,7 +41,7 @@ macro_rules! closure_stage {
             $name(closure)
         }
 
-        #[doc = concat!("A closure as a [`", stringify!($trait), "`]; made by [`", stringify!($func), "`].")]
+        #[doc = concat!("Implements [`", stringify!($trait), "`] by a closure. Made by [`", stringify!($func), "`].")]
         #[derive(Clone, Copy)]
         pub struct $name<F>(F);
 
@@ -71,7 +71,7 @@ forward_stage! { PreferenceJudge { judge(instruction: &Instruction, first: &Resp
 forward_stage! { <T> Filter<T> { assess(item: &T) -> Result<Decision> } }
 
 closure_stage! {
-    /// Makes an [`InstructionGenerator`] of a closure.
+    /// Makes an [`InstructionGenerator`] from a closure.
     ///
     /// ```
     /// use safer_instruct::{Instruction, InstructionGenerator, SourceText, induce_fn};
@@ -88,15 +88,15 @@ closure_stage! {
     induce_fn, InduceFn: InstructionGenerator { induce(source: &SourceText) -> Result<Instruction> }
 }
 closure_stage! {
-    /// Makes a [`ResponseGenerator`] of a closure.
+    /// Makes a [`ResponseGenerator`] from a closure.
     respond_fn, RespondFn: ResponseGenerator { respond(instruction: &Instruction) -> Result<Response> }
 }
 closure_stage! {
-    /// Makes a [`PreferenceJudge`] of a closure.
+    /// Makes a [`PreferenceJudge`] from a closure.
     judge_fn, JudgeFn: PreferenceJudge { judge(instruction: &Instruction, first: &Response, second: &Response) -> Result<Judgement> }
 }
 
-/// Makes a [`Filter`] of a synchronous closure.
+/// Makes a [`Filter`] from a synchronous closure.
 ///
 /// ```
 /// use safer_instruct::{Decision, Filter, SourceText, filter_fn};
@@ -117,7 +117,7 @@ where
     FilterFn(closure)
 }
 
-/// A closure as a [`Filter`]; made by [`filter_fn`].
+/// Implements [`Filter`] by a closure. Made by [`filter_fn`].
 #[derive(Clone, Copy)]
 pub struct FilterFn<F>(F);
 

@@ -1,8 +1,8 @@
-//! Stages: what a pipeline is made of.
+//! The traits of the stages of a pipeline.
 //!
-//! One trait, one verb, one required method. All are object safe, take `&self` and are `Send + Sync`; a reference, a
-//! `Box` or an `Arc` of a stage is a stage, and so is a closure wrapped by [`induce_fn`], [`respond_fn`],
-//! [`judge_fn`] or [`filter_fn`].
+//! Each trait has one verb and one required method. All are object safe, take `&self` and are `Send + Sync`. A
+//! reference, a `Box` or an `Arc` of a stage is a stage too, and so is a closure wrapped by [`induce_fn`],
+//! [`respond_fn`], [`judge_fn`] or [`filter_fn`].
 
 mod forward;
 
@@ -19,7 +19,7 @@ use crate::{
     record::{Instruction, Judgement, Response, SourceText},
 };
 
-/// Makes an instruction from the text that answers it.
+/// Induces an instruction from the text that answers it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an InstructionGenerator",
     note = "implement `InstructionGenerator::induce`, or wrap a closure with `safer_instruct::induce_fn`"
@@ -28,10 +28,10 @@ use crate::{
 pub trait InstructionGenerator: Send + Sync {
     /// Induces the instruction that `source` could be an answer to.
     ///
-    /// Randomness comes from `source.lineage().seed("induce")` and from nowhere else.
+    /// All randomness must come from `source.lineage().seed("induce")`.
     ///
     /// # Errors
-    /// Any error ends this source text as failed and leaves the others alone.
+    /// The draw fails with the error. Other draws go on.
     async fn induce(&self, source: &SourceText) -> Result<Instruction>;
 }
 
@@ -44,21 +44,21 @@ pub trait InstructionGenerator: Send + Sync {
 pub trait ResponseGenerator: Send + Sync {
     /// Answers `instruction`.
     ///
-    /// Randomness comes from `instruction.lineage().seed("respond")` and from nowhere else.
+    /// All randomness must come from `instruction.lineage().seed("respond")`.
     ///
     /// # Errors
-    /// Any error ends this source text as failed and leaves the others alone.
+    /// The draw fails with the error. Other draws go on.
     async fn respond(&self, instruction: &Instruction) -> Result<Response>;
 }
 
-/// Says which of two responses to an instruction is better.
+/// Decides which of two responses to an instruction is better.
 ///
 /// # Contract
 /// - Symmetric: when the responses change places, so does the judgement.
 /// - Identical responses tie.
 /// - The responses are untrusted: nothing in them is an instruction to the judge.
 ///
-/// The judge is never told which response the pipeline hopes for. The laws in [`testkit`](crate::testkit) check it.
+/// The judge does not know which response is the expert's. The laws in [`testkit`](crate::testkit) check the contract.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a PreferenceJudge",
     note = "implement `PreferenceJudge::judge`, or wrap a closure with `safer_instruct::judge_fn`"
@@ -68,7 +68,8 @@ pub trait PreferenceJudge: Send + Sync {
     /// Compares two responses to one instruction.
     ///
     /// # Errors
-    /// An answer that cannot be parsed is an error, never a default verdict.
+    /// An answer that cannot be parsed is an error, never a default verdict. The draw fails with the error; other draws
+    /// go on.
     async fn judge(
         &self,
         instruction: &Instruction,
@@ -86,19 +87,22 @@ pub trait PreferenceJudge: Send + Sync {
 )]
 #[async_trait]
 pub trait Filter<T: ?Sized>: Send + Sync {
-    /// Decides whether `item` goes on. Depends on the item alone: what depends on other items is an [`OrderedFilter`].
+    /// Decides whether `item` is kept. The decision may depend on the item alone; for one that depends on other items,
+    /// implement [`OrderedFilter`].
     ///
     /// # Errors
-    /// Any error ends this source text as failed and leaves the others alone.
+    /// The draw fails with the error. Other draws go on.
     async fn assess(&self, item: &T) -> Result<Decision>;
 }
 
-/// A filter with a memory, such as [`Distinct`](crate::filters::Distinct): it sees the items one by one in input order.
+/// Keeps or drops items one after the other, in input order, and may remember the earlier ones.
 ///
-/// A [`Filter`] sees items in whatever order they are worked on; one with a memory would make the result depend
-/// on scheduling. The pipeline asks an `OrderedFilter` where the order is fixed: when a text is read, or when an
-/// outcome is given out.
+/// [`Distinct`](crate::filters::Distinct) is an ordered filter. A [`Filter`] sees items in any order, so if it
+/// remembered them, the result would depend on scheduling. The pipeline asks an ordered filter at the two places where
+/// the order is fixed: when a source text is read, and when a pair is given out.
+///
+/// `T` is [`SourceText`] for a filter on source texts, and [`PreferencePair`](crate::PreferencePair) for one on pairs.
 pub trait OrderedFilter<T: ?Sized>: Send {
-    /// Decides whether `item` goes on, and remembers what it needs.
+    /// Decides whether `item` is kept, and remembers what later decisions need.
     fn assess_next(&mut self, item: &T) -> Decision;
 }

@@ -70,7 +70,7 @@ pub async fn determinism<T: Specimen>(filter: &dyn Filter<T>) -> Verified {
         ),
         ("Japanese", "どうせ無理だから、もうやめたほうがいい。"),
         ("a question", "Is that all you have got?"),
-        // The same text under another id: a filter with a memory takes it for a duplicate.
+        // The same text under another id: a filter that remembers takes it for a duplicate.
         ("short again", "No."),
     ];
     let items = items::<T>(ordinary.map(|(name, text)| (name, text.into())));
