@@ -1,4 +1,4 @@
-//! How a served model is described.
+//! The builder of a served model.
 
 use std::{
     collections::BTreeMap,
@@ -27,10 +27,10 @@ use crate::{
     record::ModelId,
 };
 
-/// Fields of a request that are not the caller's to set.
+/// Fields that a request always sets itself.
 const OWN: &[&str] = &["model", "messages", "prompt", "stream", "n", "echo"];
 
-/// Makes an [`OpenAiModel`].
+/// Builds an [`OpenAiModel`].
 pub struct OpenAiModelBuilder {
     bases: Vec<String>,
     model: String,
@@ -46,7 +46,7 @@ pub struct OpenAiModelBuilder {
 }
 
 impl OpenAiModel {
-    /// A model at a base URL, which mostly ends in `/v1`, by the name that the server knows it by.
+    /// Begins a model at a base URL, which usually ends in `/v1`, with the name that the server lists it by.
     pub fn builder(base_url: impl Into<String>, model: impl Into<String>) -> OpenAiModelBuilder {
         OpenAiModelBuilder::new(base_url.into(), model.into())
     }
@@ -70,60 +70,66 @@ impl OpenAiModelBuilder {
         }
     }
 
-    /// Adds another address of the same model, behind a server of the same kind. Each request goes to the one with the fewest on their way; one that fails is left alone
-    /// for a second (or as long as it says), and twice as long each time, up to a minute, and then gets one request at a time until one works.
+    /// Adds another address of the same model, behind a server of the same kind.
+    ///
+    /// Each request goes to the address with the fewest requests in flight. An address that fails is not used for a
+    /// second, or for as long as it asks; the pause doubles with each failure, up to a minute. After it the address
+    /// gets one request at a time until one succeeds.
     #[must_use]
     pub fn with_endpoint(mut self, base_url: impl Into<String>) -> Self {
         self.bases.push(base_url.into());
         self
     }
 
-    /// Sets the key, sent as `Authorization: Bearer …`. By default none is. White space around it is left out.
+    /// Sets the key, sent as `Authorization: Bearer …`. White space around it is removed. By default none is sent.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<SecretString>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Sets another header, such as `api-key` or `OpenAI-Organization`. Its value is taken to be secret.
+    /// Sets another header, such as `api-key` or `OpenAI-Organization`. Its value is treated as a secret.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<SecretString>) -> Self {
         self.headers.insert(name.into(), value.into());
         self
     }
 
-    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`. In a completion it takes the place of a
-    /// field of the same name that the crate sets, and [`Value::Null`] leaves that out: `with_field("temperature", Value::Null)` for a model
-    /// that takes none. The same then goes for `seed`, and completions are no longer the same for the same seed. A request for scores
-    /// keeps its own fields, and says nothing of how to write.
+    /// Sets another field of every request, such as `reasoning_effort` or `chat_template_kwargs`.
+    ///
+    /// In a completion it replaces a field of the same name that the crate sets, and [`Value::Null`] removes that
+    /// field: `with_field("temperature", Value::Null)` for a model that rejects it. Without `seed`, equal requests may
+    /// get different completions. Requests for scores keep the crate's fields, and take none of the caller's that
+    /// concern sampling.
     #[must_use]
     pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.fields.insert(name.into(), value.into());
         self
     }
 
-    /// Sets which program it is. By default [`connect`](Self::connect) finds out.
+    /// Sets which server program it is. By default [`connect`](Self::connect) detects it.
     #[must_use]
     pub fn with_server(mut self, server: Server) -> Self {
         self.server = Some(server);
         self
     }
 
-    /// Adds something that the run needs, for [`connect`](Self::connect) to try. By default only a chat completion is tried.
+    /// Adds an ability that the run needs, for [`connect`](Self::connect) to test. By default only a chat completion is
+    /// tested.
     #[must_use]
     pub fn with_need(mut self, need: Need) -> Self {
         self.needs.push(need);
         self
     }
 
-    /// Sets what carries requests. By default a `Client`, with the feature `reqwest`.
+    /// Sets what sends requests. By default a `Client`, with the feature `reqwest`.
     #[must_use]
     pub fn with_transport(mut self, transport: impl HttpTransport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Sets the client that carries requests and waits. By default one of its own.
+    /// Sets the client that sends requests and waits. By default the model makes one of its own.
     #[cfg(feature = "reqwest")]
     #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
     #[must_use]
@@ -131,33 +137,35 @@ impl OpenAiModelBuilder {
         self.with_transport(client.clone()).with_sleep(client)
     }
 
-    /// Sets how much the server may be asked a minute. By default as much as comes.
+    /// Sets how many requests and tokens per minute are sent. By default there is no limit.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets how it waits for its turn, where there are limits, and until a server is ready again. By default the `Client` does it,
-    /// with the feature `reqwest`; without either no call waits.
+    /// Sets how to wait, which rate limits need. By default the `Client` waits, with the feature `reqwest`; without
+    /// either, no call waits.
     #[must_use]
     pub fn with_sleep(mut self, sleep: impl Sleep + 'static) -> Self {
         self.sleep = Some(Arc::new(sleep));
         self
     }
 
-    /// Sets the clock for limits and health: it gives the time since any fixed moment. By default the system's monotonic one.
+    /// Sets the clock of limits and health: the time since any fixed moment. By default the monotonic clock of the
+    /// system.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Clock(Arc::new(clock));
         self
     }
 
-    /// Makes the model without asking the server anything. Unless [`with_server`](Self::with_server) says which one it is, only what all
-    /// have in common is used.
+    /// Builds the model without asking the server. Unless [`with_server`](Self::with_server) names the program, only
+    /// what OpenAI documents is used.
     ///
     /// # Errors
-    /// [`Error::Config`] if a URL, the key, a header or a field cannot be, or there is nothing to carry or to wait with.
+    /// [`Error::Config`] if a URL, the key, a header or a field is invalid, or nothing is set that sends requests or
+    /// waits.
     pub fn build(self) -> Result<OpenAiModel> {
         let bases: Vec<String> = self
             .bases
@@ -236,7 +244,7 @@ fn carrier(
     Ok((transport.ok_or_else(missing)?, sleep))
 }
 
-/// A base URL without a slash at its end.
+/// Checks a base URL, and removes slashes at its end.
 fn base_url(text: &str) -> Result<String> {
     let text = text.trim().trim_end_matches('/');
     // The URL itself may hold a password, so it is not shown.

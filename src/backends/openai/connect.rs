@@ -1,4 +1,4 @@
-//! What is asked of a server before a run begins.
+//! Tests of a server before a run begins.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use crate::{
     model::{ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel},
 };
 
-/// Names of models that an error shows.
+/// The most names of models that an error lists.
 const SHOWN: usize = 8;
-/// The most tokens of an answer in a form, which ends by itself. Models that think count their thoughts.
+/// The most tokens of a constrained answer. Models that reason count those tokens too.
 const WITH_THOUGHTS: usize = 512;
-/// No answer to anything, so that only a server that heeds the choice says one of them.
+/// Words that answer no question, so that only a server that applies the constraint gives one of them.
 const CHOICES: [&str; 2] = ["zorvek", "quilmat"];
 
 #[derive(Deserialize)]
@@ -38,23 +38,24 @@ struct Listed {
     owned_by: Option<String>,
 }
 
-/// What an address says of itself.
+/// What an address tells about itself.
 struct Found {
     server: Server,
-    /// The models that it lists, if this one is not among them.
+    /// The models that it lists, if this one is not listed.
     others: Option<Vec<String>>,
 }
 
 impl OpenAiModelBuilder {
-    /// Makes the model, asks every address for its list of models, finds out which server it is, and tries at each of them what the run
-    /// [needs](Self::with_need), each with a short request. A model that thinks until its tokens are used up counts as one that answers.
+    /// Builds the model, reads the list of models at every address, detects the server program, and tests at each
+    /// address what the run [needs](Self::with_need), each with a short request.
     ///
-    /// A server without a list is one of unknown kind, and one that answers under a name that it does not list is taken as it is.
+    /// A server without a list counts as [`Server::Other`]. A model that answers although it is not listed is accepted,
+    /// with a warning in the log. So is a model whose reasoning uses up the tokens of the test.
     ///
     /// # Errors
-    /// As [`build`](Self::build); [`Error::Transport`] or [`Error::TimedOut`] if an address does not answer; [`Error::Refused`] if the key
-    /// or the name of the model is wrong; [`Error::Config`] if an address cannot do what is needed, or addresses are of kinds that are
-    /// asked in different ways.
+    /// As [`build`](Self::build). [`Error::Transport`] or [`Error::TimedOut`] if an address does not answer.
+    /// [`Error::Refused`] if the key or the name of the model is wrong. [`Error::Config`] if an address lacks an
+    /// ability that is needed, or the addresses are servers that are asked in different ways.
     pub async fn connect(self) -> Result<OpenAiModel> {
         let known = self.server;
         let needs = self.needs.clone();
@@ -79,7 +80,7 @@ impl OpenAiModelBuilder {
     }
 }
 
-/// The kind of all addresses, which are asked in the same way.
+/// The server program of all addresses, which must be asked in the same way.
 fn same_kind(bases: &[String], found: &[Found]) -> Result<Server> {
     let mut all = bases.iter().zip(found.iter().map(|found| found.server));
     let Some((base, server)) = all.next() else {
@@ -101,9 +102,9 @@ fn hello() -> Vec<Message> {
 }
 
 impl OpenAiModel {
-    /// Tries all that is needed at the one address of this model.
+    /// Tests all needs at the one address of this model.
     async fn attempt_all(&self, base: &str, found: Found, needs: &[Need]) -> Result<()> {
-        // OpenAI's models that think refuse a request whose tokens are used up before they answer, so it is no single one.
+        // No single token: reasoning models of OpenAI reject a request whose tokens are used up before the answer.
         self.answers(&ChatRequest::new(hello()))
             .await
             .map_err(|error| found.hint(&self.connection.model, error))?;
@@ -123,7 +124,7 @@ impl OpenAiModel {
         Ok(())
     }
 
-    /// Whether there is an answer, also if it is not finished.
+    /// Succeeds if the model answers, even if the answer is cut off.
     async fn answers(&self, request: &ChatRequest) -> Result<()> {
         match self.complete(request).await {
             Err(error) if !classify::ran_out(&error) => Err(error),
@@ -194,7 +195,7 @@ impl Connection {
         Error::config("server", reason)
     }
 
-    /// Asks one address for its list of models.
+    /// Reads the list of models at one address.
     async fn look_at(&self, base: &str) -> Result<Found> {
         let none = Found {
             server: Server::default(),
@@ -248,8 +249,8 @@ fn server(models: &Models, answer: &HttpResponse) -> Server {
 }
 
 impl Found {
-    /// Says which models there are, if the server may not know this one: most say so with 404, Mistral and some proxies with 400. Servers know
-    /// models by other names than they list, too.
+    /// Adds the models that there are, if the server may not know this one. Most servers then answer with 404, Mistral
+    /// and some proxies with 400. Servers also accept names that they do not list.
     fn hint(&self, model: &str, error: Error) -> Error {
         match (error, &self.others) {
             (
@@ -272,7 +273,7 @@ impl Found {
     }
 }
 
-/// Some names, those that are alike first.
+/// Joins some names, similar ones first.
 fn shown(model: &str, names: &[String]) -> String {
     let mut names = names.to_vec();
     names.sort_by_key(|name| !name.contains(model) && !model.contains(name.as_str()));

@@ -1,8 +1,8 @@
-//! A served model, and the way of a request through it.
+//! A served model, and the steps that a request takes.
 //!
-//! A completion takes five steps: [`Connection::body`] builds the request, the gate [admits](Gate::admit) it,
-//! [`Connection::send`] sends it to one of the addresses, [`Connection::read`] parses the answer or classifies the refusal,
-//! and [`WireCompletion::into_completion`] checks that the answer keeps to the request.
+//! [`Connection::body`] builds the request, [`Gate::admit`] waits until the limits allow it, [`Connection::send`] sends
+//! it to one of the addresses, [`Connection::read`] parses the answer or classifies the error, and
+//! [`WireCompletion::into_completion`] checks that the answer keeps to the request.
 
 use std::{fmt, sync::Arc};
 
@@ -34,20 +34,21 @@ use crate::{
     record::{ModelId, Usage},
 };
 
-/// A model behind one or several OpenAI-compatible addresses. Clones share connections, limits and health.
+/// A model behind one or several OpenAI-compatible addresses. Clones share connections, limits and the health of each
+/// address.
 #[derive(Clone, Debug)]
 pub struct OpenAiModel {
     pub(crate) connection: Arc<Connection>,
 }
 
 impl OpenAiModel {
-    /// The program behind the address, as far as it is known.
+    /// The server program, as far as it is known.
     #[must_use]
     pub fn server(&self) -> Server {
         self.connection.server
     }
 
-    /// The identity of the model in the provenance of what it writes.
+    /// The name of the model in provenance.
     #[must_use]
     pub fn model_id(&self) -> &Arc<ModelId> {
         &self.connection.id
@@ -69,7 +70,7 @@ impl ChatModel for OpenAiModel {
     }
 }
 
-/// What a request may cost.
+/// An estimate of the tokens that a request uses, from its bytes.
 pub(crate) fn estimate(prompt: &Prompt, max_tokens: usize) -> Usage {
     let texts = redact::of_prompt(prompt);
     let bytes: u64 = texts.iter().map(|text| text.len() as u64).sum();
@@ -79,7 +80,7 @@ pub(crate) fn estimate(prompt: &Prompt, max_tokens: usize) -> Usage {
     }
 }
 
-/// A model at its addresses, and how it is asked there.
+/// A model at its addresses, and how to ask it there.
 #[derive(Clone)]
 pub(crate) struct Connection {
     /// The model as the server names it.
@@ -98,7 +99,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The same, asked as another kind of server.
+    /// The same connection to another kind of server.
     pub(crate) fn of_kind(&self, server: Server) -> Self {
         Self {
             server,
@@ -106,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// The same at one of its addresses alone.
+    /// The same connection to one of its addresses only.
     pub(crate) fn alone_at(&self, base: &str, server: Server) -> Self {
         Self {
             name: format!("{} at {base}", self.model),
@@ -115,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Builds the request for a completion. A field of the caller that is null takes a field of the crate's away.
+    /// Builds the request for a completion. A field that the caller sets to null removes the crate's own.
     pub(crate) fn body(&self, request: &ChatRequest) -> Result<Body> {
         let mut body = body::completion(self.server, &self.model, request)?;
         body.fields.extend(self.fields.clone());
@@ -123,7 +124,7 @@ impl Connection {
         Ok(body)
     }
 
-    /// Asks a path of the protocol for tokens: waits for its turn, and settles what the answer cost.
+    /// Requests a completion: waits for admission, posts the body, and settles the tokens that were used.
     ///
     /// `texts` are those of the request, which no error shows.
     pub(crate) async fn generate(
@@ -152,7 +153,7 @@ impl Connection {
         completion
     }
 
-    /// Asks a path of the server's own, which begins above `/v1` and costs no tokens.
+    /// Calls a path outside of the protocol, which begins above `/v1` and uses no tokens.
     pub(crate) async fn call_server<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -164,7 +165,7 @@ impl Connection {
         self.post(url, body, texts).await
     }
 
-    /// Posts a body to the address that is next, and takes note of how the address did.
+    /// Posts a body to the next address, and records the health of that address.
     async fn post<T: DeserializeOwned>(
         &self,
         url: impl Fn(&str) -> String,
@@ -198,7 +199,7 @@ impl Connection {
         Ok(request)
     }
 
-    /// Sends a request, and heeds what a successful answer says of the server's limits.
+    /// Sends a request, and follows the rate limits in the headers of an answer of success.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
         let sent = self.transport.send(request).await;
         let answer = sent.map_err(|error| error.into_error(&self.name))?;
@@ -208,7 +209,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Parses an answer of success, or classifies any other as an error.
+    /// Parses an answer of success, and classifies any other as an error.
     pub(crate) fn read<T: DeserializeOwned>(
         &self,
         answer: &HttpResponse,
@@ -218,12 +219,12 @@ impl Connection {
         read.map_err(|error| self.heed(error))
     }
 
-    /// Classifies an answer that is none of success as an error.
+    /// Classifies an answer that is not a success.
     pub(crate) fn refusal(&self, answer: &HttpResponse, texts: &[&str]) -> Error {
         self.heed(classify::error(&self.context(&self.secrets(texts)), answer))
     }
 
-    /// Lets nothing through for as long as an error asks for.
+    /// Holds back all requests for as long as an error asks for.
     fn heed(&self, error: Error) -> Error {
         // One of several addresses that is busy rests alone.
         let holds_all = matches!(error, Error::RateLimited { .. }) || !self.endpoints.are_several();
@@ -242,7 +243,7 @@ impl Connection {
         }
     }
 
-    /// What no error may repeat: the texts of a request, the key, and the values of the caller's headers.
+    /// What no error may contain: the texts of a request, the key, and the values of the caller's headers.
     pub(crate) fn secrets<'a>(&'a self, texts: &[&'a str]) -> Vec<&'a str> {
         let texts = texts.iter().copied();
         texts.chain(self.credentials.secrets()).collect()

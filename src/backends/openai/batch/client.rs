@@ -20,13 +20,13 @@ use crate::{
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The batch endpoints of the server that a model is on: `/files` and `/batches`.
+/// A client of the batch endpoints of a model's server: `/files` and `/batches`.
 ///
-/// Key, headers, transport and limits are the model's. One call is one try.
+/// It uses the key, headers, transport and limits of the model. A call sends one request.
 ///
 /// # Errors
-/// Every call fails as [`OpenAiModel`] does: [`Error::Transport`], [`Error::TimedOut`] and [`Error::RateLimited`] may pass;
-/// [`Error::Refused`] does not. No error holds a text of the file.
+/// Every call fails as [`OpenAiModel`] does: [`Error::Transport`], [`Error::TimedOut`] and [`Error::RateLimited`] are
+/// transient, [`Error::Refused`] is not. No error contains a text of the file.
 #[derive(Clone, Debug)]
 pub struct BatchClient {
     model: OpenAiModel,
@@ -34,10 +34,10 @@ pub struct BatchClient {
 }
 
 impl BatchClient {
-    /// The endpoints of a model's server.
+    /// Uses the server of a model.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model is behind several addresses: a batch is at one.
+    /// [`Error::Config`] if the model has several addresses: a batch belongs to one.
     pub fn new(model: &OpenAiModel) -> Result<Self> {
         let bases: Vec<&str> = model.connection.endpoints.bases().collect();
         match bases.as_slice() {
@@ -52,7 +52,7 @@ impl BatchClient {
         }
     }
 
-    /// The model.
+    /// The model whose server is used.
     #[must_use]
     pub fn model(&self) -> &OpenAiModel {
         &self.model
@@ -63,7 +63,7 @@ impl BatchClient {
         &self.base
     }
 
-    /// Uploads a file of requests and gives the server's name for it.
+    /// Uploads a file of requests and returns its name on the server.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -73,9 +73,10 @@ impl BatchClient {
         Ok(uploaded.id)
     }
 
-    /// Begins a batch of an uploaded file, all of whose requests are for `endpoint`, such as `/v1/chat/completions`.
+    /// Creates a batch of an uploaded file, all of whose requests are for `endpoint`, such as `/v1/chat/completions`.
     ///
-    /// The metadata may have 16 entries, with names of 64 characters and values of 512 at most. The window is mostly `24h`.
+    /// The metadata may have 16 entries, with names of up to 64 characters and values of up to 512. The window is
+    /// usually `24h`.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -93,7 +94,7 @@ impl BatchClient {
         self.ask(Method::POST, "/batches", JSON, body).await
     }
 
-    /// Asks how far a batch has come.
+    /// Reads the state of a batch.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -102,7 +103,7 @@ impl BatchClient {
         self.ask(Method::GET, &path, JSON, Vec::new()).await
     }
 
-    /// Lists 100 batches at most: the first ones, or those that come after the one named.
+    /// Lists up to 100 batches: the first ones, or those after the one named.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -115,7 +116,7 @@ impl BatchClient {
         self.ask(Method::GET, &path, JSON, Vec::new()).await
     }
 
-    /// Stops a batch. What is served already is kept and paid for.
+    /// Cancels a batch. Requests that were already served are kept and paid for.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -124,7 +125,8 @@ impl BatchClient {
         self.ask(Method::POST, &path, JSON, Vec::new()).await
     }
 
-    /// Downloads a file, such as a batch's results. It must fit into what the transport takes: `ClientBuilder::with_max_response`.
+    /// Downloads a file, such as the results of a batch. It must fit into the largest response of the transport:
+    /// `ClientBuilder::with_max_response`.
     ///
     /// # Errors
     /// See [`BatchClient`].
@@ -134,7 +136,7 @@ impl BatchClient {
         Ok(answer.into_body())
     }
 
-    /// The server's name for a batch, which is written down and shown.
+    /// The name of a batch on the server, checked because it is stored and shown.
     pub(super) fn name<'a>(&self, batch: &'a Batch) -> Result<&'a str> {
         let id = checked(&batch.id)?;
         let shown = classify::shown(id, &self.model.connection.secrets(&[]));
@@ -177,7 +179,7 @@ impl BatchClient {
     }
 }
 
-/// The same answer with a code in the place of the server's words, which may quote any request of a file.
+/// Replaces the server's message by its code, because the message may quote any request of the file.
 fn without_words(mut answer: HttpResponse) -> HttpResponse {
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let error = body.get("error").unwrap_or(&body);
@@ -189,7 +191,7 @@ fn without_words(mut answer: HttpResponse) -> HttpResponse {
     answer
 }
 
-/// A name that a server gave, which is to be a part of a path and no more.
+/// Checks that a name given by the server is one segment of a path.
 fn checked(id: &str) -> Result<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric()) {
@@ -199,7 +201,7 @@ fn checked(id: &str) -> Result<&str> {
     }
 }
 
-/// A form with the purpose and the file (RFC 7578), and its type.
+/// A form with the purpose and the file (RFC 7578), and its content type.
 fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
     // A line that stands nowhere in the file, as its hash cannot.
     let digest = Sha256::digest(file);

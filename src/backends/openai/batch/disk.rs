@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 
 type Work = Box<dyn FnOnce(&Folder) + Send>;
 
-/// A folder on a thread of its own, named `openai-batches`. Work that was begun is ended, also if nobody waits for it any more.
+/// A folder on a thread of its own, named `openai-batches`. Work that has begun is finished even if nobody waits for
+/// it.
 pub(super) struct Disk {
     work: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
@@ -51,7 +52,7 @@ impl Disk {
     }
 }
 
-/// Waits for what was begun, so that the folder can be opened again at once.
+/// Waits for work that has begun, so that the folder can be opened again at once.
 impl Drop for Disk {
     fn drop(&mut self) {
         self.work = None;

@@ -1,4 +1,4 @@
-//! What is done while somebody waits: batches go off, are asked after, and their results are taken.
+//! The loop that runs while a call waits: it sends batches, polls them, and takes their results.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,30 +23,30 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The name of our own name in a batch's metadata.
+/// The metadata entry that holds our name for a batch.
 const KEY: &str = "safer_instruct_batch";
-/// The most pages of a server's list that are read, of 100 batches each.
+/// The most pages of the server's list that are read, of 100 batches each.
 const MOST_PAGES: usize = 1_000;
-/// The code of a batch that the server has no room for until others are done.
+/// The code of a batch that the server cannot queue until others are done.
 const NO_ROOM: &str = "token_limit_exceeded";
 
-/// What is due.
+/// What is to be done next.
 #[derive(Clone, Copy)]
 enum Due {
-    /// The queue goes off.
+    /// Send what is queued.
     Wave,
-    /// Batches are asked after.
+    /// Poll the batches.
     Look,
 }
 
 /// The times that are waited for.
 struct Timers {
-    /// What waited when it began.
+    /// The queue at the time when it began.
     quiet: Option<(Queued, BoxFuture<'static, ()>)>,
     look: Option<BoxFuture<'static, ()>>,
 }
 
-/// Works until nobody waits.
+/// Runs until no call waits.
 pub(super) async fn drive(shared: Arc<Shared>) {
     let mut timers = Timers {
         quiet: None,
@@ -107,7 +107,7 @@ fn poll_due(shared: &Shared, timers: &mut Timers, cx: &mut Context<'_>) -> Poll<
 }
 
 impl Shared {
-    /// Whether anybody waits. If not, the next one who does needs another driver.
+    /// Whether any call waits. If none does, the next call starts another loop.
     fn goes_on(&self) -> bool {
         let mut state = self.state();
         let awaited = state.is_awaited();
@@ -117,7 +117,8 @@ impl Shared {
         awaited
     }
 
-    /// Makes batches of what waits: each is written down and then begun. Gives the time until the next look, if that must be another.
+    /// Makes batches of what is queued; each is written to the folder and then created. Returns the time until the next
+    /// poll, if it must differ.
     async fn send(&self) -> Option<Duration> {
         let drafts = self.state().take(self.settings.limits);
         let mut wait = None;
@@ -138,7 +139,7 @@ impl Shared {
         wait
     }
 
-    /// Asks after every batch. Gives the time until the next look, if that must be another.
+    /// Polls every batch. Returns the time until the next poll, if it must differ.
     async fn look(&self) -> Option<Duration> {
         let mut wait = None;
         let unknown: Vec<u64> = {
@@ -162,7 +163,7 @@ impl Shared {
         wait
     }
 
-    /// Looks for batches that may have been begun among those that the server lists.
+    /// Looks up batches that may have been created in the server's list.
     async fn find(&self, numbers: &[u64]) -> Result<()> {
         if numbers.is_empty() {
             return Ok(());
@@ -211,7 +212,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The error of a list of batches that goes on after its last page or goes round.
+    /// The error of a list that repeats itself or goes on after the last page that is read.
     fn without_end(&self, pages: usize) -> Error {
         Error::Refused {
             backend: self.client.model().connection.name.clone(),
@@ -222,7 +223,7 @@ impl Shared {
         }
     }
 
-    /// Does the next thing with a batch. Says whether the server was asked.
+    /// Takes the next step with a batch. Returns whether the server was asked.
     async fn advance(&self, number: u64) -> Result<bool> {
         let Some((Some(record), remote)) = ({
             let state = self.state();
@@ -264,7 +265,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// Writes down what the server calls a batch.
+    /// Stores the server's name for a batch.
     async fn adopt(&self, number: u64, batch: &Batch) -> Result<()> {
         let name = self.client.name(batch)?;
         let record = {
@@ -284,7 +285,7 @@ impl Shared {
             .await
     }
 
-    /// Asks how far a batch has come, and takes its results if they are there.
+    /// Reads the state of a batch, and takes its results if they are ready.
     async fn collect(&self, number: u64, remote: &str) -> Result<()> {
         let lost = |error: Error| self.lost(number, remote, error);
         let batch = self.client.get(remote).await.map_err(lost)?;
@@ -332,7 +333,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What became of requests that have no row.
+    /// The error of requests that have no row in the results.
     fn missing(&self, remote: &str, batch: &Batch, bad: Option<(usize, Error)>) -> Error {
         let connection = &self.client.model().connection;
         let backend = connection.name.clone();
@@ -377,7 +378,7 @@ impl Shared {
         }
     }
 
-    /// A batch that was paid for is not given up without a word.
+    /// The error of a batch that the server does not return. It was paid for, so the way to recover it is named.
     fn lost(&self, number: u64, remote: &str, error: Error) -> Error {
         if error.is_transient() {
             return error;
@@ -390,7 +391,7 @@ impl Shared {
         Error::input(self.record_path(number), None, reason)
     }
 
-    /// The same of one that may have been begun.
+    /// The error of a batch that may have been created.
     fn in_doubt(&self, number: u64, error: &Error) -> Error {
         if error.is_transient() {
             return repeated(error);
@@ -407,7 +408,7 @@ impl Shared {
         self.folder.join(file_name(number, "batch.json"))
     }
 
-    /// Takes note of how it went. Gives the time until the next look, if that must be another.
+    /// Records how a step went. Returns the time until the next poll, if it must differ.
     async fn note(&self, number: u64, went: Result<bool>) -> Option<Duration> {
         match went {
             Ok(asked) => {
@@ -454,7 +455,7 @@ impl Shared {
         Some(wait)
     }
 
-    /// Answers those who wait for a batch, and forgets it if it was not sent.
+    /// Fails the calls that wait for a batch, and removes the batch if it was not sent.
     async fn fail(&self, number: u64, error: Arc<Error>) {
         let unsent = self
             .state()
@@ -477,7 +478,7 @@ impl Shared {
     }
 }
 
-/// Whether the server answered that it has not begun the batch.
+/// Whether the server answered that it did not create the batch.
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error,

@@ -1,14 +1,15 @@
-//! The folder that batches live in.
+//! The folder that stores batches.
 //!
-//! | file | holds |
+//! | file | content |
 //! |---|---|
-//! | `folder.json` | whose folder it is: a name of its own, and the server's address |
-//! | `lock` | nothing; a process that uses the folder holds it |
+//! | `folder.json` | a name of the folder, and the address of the server |
+//! | `lock` | nothing; the process that uses the folder locks it |
 //! | `000001.requests.jsonl` | the requests of the first batch, as they are uploaded |
 //! | `000001.batch.json` | its [`Record`] |
-//! | `000001.output.jsonl`, `000001.errors.jsonl` | its results, as the server gave them |
+//! | `000001.output.jsonl`, `000001.errors.jsonl` | its results, as the server returned them |
 //!
-//! A file is written under another name, put on the disk, and then named; none is ever changed, but for the record, which is written anew.
+//! Each file is written under another name, synced, and then renamed. None is changed later, except that the record is
+//! replaced.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -37,23 +38,23 @@ const UNFINISHED: &str = ".unfinished-";
 #[derive(Serialize, Deserialize)]
 struct Head {
     format: u32,
-    /// By chance, so that two folders never take each other's batches.
+    /// Random, so that two folders never take each other's batches.
     id: String,
     base_url: String,
 }
 
-/// How far a batch has come.
+/// The state of a batch.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
-    /// What its requests are for.
+    /// The path that its requests are for.
     pub(super) endpoint: String,
     /// SHA-256 of the file of requests.
     requests: String,
-    /// The server's name for it, once that is known.
+    /// The server's name for it, once known.
     #[serde(default)]
     pub(super) remote: Option<String>,
-    /// SHA-256 of the files of results, once they are there.
+    /// SHA-256 of the files of results, once they are written.
     #[serde(default)]
     results: Option<Results>,
 }
@@ -72,7 +73,7 @@ enum Kind {
     Errors,
 }
 
-/// Where a row stands.
+/// The position of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     number: u64,
@@ -84,29 +85,29 @@ pub(super) struct Place {
 /// What a row means for its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is answered, now and later: by the model, or by an error that the request itself is the cause of.
+    /// It is answered for good: by the model, or by an error that the request itself causes.
     Kept,
-    /// It failed for good, but may be asked again once something else is put right, such as the key.
+    /// It failed, but may be sent again once something else is corrected, such as the key.
     Failed,
-    /// It may succeed at the next try.
+    /// It may succeed at the next attempt.
     Transient,
 }
 
-/// What the results of a batch say.
+/// The content of the results of a batch.
 pub(super) struct Finished {
     pub(super) rows: Vec<(String, Place, Verdict)>,
-    /// How many lines cannot be used, and the first of them.
+    /// The number of lines that cannot be used, and the error of the first.
     pub(super) bad: Option<(usize, Error)>,
 }
 
-/// A batch that has no results yet.
+/// A batch without results.
 pub(super) struct Pending {
     pub(super) number: u64,
     pub(super) record: Record,
     pub(super) ids: Vec<String>,
 }
 
-/// What stands in a folder when it is opened.
+/// The content of a folder when it is opened.
 pub(super) struct Contents {
     pub(super) pending: Vec<Pending>,
     pub(super) done: HashMap<String, Place>,
@@ -126,7 +127,7 @@ impl Folder {
         &self.path
     }
 
-    /// Opens a folder, and makes it if there is none.
+    /// Opens a folder, and creates it if there is none.
     pub(super) fn open(path: &Path, model: &OpenAiModel, base: &str) -> Result<(Self, Contents)> {
         fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
         let head = path.join(HEAD);
@@ -244,7 +245,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes down that a batch is to be: afterwards it may be uploaded.
+    /// Writes a new batch. Only then it may be uploaded.
     pub(super) fn begin(
         &self,
         number: u64,
@@ -272,7 +273,7 @@ impl Folder {
         write(&self.record_path(number), &json(record)?)
     }
 
-    /// Forgets a batch that the server has not begun.
+    /// Deletes a batch that the server has not created.
     pub(super) fn remove(&self, number: u64) -> Result<()> {
         // The record first: requests without one count as not uploaded.
         for path in [self.record_path(number), self.requests_path(number)] {
@@ -286,7 +287,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes down the results of a batch, and says what they are.
+    /// Writes the results of a batch, and reads their rows.
     pub(super) fn finish(
         &self,
         number: u64,
@@ -312,7 +313,7 @@ impl Folder {
         Ok(self.rows(number, &ids, output, errors))
     }
 
-    /// A row of a batch that is finished.
+    /// Reads a row of a finished batch.
     pub(super) fn row(&self, place: Place) -> Result<BatchRow> {
         let path = self.results_path(place.number, place.kind);
         let io = |error| Error::io(&path, error);
@@ -327,7 +328,7 @@ impl Folder {
             .unwrap_or_else(|| Err(changed(&path, place.number)))
     }
 
-    /// What the server is told of a batch, so that it can be found again.
+    /// The name that is stored in the metadata, so that the batch can be found again.
     pub(super) fn name(&self, number: u64) -> String {
         format!("{}-{number:06}", self.id)
     }
@@ -508,7 +509,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| Error::Other(error.into()))
 }
 
-/// Reads a file that must be as it was written.
+/// Reads a file and checks its hash.
 fn checked(path: &Path, hash: &str, number: u64) -> Result<Vec<u8>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -529,7 +530,7 @@ fn changed(path: &Path, number: u64) -> Error {
     Error::input(path, None, reason)
 }
 
-/// The way out that always works.
+/// The advice that always works.
 pub(super) fn again(number: u64) -> String {
     format!(
         "to give the batch up, and ask and pay for its requests again, move the files {number:06}.* away"

@@ -1,4 +1,4 @@
-//! One request as a line of a batch file.
+//! A request as a line of a batch file.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::{
     model::ChatRequest,
 };
 
-/// Characters of a `custom_id`: 128 bits, which no two requests share by chance.
+/// Characters of a `custom_id`: 128 bits, so that no two requests share one by chance.
 const ID: usize = 32;
 
-/// A request as batch files have it.
+/// A request as a line of a batch file.
 ///
-/// Its `custom_id` is a hash of the request: the same request has the same in every process, file and batch.
+/// Its `custom_id` is a hash of the request, so equal requests have the same in every process, file and batch.
 #[derive(Clone, PartialEq, Serialize)]
 pub struct RequestLine {
     pub(super) custom_id: String,
@@ -27,10 +27,10 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line of a request to a model, with the fields that the model adds to every request.
+    /// Makes the line of a request to a model, with the fields that the model adds to every request.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model's server cannot serve such a request.
+    /// [`Error::Config`] if the server of the model does not support such a request.
     pub fn new(model: &OpenAiModel, request: &ChatRequest) -> Result<Self> {
         let made = model.connection.body(request)?;
         let url = format!("/v1{}", made.path);
@@ -42,7 +42,7 @@ impl RequestLine {
         })
     }
 
-    /// Names the request in results.
+    /// The identifier of the request in results.
     #[must_use]
     pub fn custom_id(&self) -> &str {
         &self.custom_id
@@ -54,7 +54,7 @@ impl RequestLine {
         &self.url
     }
 
-    /// The line, with its end.
+    /// Writes the line as JSON, with a line break at its end.
     ///
     /// # Errors
     /// [`Error::Other`] if it cannot be written as JSON.
@@ -74,7 +74,8 @@ impl fmt::Debug for RequestLine {
     }
 }
 
-/// Hashes the path and the body, with the fields of every object by name: their order depends on how `serde_json` was built.
+/// Hashes the path and the body. The fields of every object are sorted by name, because their order depends on how
+/// `serde_json` was built.
 fn custom_id(url: &str, body: &Map<String, Value>) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(url);

@@ -1,15 +1,17 @@
-//! Requests by the thousand, within a day and mostly at half the price: the batch endpoints of OpenAI-compatible servers.
+//! Batches of requests: the batch endpoints of OpenAI-compatible servers, which answer within a day, often at half the
+//! price.
 //!
-//! [`BatchModel`] is a [`ChatModel`](crate::ChatModel) like any other, so a pipeline runs over it as it is, with a high concurrency: each
-//! call waits in a queue; what waits goes off as a batch when there is enough of it or nothing has come for a while; the results
-//! answer the calls. A pipeline with three calls a text thus takes about three batches in a row, whatever the number of texts on their way.
+//! [`BatchModel`] is a [`ChatModel`](crate::ChatModel), so a pipeline uses it unchanged, with a high concurrency. Each
+//! call waits in a queue. The queue is sent as a batch once it is large enough or no call has arrived for a while, and
+//! the results answer the calls. A pipeline with three calls per text thus takes about three batches, one after the
+//! other, however many texts are in flight.
 //!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
 //! # fn run() -> safer_instruct::Result<()> {
 //! use safer_instruct::backends::openai::{Client, OpenAiModel, batch::BatchModel};
 //!
-//! // The results of a batch come in one answer.
+//! // The results of a batch come in one response.
 //! let client = Client::builder().with_max_response(1 << 30).build()?;
 //! let model = OpenAiModel::builder("https://api.openai.com/v1", "gpt-4.1-mini")
 //!     .with_key(std::env::var("OPENAI_API_KEY").unwrap_or_default())
@@ -23,34 +25,39 @@
 //!
 //! # Nothing is lost and nothing is paid for twice
 //!
-//! A batch is written down in the folder before it is uploaded, and its results before any call is answered. So a run may be killed at
-//! any time and started again with the same folder: batches that are on their way are waited for, one whose beginning is in doubt is
-//! looked for among the server's batches by a name of its own in the metadata, and a request whose result is there is answered
-//! without the server. Requests that are equal are asked once: a request is named by a hash of itself, its seed included. Errors that the
-//! request itself is the cause of are results, too. Two processes cannot use one folder at the same time.
+//! A batch is written to the folder before it is uploaded, and its results before any call is answered. So a run may be
+//! killed at any time and started again with the same folder:
 //!
-//! Two things are not in the crate's hands. A server that keeps no metadata cannot say whether it has begun a batch, so after a stop in that
-//! very moment it may be begun twice. And a server that no longer knows a batch is an error that says which files to move away to
-//! ask, and pay, again.
+//! - The results of batches in progress are awaited.
+//! - A batch that may or may not have been created is looked up in the server's list of batches, by a name in its
+//!   metadata.
+//! - A request that already has a result is answered without the server.
 //!
-//! The folder holds texts and completions, and no key. It may be removed once nothing more is to be asked.
+//! Equal requests are sent once: a request is identified by a hash of its content, including the seed. Errors that the
+//! request itself causes count as results. Two processes cannot use one folder at the same time.
 //!
-//! # Tries
+//! Two cases remain. If the server stores no metadata, a batch may be created twice when the process is killed while it
+//! creates the batch. If the server no longer knows a batch, the error says which files to move away to send, and pay
+//! for, its requests again.
 //!
-//! A request that expired, failed with a status that may pass, or has no row in the results goes into a later batch,
-//! [three times](BatchModelBuilder::with_max_attempts) in all; then it is an [`Error::Exhausted`](crate::Error::Exhausted). Another retry
-//! around the model is not needed. A timeout around it should be a long one.
+//! The folder holds texts and completions, but no key. It may be deleted once nothing more is to be asked.
 //!
-//! # Who does the work
+//! # Retries
 //!
-//! Nothing is spawned. Whoever waits for a completion drives all batches, and any of them will do: dropping a call takes its request
-//! back if it has not gone off, and stops nothing else. While nobody waits nothing is done; the server goes on by itself. Files are
-//! read and written on a thread of the model's own.
+//! A request goes into a later batch if it expired, failed with a transient status, or has no row in the results. After
+//! [three attempts](BatchModelBuilder::with_max_attempts) it fails with [`Error::Exhausted`](crate::Error::Exhausted).
+//! No other retry around the model is needed. A timeout around it should be long.
+//!
+//! # Execution
+//!
+//! No task is spawned. Whichever call waits for a completion drives all batches. Dropping a call removes its request
+//! from the queue if it has not been sent, and affects no other call. While no call waits nothing is done here; the
+//! server goes on by itself. Files are read and written on a thread of the model.
 //!
 //! # Without a server
 //!
-//! [`BatchWriter`] writes requests into files, for instance for `vllm run-batch`, and [`BatchReader`] reads the results. [`BatchClient`] is
-//! the protocol alone.
+//! [`BatchWriter`] writes requests into files, for instance for `vllm run-batch`, and [`BatchReader`] reads the
+//! results. [`BatchClient`] sends the requests of the protocol, without a queue or a folder.
 
 mod client;
 mod disk;

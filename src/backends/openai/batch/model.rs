@@ -1,4 +1,4 @@
-//! A model whose requests go in batches.
+//! A chat model that sends its requests in batches.
 
 use std::{
     fmt,
@@ -29,14 +29,14 @@ use crate::{
     model::{ChatModel, ChatRequest, Completion},
 };
 
-/// A [`ChatModel`] whose requests go in batches; see the [module](super).
+/// A [`ChatModel`] that sends its requests in batches; see the [module](super).
 ///
-/// The folder is let go when it is dropped, which waits for a write that has begun.
+/// Dropping it releases the folder, after a write that has begun is finished.
 pub struct BatchModel {
     shared: Arc<Shared>,
 }
 
-/// Makes a [`BatchModel`].
+/// Builds a [`BatchModel`].
 pub struct BatchModelBuilder {
     model: OpenAiModel,
     folder: PathBuf,
@@ -45,7 +45,7 @@ pub struct BatchModelBuilder {
 }
 
 impl BatchModel {
-    /// A model whose batches live in a folder of their own, which is made if it is not there.
+    /// Begins a model that stores its batches in a folder of their own, which is created if it does not exist.
     pub fn builder(model: OpenAiModel, folder: impl AsRef<Path>) -> BatchModelBuilder {
         BatchModelBuilder {
             model,
@@ -63,7 +63,7 @@ impl BatchModel {
         }
     }
 
-    /// Waits for a request's row, and drives the batches meanwhile.
+    /// Waits for the row of a request, and drives the batches meanwhile.
     async fn settled(&self, line: RequestLine, json: Vec<u8>) -> Result<Settled> {
         let (receiver, driver) = match self.enter(line, json) {
             Entered::Done(place) => return Ok(Settled::Row { place, tries: None }),
@@ -148,70 +148,71 @@ impl Drop for BatchModel {
 }
 
 impl BatchModelBuilder {
-    /// Sets how many requests wait at most before they go off. By default 10,000.
+    /// Sets how many requests wait at most before they are sent. By default 10,000.
     ///
-    /// A pipeline that has fewer on their way sends them all once it is [quiet](Self::with_quiet).
+    /// If the pipeline has fewer in flight, they are sent after the [quiet](Self::with_quiet) time.
     #[must_use]
     pub fn with_wave(mut self, requests: usize) -> Self {
         self.settings.wave = requests.max(1);
         self
     }
 
-    /// Sets for how long nothing may come before what waits goes off. By default 5 s.
+    /// Sets the time without a new request after which the queue is sent. By default 5 s.
     #[must_use]
     pub fn with_quiet(mut self, time: Duration) -> Self {
         self.settings.quiet = time;
         self
     }
 
-    /// Sets how often batches are asked after, and how long a request waits that is to be tried again. By default every 60 s,
-    /// and at most every millisecond.
+    /// Sets the interval at which batches are polled, which is also how long a request waits before it is sent again.
+    /// By default 60 s; the shortest is a millisecond.
     #[must_use]
     pub fn with_poll(mut self, time: Duration) -> Self {
         self.settings.poll = time.max(Duration::from_millis(1));
         self
     }
 
-    /// Sets for how long a server may fail to answer before those who wait are told. The batches go on. By default 1 h.
+    /// Sets how long the server may be unreachable before the waiting calls fail. The batches go on. By default 1 h.
     #[must_use]
     pub fn with_patience(mut self, time: Duration) -> Self {
         self.settings.patience = time;
         self
     }
 
-    /// Sets how often a request is in a batch at most, the first time included. By default 3.
+    /// Sets in how many batches a request is sent at most, including the first. By default 3.
     #[must_use]
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_tries = attempts.max(1);
         self
     }
 
-    /// Sets how large one batch may be; a wave that is larger becomes several. By default as large as OpenAI takes.
+    /// Sets the largest size of one batch; a larger queue becomes several batches. By default the limits of OpenAI.
     #[must_use]
     pub fn with_limits(mut self, limits: BatchLimits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Sets the time that the server is given for a batch. By default `24h`, the only one that OpenAI has.
+    /// Sets the completion window of a batch. By default `24h`, the only one that OpenAI supports.
     #[must_use]
     pub fn with_window(mut self, window: impl Into<String>) -> Self {
         self.settings.window = window.into();
         self
     }
 
-    /// Sets how it waits. By default as the model does.
+    /// Sets how to wait. By default as the model does.
     #[must_use]
     pub fn with_sleep(mut self, sleep: impl Sleep + 'static) -> Self {
         self.sleep = Some(Arc::new(sleep));
         self
     }
 
-    /// Opens the folder and reads what is in it. It blocks while it reads; the server is not asked.
+    /// Opens the folder and reads it. It blocks meanwhile; the server is not asked.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model is behind several addresses or there is nothing to wait with; [`Error::Io`] if another process
-    /// uses the folder, or it cannot be read; [`Error::Input`] if it holds other files, is of another address, or a file was changed.
+    /// [`Error::Config`] if the model has several addresses or nothing is set that waits. [`Error::Io`] if another
+    /// process uses the folder, or it cannot be read. [`Error::Input`] if it holds other files, belongs to another
+    /// address, or a file was changed.
     pub fn open(self) -> Result<BatchModel> {
         let client = BatchClient::new(&self.model)?;
         let sleep = self.sleep.or_else(|| self.model.connection.gate.sleep()).ok_or_else(|| {

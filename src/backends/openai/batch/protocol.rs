@@ -6,16 +6,16 @@ use serde::{Deserialize, Deserializer};
 
 use super::row::plain;
 
-/// The most batches that servers list at once.
+/// The most batches that servers list per page.
 pub(super) const PAGE: usize = 100;
 
 /// A batch on a server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Batch {
-    /// The server's name for it.
+    /// Its name on the server.
     pub id: String,
-    /// How far it has come.
+    /// Its state.
     pub status: BatchStatus,
     /// The path that its requests are for.
     #[serde(default, deserialize_with = "or_default")]
@@ -23,51 +23,51 @@ pub struct Batch {
     /// The file of its requests.
     #[serde(default, deserialize_with = "or_default")]
     pub input_file_id: String,
-    /// The file of its answers, once there is one.
+    /// The file of the answers, once there is one.
     #[serde(default)]
     pub output_file_id: Option<String>,
-    /// The file of the requests that failed, once there is one.
+    /// The file of the failed requests, once there is one.
     #[serde(default)]
     pub error_file_id: Option<String>,
-    /// How many requests it has.
+    /// The numbers of its requests.
     #[serde(default, deserialize_with = "or_default")]
     pub request_counts: RequestCounts,
     /// Why it failed as a whole.
     #[serde(default, deserialize_with = "faults")]
     pub errors: Vec<BatchFault>,
-    /// What was given with it.
+    /// The metadata that it was created with.
     #[serde(default, deserialize_with = "metadata")]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// How far a batch has come.
+/// The state of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BatchStatus {
-    /// Its file is being read.
+    /// The file of requests is being validated.
     Validating,
-    /// Its file cannot be served; nothing was asked.
+    /// The file of requests is invalid; no request was served.
     Failed,
-    /// Its requests are being served.
+    /// The requests are being served.
     InProgress,
-    /// Its results are being put together.
+    /// The results are being prepared.
     Finalizing,
-    /// Its results are there.
+    /// The results are ready.
     Completed,
-    /// It did not end in time. What was served by then is there.
+    /// It did not finish in time. Requests that were served have results.
     Expired,
-    /// It is being stopped.
+    /// It is being cancelled.
     Cancelling,
-    /// It was stopped. What was served by then is there.
+    /// It was cancelled. Requests that were served have results.
     Cancelled,
-    /// None that the crate knows; it is taken to go on.
+    /// A state that the crate does not know; it is not final.
     #[serde(untagged)]
     Other(String),
 }
 
 impl BatchStatus {
-    /// Whether nothing more will come.
+    /// Whether the state will not change any more.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
@@ -77,28 +77,28 @@ impl BatchStatus {
     }
 }
 
-/// How many requests a batch has.
+/// The numbers of requests of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct RequestCounts {
-    /// All.
+    /// All requests.
     #[serde(default)]
     pub total: u64,
-    /// Those that are served.
+    /// Requests that were served.
     #[serde(default)]
     pub completed: u64,
-    /// Those that failed.
+    /// Requests that failed.
     #[serde(default)]
     pub failed: u64,
 }
 
-/// One reason why a batch failed as a whole. The server's own words are left out: they may quote a request.
+/// One reason why a batch failed as a whole. The server's message is left out, because it may quote a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchFault {
-    /// The server's name for it, such as `token_limit_exceeded`; empty if it has none.
+    /// The server's code, such as `token_limit_exceeded`; empty if it has none.
     pub code: String,
-    /// The line of the file of requests, counted from 1, where it is about one.
+    /// The line of the file of requests, counted from 1, if it concerns one.
     pub line: Option<u64>,
 }
 
@@ -114,11 +114,11 @@ impl fmt::Display for BatchFault {
     }
 }
 
-/// A page of a server's list of batches.
+/// A page of the server's list of batches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct BatchPage {
-    /// The batches, mostly the latest first.
+    /// The batches, usually the latest first.
     pub data: Vec<Batch>,
     /// Whether there are more after the last of these.
     #[serde(default, deserialize_with = "or_default")]
@@ -137,14 +137,14 @@ pub(super) struct Uploaded {
     pub(super) id: String,
 }
 
-/// Many servers write `null` for what they leave out.
+/// Reads `null`, which many servers send for what they leave out, as the default.
 fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Servers may add values that are no strings.
+/// Reads metadata without values that are not strings, which some servers add.
 fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let all: BTreeMap<String, serde_json::Value> = or_default(from)?;
     let texts = all.into_iter().filter_map(|(name, value)| match value {

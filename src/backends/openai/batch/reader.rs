@@ -1,4 +1,4 @@
-//! Batch files of results.
+//! Files of results.
 
 use std::{
     collections::HashSet,
@@ -10,17 +10,18 @@ use std::{
 use super::BatchRow;
 use crate::error::{Error, Result};
 
-/// Reads the results of a batch, from a server's output file or error file or from a program such as `vllm run-batch`.
+/// Reads the results of a batch, from an output or error file of a server or of a program such as `vllm run-batch`.
 ///
-/// An item is one line. A line that cannot be used is an [`Error::Input`] with its number, and the next item is that of the next line:
-/// one that is no JSON or not in UTF-8, without `custom_id` or body, of a request that nobody [asked](Self::with_expected), or the second
-/// of the same request. Empty lines are passed over. After an [`Error::Io`] there are no more items.
+/// Each item is one line; empty lines are skipped. A line that cannot be used is an [`Error::Input`] with its number,
+/// and the next item is the next line: a line that is not JSON or not UTF-8, that lacks `custom_id` or a body, that
+/// belongs to a request that was not [expected](Self::with_expected), or that is the second of the same request. After
+/// an [`Error::Io`] there are no more items.
 #[derive(Debug)]
 pub struct BatchReader<R = BufReader<File>> {
     path: PathBuf,
     input: Option<R>,
     line: u64,
-    /// Where the line begins and the next one does, in bytes.
+    /// Where the line and the next one begin, in bytes.
     span: (u64, u64),
     expected: Option<HashSet<String>>,
     seen: HashSet<String>,
@@ -39,7 +40,7 @@ impl BatchReader {
 }
 
 impl<R: BufRead> BatchReader<R> {
-    /// Reads anything; errors name it by the path.
+    /// Reads from any source; errors name it by the path.
     pub fn new(path: impl Into<PathBuf>, input: R) -> Self {
         Self {
             path: path.into(),
@@ -51,14 +52,14 @@ impl<R: BufRead> BatchReader<R> {
         }
     }
 
-    /// Sets whose results there may be. By default anyone's.
+    /// Sets the requests whose results are expected. By default those of any request.
     #[must_use]
     pub fn with_expected(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.expected = Some(ids.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Where the last item stands, in bytes.
+    /// Where the last item begins and ends, in bytes.
     pub(super) fn span(&self) -> (u64, u64) {
         self.span
     }

@@ -1,4 +1,4 @@
-//! What became of one request of a batch.
+//! The result of one request of a batch.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::{
     model::{ChatRequest, Completion},
 };
 
-/// What became of one request: a line of a batch's output file or error file.
+/// The result of one request: a line of the output file or the error file of a batch.
 #[derive(Clone)]
 pub struct BatchRow {
     custom_id: String,
@@ -26,9 +26,9 @@ pub struct BatchRow {
 
 #[derive(Clone)]
 enum Reply {
-    /// An answer over HTTP.
+    /// A response over HTTP.
     Answered { status: StatusCode, body: Value },
-    /// The server did not come to ask the model, for the reason of this code.
+    /// The server did not send the request to the model, for the reason of this code.
     Unasked { code: String },
 }
 
@@ -50,7 +50,7 @@ struct WireResponse {
 }
 
 impl BatchRow {
-    /// Reads a line; what is wrong, if it is none.
+    /// Parses a line; the error says what is wrong with it.
     pub(super) fn parse(line: &[u8]) -> Result<Self, &'static str> {
         if std::str::from_utf8(line).is_err() {
             return Err("it is not in UTF-8");
@@ -89,7 +89,7 @@ impl BatchRow {
         Ok(Self { custom_id, reply })
     }
 
-    /// Names the request.
+    /// The identifier of the request.
     #[must_use]
     pub fn custom_id(&self) -> &str {
         &self.custom_id
@@ -101,10 +101,11 @@ impl BatchRow {
         matches!(&self.reply, Reply::Answered { status, .. } if status.is_success())
     }
 
-    /// The completion of the request that the row is named after.
+    /// The completion of the request with this identifier.
     ///
     /// # Errors
-    /// As the same request would fail without a batch; [`Error::Transport`] if it expired or failed before the model was asked.
+    /// As the same request fails without a batch; [`Error::Transport`] if it expired or failed before the model was
+    /// asked.
     pub fn completion(&self, model: &OpenAiModel, request: &ChatRequest) -> Result<Completion> {
         let connection = &model.connection;
         let answer = self.answer(connection, &redact::of_request(request))?;
@@ -112,7 +113,7 @@ impl BatchRow {
         written.into_completion(request, connection.server, &connection.id)
     }
 
-    /// Why there is no answer; none if there is one. Not to be shown: it may quote the request.
+    /// The error, if there is no answer. Do not show it: it may quote the request.
     pub(super) fn failure(&self, model: &OpenAiModel) -> Option<Error> {
         self.answer(&model.connection, &[]).err()
     }
@@ -137,7 +138,7 @@ impl BatchRow {
     }
 }
 
-/// The error of a request that no model was asked.
+/// The error of a request that was not sent to the model.
 pub(super) fn unasked(backend: &str, code: &str) -> Error {
     let backend = backend.to_owned();
     match code {
@@ -161,7 +162,7 @@ pub(super) fn unasked(backend: &str, code: &str) -> Error {
     }
 }
 
-/// A code that is a name, and nothing that could be a text.
+/// Keeps a code that looks like a name; anything else could be a text and becomes empty.
 pub(super) fn plain(code: &str) -> String {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if code.len() <= 64 && code.chars().all(name) {
@@ -171,7 +172,7 @@ pub(super) fn plain(code: &str) -> String {
     }
 }
 
-/// The body that a server would have sent with an error.
+/// Wraps an error as a server would in a response.
 fn wrapped(error: Value) -> Value {
     match error {
         Value::String(words) => json!({"error": {"message": words}}),

@@ -1,4 +1,4 @@
-//! What the calls of a model and its event loop share.
+//! The state that the calls of a model and its event loop share.
 
 use std::{
     path::PathBuf,
@@ -20,14 +20,14 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A model's folder, its server, and who waits for what.
+/// The folder of a model, its server, and the calls that wait.
 pub(super) struct Shared {
     pub(super) client: BatchClient,
     pub(super) settings: Settings,
     pub(super) sleep: Arc<dyn Sleep>,
     pub(super) folder: PathBuf,
     pub(super) disk: Disk,
-    /// Wakes the driver when the queue begins or is full.
+    /// Wakes the loop when the queue begins or is full.
     pub(super) filled: AtomicWaker,
     state: Mutex<State>,
 }

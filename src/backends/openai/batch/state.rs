@@ -1,4 +1,4 @@
-//! Who waits for what.
+//! Which calls wait for which batch.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,22 +18,22 @@ use super::{
 };
 use crate::error::Error;
 
-/// What drives the batches while anybody waits.
+/// The event loop, which any waiting call may poll.
 pub(super) type Driver = Shared<BoxFuture<'static, ()>>;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Settled {
-    /// It has a row; if that is of a failure, so many tries were made in vain.
+    /// It has a row. If that is a failure, `tries` is the number of attempts.
     Row { place: Place, tries: Option<u32> },
-    /// It has none.
+    /// It has no row.
     Failed {
         error: Arc<Error>,
         tries: Option<u32>,
     },
 }
 
-/// A request that somebody waits for.
+/// A request that calls wait for.
 struct Entry {
     url: String,
     json: Arc<[u8]>,
@@ -42,33 +42,34 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether nobody waits any more.
+    /// Whether no call waits any more.
     fn is_left(&self) -> bool {
         self.waiting.iter().all(oneshot::Sender::is_canceled)
     }
 }
 
-/// Where the server has a batch.
+/// What is known about a batch on the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Remote {
-    /// Nowhere.
+    /// It was not created.
     Unsent,
-    /// Somewhere or nowhere: it was begun, and the answer did not come. It is looked for twice before it counts as unsent.
+    /// It may have been created: the request was sent and no answer came. It is looked up twice before it counts as
+    /// unsent.
     Unknown { looked: bool },
-    /// Under this name.
+    /// It has this name.
     Known(String),
 }
 
 /// A batch without results.
 #[derive(Clone)]
 pub(super) struct Running {
-    /// None until it is written down.
+    /// None until it is written to the folder.
     pub(super) record: Option<Record>,
     pub(super) remote: Remote,
-    /// For how long and how often in a row the server gave no answer about it.
+    /// How long and how often in a row the server gave no answer about it.
     pub(super) away: Duration,
     pub(super) failures: u32,
-    /// Whether those who waited were told that, and it has given no answer since.
+    /// Whether the waiting calls were failed for that, and no answer has come since.
     pub(super) is_given_up: bool,
     ids: Arc<[String]>,
 }
@@ -86,7 +87,7 @@ impl Running {
     }
 }
 
-/// A batch that is to be written down.
+/// A batch that is to be written to the folder.
 pub(super) struct Draft {
     pub(super) number: u64,
     pub(super) url: String,
@@ -97,13 +98,13 @@ pub(super) struct Draft {
 pub(super) struct State {
     pub(super) driver: Option<Driver>,
     entries: HashMap<String, Entry>,
-    /// Those that no batch has yet, in the order in which they came.
+    /// Requests in no batch, in the order in which they arrived.
     queue: Vec<String>,
-    /// How many ever came.
+    /// How many ever arrived.
     arrivals: u64,
     /// Whether the queue holds requests that failed before.
     again: bool,
-    /// Whether the server takes no more until one of its batches is done.
+    /// Whether the server takes no batch until another is done.
     full: bool,
     pub(super) running: BTreeMap<u64, Running>,
     placed: HashMap<String, u64>,
@@ -111,7 +112,7 @@ pub(super) struct State {
     next: u64,
 }
 
-/// What waits in the queue.
+/// The state of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queued {
     pub(super) requests: usize,
@@ -144,7 +145,8 @@ impl State {
         self.done.get(id).copied()
     }
 
-    /// Waits for a request, in the queue unless a batch has it. Says whether it is new in the queue.
+    /// Adds a call that waits for a request; the request is queued unless a batch has it. Returns whether it is new in
+    /// the queue.
     pub(super) fn enter(
         &mut self,
         line: RequestLine,
@@ -170,7 +172,7 @@ impl State {
         (receiver, !is_placed)
     }
 
-    /// What waits, unless it has to wait for the server.
+    /// The queue, unless it must wait for the server.
     pub(super) fn queued(&self) -> Option<Queued> {
         let held = self.full && self.makes_room();
         (!self.queue.is_empty() && !held).then_some(Queued {
@@ -180,17 +182,17 @@ impl State {
         })
     }
 
-    /// Whether a batch may be done and leave room for another. What was given up may never be.
+    /// Whether a batch may finish and make room for another. One that was given up may never do so.
     fn makes_room(&self) -> bool {
         self.running.values().any(|running| !running.is_given_up)
     }
 
-    /// Whether anybody waits.
+    /// Whether any call waits.
     pub(super) fn is_awaited(&self) -> bool {
         self.entries.values().any(|entry| !entry.is_left())
     }
 
-    /// Makes batches of the queue, and forgets requests that nobody waits for.
+    /// Makes batches of the queue, and drops requests that no call waits for.
     pub(super) fn take(&mut self, limits: BatchLimits) -> Vec<Draft> {
         let mut open: HashMap<String, (Filling, Draft, Vec<String>)> = HashMap::new();
         let mut full = Vec::new();
@@ -236,7 +238,7 @@ impl State {
 
     /// Takes the results of a batch.
     ///
-    /// `missing` is what became of requests without a row. `waits` says that the server had no room for the batch.
+    /// `missing` is the error of requests without a row. `waits` says that the server had no room for the batch.
     pub(super) fn finish(
         &mut self,
         number: u64,
@@ -288,7 +290,7 @@ impl State {
         }
     }
 
-    /// Answers everybody who waits for a batch, and forgets it if it was not sent.
+    /// Fails all calls that wait for a batch, and removes the batch if it was not sent.
     pub(super) fn fail(&mut self, number: u64, error: &Arc<Error>) {
         let Some(running) = self.running.get(&number).cloned() else {
             return;

@@ -1,4 +1,4 @@
-//! Batch files of requests.
+//! Files of requests.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,12 +14,12 @@ use crate::{
     model::ChatRequest,
 };
 
-/// How large one file may be.
+/// The largest size of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// The most requests. By default 50,000, which is OpenAI's limit.
+    /// The most requests. By default 50,000, the limit of OpenAI.
     pub requests: usize,
-    /// The most bytes. By default 200,000,000, which is OpenAI's limit.
+    /// The most bytes. By default 200,000,000, the limit of OpenAI.
     pub bytes: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for BatchLimits {
     }
 }
 
-/// How full one file is.
+/// The size of a file so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filling {
     requests: usize,
@@ -40,7 +40,7 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    /// Makes room for a line; false if it needs another file.
+    /// Adds a line; false if it needs another file.
     pub(super) fn takes(&mut self, limits: BatchLimits, line: &[u8]) -> bool {
         let bytes = self.bytes.saturating_add(line.len());
         let fits = self.requests < limits.requests && bytes <= limits.bytes;
@@ -52,7 +52,7 @@ impl Filling {
     }
 }
 
-/// Refuses a line that is too large for any file.
+/// Rejects a line that is too large for any file.
 pub(super) fn check(limits: BatchLimits, line: &[u8]) -> Result<()> {
     if Filling::default().takes(limits, line) {
         return Ok(());
@@ -66,10 +66,10 @@ pub(super) fn check(limits: BatchLimits, line: &[u8]) -> Result<()> {
     Err(Error::config("request", reason))
 }
 
-/// Writes requests into files that servers take for batches, and programs such as `vllm run-batch`.
+/// Writes requests into files for batch endpoints and for programs such as `vllm run-batch`.
 ///
-/// A file holds requests of one path alone, and no more than the [`BatchLimits`]: `river.jsonl` is gone on with in `river-2.jsonl`. The
-/// same request is written once.
+/// A file holds requests of one path, and no more than the [`BatchLimits`]: `river.jsonl` is continued in
+/// `river-2.jsonl`. Equal requests are written once.
 ///
 /// ```
 /// use safer_instruct::{ChatRequest, Message, backends::openai::{OpenAiModel, batch::{BatchReader, BatchWriter}}};
@@ -119,7 +119,7 @@ struct Part {
 }
 
 impl BatchWriter {
-    /// Begins a file. Each file is made with its first request; one that is there is an error.
+    /// Begins at a path. A file is created with its first request; one that already exists is an error.
     ///
     /// # Errors
     /// [`Error::Input`] if the path names no file.
@@ -146,11 +146,11 @@ impl BatchWriter {
         self
     }
 
-    /// Writes a request, unless it is written already, and gives its `custom_id`.
+    /// Writes a request, unless it is already written, and returns its `custom_id`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the server cannot serve such a request, or it is too large for any file; [`Error::Io`] if a file cannot be
-    /// written or is there already. What was written before stays.
+    /// [`Error::Config`] if the server does not support such a request, or it is too large for any file. [`Error::Io`]
+    /// if a file cannot be written or already exists. What was written before stays.
     pub fn write(&mut self, request: &ChatRequest) -> Result<String> {
         let line = RequestLine::new(&self.model, request)?;
         if self.written.contains(line.custom_id()) {
@@ -180,7 +180,7 @@ impl BatchWriter {
         Ok(line.custom_id)
     }
 
-    /// Puts everything on the disk and gives the files, in the order in which they were begun.
+    /// Syncs all files and returns their paths, in the order in which they were begun.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written.

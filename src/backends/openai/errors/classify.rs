@@ -1,4 +1,4 @@
-//! Answers that are no completions, as errors that say what to do.
+//! Classifies answers that are not completions as errors that say what to do.
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -10,28 +10,29 @@ use crate::{
     error::{Error, Later, Result},
 };
 
-/// The most characters of a server's own words that are passed on.
+/// The most characters of a server's message that an error shows.
 const MOST_WORDS: usize = 200;
-/// The most characters of them that are searched for quotations, which escapes make longer.
+/// The most characters of it that are searched for quotations, which escapes make longer.
 const MOST_SEARCHED: usize = 4 * MOST_WORDS;
-/// What is said of an answer that was not finished. OpenAI's reasoning models refuse a request whose tokens are used up by thinking.
+/// The message for an answer that was cut off. Reasoning models of OpenAI reject a request whose tokens are used up by
+/// reasoning.
 const RAN_OUT: &str =
     "its answer was not finished within max_tokens, of which thoughts are a part; allow more";
 
-/// What the answer is to.
+/// The request that the answer belongs to.
 pub(crate) struct Context<'a> {
     /// Model and address, for people.
     pub(crate) backend: &'a str,
     /// Name of the model.
     pub(crate) model: &'a str,
-    /// What a server's words may not repeat: texts of the request, and the key.
+    /// What an error may not repeat: texts of the request, the key, and the values of headers.
     pub(crate) secrets: &'a [&'a str],
     /// Whether a key was sent.
     pub(crate) has_key: bool,
 }
 
 impl Context<'_> {
-    /// Adds what the server said, if that can be shown.
+    /// Adds the server's message, if it may be shown.
     fn said(&self, what: &str, words: &str) -> String {
         match shown(words, self.secrets) {
             Some(words) => format!("{what}; it says: {words}"),
@@ -40,14 +41,14 @@ impl Context<'_> {
     }
 }
 
-/// What a server says of an error, in whichever form.
+/// What a server says about an error, in any of the known forms.
 struct Said {
-    /// Code, type and status, as far as they are names.
+    /// Code, type and status, where they are names.
     names: Vec<String>,
-    /// The status that it gives inside.
+    /// The status inside the body.
     status: Option<StatusCode>,
     words: String,
-    /// llama.cpp's own: tokens that are needed, and those that the context holds.
+    /// Tokens that are needed, and tokens that the context holds (llama.cpp).
     tokens: Option<(usize, usize)>,
 }
 
@@ -88,12 +89,12 @@ impl Said {
     }
 }
 
-/// Gemini's errors stand in a list of one.
+/// Gemini puts errors into a list of one.
 fn within(body: &Value) -> &Value {
     body.get(0).unwrap_or(body)
 }
 
-/// FastAPI's own: words, or a list of what is wrong where.
+/// FastAPI gives a text, or a list of what is wrong where.
 fn detail(detail: &Value) -> String {
     let Some(faults) = detail.as_array() else {
         return detail.as_str().unwrap_or_default().to_owned();
@@ -144,7 +145,7 @@ fn named(name: &str) -> Option<StatusCode> {
     known.map(|(_, status)| *status)
 }
 
-/// Parses an answer that should be of the protocol; any other is an error.
+/// Parses an answer of the protocol; any other is an error.
 pub(crate) fn read<T: DeserializeOwned>(context: &Context<'_>, answer: &HttpResponse) -> Result<T> {
     if !answer.status().is_success() {
         return Err(error(context, answer));
@@ -170,7 +171,7 @@ pub(crate) fn read<T: DeserializeOwned>(context: &Context<'_>, answer: &HttpResp
     })
 }
 
-/// The error of an answer whose status is none of success, or of one that holds an error all the same.
+/// The error of an answer whose status is not a success, or whose body holds an error.
 pub(crate) fn error(context: &Context<'_>, answer: &HttpResponse) -> Error {
     let said = Said::of(answer.body());
     let within = answer.status().is_success();
@@ -247,7 +248,7 @@ pub(crate) fn error(context: &Context<'_>, answer: &HttpResponse) -> Error {
     })
 }
 
-/// The error of an answer that is no JSON: a page of a proxy, half a body.
+/// The error of an answer that is not JSON, such as an HTML page of a proxy or a truncated body.
 fn no_json(context: &Context<'_>, answer: &HttpResponse) -> Error {
     let body = answer.body();
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -264,7 +265,7 @@ fn no_json(context: &Context<'_>, answer: &HttpResponse) -> Error {
     }
 }
 
-/// Whether the model answers, and would have done so with more tokens.
+/// Whether the model answers, but used up its tokens.
 pub(crate) fn ran_out(error: &Error) -> bool {
     matches!(error, Error::Refused { message, .. } if message.starts_with(RAN_OUT))
 }
@@ -278,7 +279,7 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
         )
 }
 
-/// A server's words or names, cut and on one line. None if there are none, or they repeat a piece of a secret.
+/// A server's message, cut and on one line. None if it is empty or repeats a part of a secret.
 pub(crate) fn shown(words: &str, secrets: &[&str]) -> Option<String> {
     let searched: String = words.chars().take(MOST_SEARCHED).collect();
     let words: String = searched

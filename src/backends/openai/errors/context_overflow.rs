@@ -1,6 +1,6 @@
-//! By how much a request is too long, from the sentences of servers.
+//! Reads from the messages of servers by how much a request is too long.
 
-/// What stands before the number of tokens that the context holds.
+/// Phrases before the number of tokens that the context holds.
 const LIMITS: &[&str] = &[
     // OpenAI, vLLM, SGLang, OpenRouter, DeepSeek.
     "maximum context length is ",
@@ -15,7 +15,7 @@ const LIMITS: &[&str] = &[
     // llama.cpp.
     "available context size (",
 ];
-/// What stands before the number of all tokens that the request needs.
+/// Phrases before the number of all tokens that the request needs.
 const TOTALS: &[&str] = &[
     "for a total of at least ",
     "requested a total of ",
@@ -23,7 +23,7 @@ const TOTALS: &[&str] = &[
     "you requested ",
     "resulted in ",
 ];
-/// The same for those of the prompt.
+/// Phrases before the number of tokens of the prompt.
 const PROMPTS: &[&str] = &[
     "you passed ",
     "your request has ",
@@ -33,14 +33,15 @@ const PROMPTS: &[&str] = &[
     "the input (",
     "request (",
 ];
-/// The same for those that were asked for.
+/// Phrases before the number of tokens requested for the answer.
 const ANSWERS: &[&str] = &[
     "max_completion_tokens' is too large: ",
     "you requested ",
     "and requested ",
 ];
 
-/// The tokens that a request needs, with those asked for as far as the sentence names them, and those that the context holds.
+/// The tokens that a request needs, including those requested for the answer if the message names them, and the tokens
+/// that the context holds.
 pub(crate) fn needed_and_limit(words: &str) -> Option<(usize, usize)> {
     let words = words.to_lowercase();
     let find = |phrases: &[&str], units: &[&str]| number(&words, phrases, units);
@@ -54,7 +55,7 @@ pub(crate) fn needed_and_limit(words: &str) -> Option<(usize, usize)> {
     (needed >= limit).then(|| (needed.max(limit.saturating_add(1)), limit))
 }
 
-/// The number behind one of some phrases, if it counts what it should.
+/// The number after one of the phrases, if it counts the right unit.
 fn number(words: &str, phrases: &[&str], units: &[&str]) -> Option<usize> {
     phrases.iter().find_map(|phrase| {
         words.match_indices(phrase).find_map(|(at, _)| {

@@ -1,7 +1,8 @@
-//! What a server refuses or gets wrong, as an [`Error`](crate::Error) that says what to do.
+//! Answers of a server that are errors.
 //!
-//! [`classify`] turns an answer into an error; [`context_overflow`] and [`rejected_field`] read the sentences of servers for it.
-//! [`redact`] keeps texts of the request, the key and the caller's headers out of every error.
+//! [`classify`] turns an answer into an [`Error`](crate::Error) that says what to do; [`context_overflow`] and
+//! [`rejected_field`] read the messages of servers for it. [`redact`] keeps texts of the request, the key and the
+//! caller's headers out of every error.
 
 pub(crate) mod classify;
 mod context_overflow;

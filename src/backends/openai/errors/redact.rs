@@ -1,4 +1,4 @@
-//! What no error may repeat, and how a repetition is told.
+//! Finds quotations of the request in the messages of servers, so that no error shows them.
 
 use std::collections::HashSet;
 
@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use crate::model::{ChatRequest, Constraint, Prompt};
 
-/// So many characters in a row that stand in the request too are a quotation of it.
+/// A run of this many characters of the request counts as a quotation.
 const QUOTATION: usize = 12;
-/// A shorter text stands in every sentence.
+/// A shorter text may occur in any message.
 const LEAST: usize = 4;
-/// How often escapes are looked for in what was escaped.
+/// How many levels of escapes are undone.
 const ROUNDS: usize = 4;
 /// Keywords of JSON Schema whose values are words of JSON Schema.
 const KEYWORDS: &[&str] = &["type", "format", "$schema", "$ref", "required"];
 
-/// The texts of a request: its prompt, its stop strings, its choices, and what its schema says beyond the words of JSON Schema and the
+/// The texts of a request: its prompt, stop strings and choices, and the texts of its schema other than keywords and
 /// names of properties.
 pub(crate) fn of_request(request: &ChatRequest) -> Vec<&str> {
     let mut texts = of_prompt(&request.prompt);
@@ -59,7 +59,7 @@ fn of_schema<'a>(schema: &'a Value, texts: &mut Vec<&'a str>) {
     }
 }
 
-/// Whether some words repeat a text or a piece of it, in whichever way it was escaped.
+/// Whether the words repeat a text or a part of it, however it is escaped.
 pub(crate) fn quotes(words: &str, text: &str) -> bool {
     // As it stands, because marks are characters of a quotation too; line breaks may have become spaces.
     let plain = |text: &str| text.replace(char::is_control, " ");
@@ -82,14 +82,14 @@ pub(crate) fn quotes(words: &str, text: &str) -> bool {
     share(&words, &text)
 }
 
-/// Whether a piece of one text stands in the other.
+/// Whether a long enough part of one text occurs in the other.
 fn share(words: &str, text: &str) -> bool {
     let (words, text): (Vec<char>, Vec<char>) = (words.chars().collect(), text.chars().collect());
     let pieces: HashSet<&[char]> = text.windows(QUOTATION).collect();
     words.windows(QUOTATION).any(|piece| pieces.contains(piece))
 }
 
-/// Letters and digits, with a space for all that stands between them.
+/// Letters and digits, with one space for everything between them.
 fn bare(text: &str) -> String {
     let mut text = text.to_owned();
     for _ in 0..ROUNDS {
@@ -105,7 +105,7 @@ fn bare(text: &str) -> String {
     words.join(" ").to_lowercase()
 }
 
-/// Without the escapes of JSON, Python and Rust.
+/// Undoes the escapes of JSON, Python and Rust.
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -144,7 +144,7 @@ fn hex(text: &str, digits: usize) -> Option<(u32, &str)> {
     Some((number, left))
 }
 
-/// A character beyond the 16 bits of `\u`, which is written as two.
+/// A character above U+FFFF, which `\u` writes as two.
 fn pair(high: u32, left: &str) -> Option<(u32, &str)> {
     let (low, left) = hex(left.strip_prefix("\\u")?, 4)?;
     let units = [u16::try_from(high).ok()?, u16::try_from(low).ok()?];

@@ -1,9 +1,9 @@
-//! Fields of a request that a server does not take, and how to ask without.
+//! Recognizes fields of a request that a server rejects, and says how to do without them.
 
 use http::StatusCode;
 use serde_json::Value;
 
-/// Fields that the crate sets and a request can do without, or with another name for it.
+/// Fields that the crate sets and that a request can do without or rename.
 const FIELDS: &[&str] = &[
     "temperature",
     "top_p",
@@ -19,7 +19,7 @@ const FIELDS: &[&str] = &[
     "logprobs",
     "top_logprobs",
 ];
-/// What servers say of a field that they do not take, in lower case.
+/// What servers say about a field that they reject, in lower case.
 const WORDS: &[&str] = &[
     "unsupported",
     "not support",
@@ -31,7 +31,7 @@ const WORDS: &[&str] = &[
     "not allowed",
 ];
 
-/// What to do about a field that the server does not take, if that is why it refuses.
+/// What to do about a rejected field, if that is why the server refuses.
 pub(crate) fn advice(status: StatusCode, body: &[u8]) -> Option<String> {
     let refuses = matches!(
         status,
@@ -58,7 +58,7 @@ pub(crate) fn advice(status: StatusCode, body: &[u8]) -> Option<String> {
     })
 }
 
-/// The field that is refused, if it is one of ours.
+/// The rejected field, if the crate sets it.
 fn refused(body: &Value) -> Option<&'static str> {
     let error = body.get("error").unwrap_or(body);
     let text = |name: &str| error.get(name).and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! The HTTP client that comes with the crate.
+//! The HTTP client of the crate, built on `reqwest`.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use crate::{
 
 /// An HTTP client on `reqwest`, with TLS by rustls and the certificates that the system trusts.
 ///
-/// It works under any executor: its connections live on a thread of its own, unless [`ClientBuilder::with_runtime`] names a tokio
-/// runtime. It is a [`Sleep`] too. Proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, unless [`ClientBuilder::with_proxy`] names
-/// one. Clones share their connections.
+/// It works under any executor: by default it runs on a thread of its own, and [`ClientBuilder::with_runtime`] takes a
+/// tokio runtime instead. It also implements [`Sleep`]. Proxies are read from the variables `HTTPS_PROXY`, `HTTP_PROXY`
+/// and `NO_PROXY`, unless [`ClientBuilder::with_proxy`] sets one. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -33,7 +33,7 @@ pub struct Client {
     _runtime: Option<Arc<Owned>>,
 }
 
-/// How a [`Client`] is made.
+/// Builds a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     connect: Duration,
@@ -58,59 +58,61 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Sets how long it may take to be connected. By default 10 s.
+    /// Sets how long connecting may take. By default 10 s.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Duration) -> Self {
         self.connect = limit;
         self
     }
 
-    /// Sets how long an exchange may take from its beginning to the last byte of the answer, which comes at its end: a long answer of a
-    /// busy server takes minutes. By default 600 s.
+    /// Sets how long a request may take, from its start to the last byte of the answer. By default 600 s: a long answer
+    /// of a busy server takes minutes.
     #[must_use]
     pub fn with_timeout(mut self, limit: Duration) -> Self {
         self.total = limit;
         self
     }
 
-    /// Sets the largest answer, in bytes. By default 64 MiB.
+    /// Sets the largest response, in bytes. By default 64 MiB.
     #[must_use]
     pub fn with_max_response(mut self, bytes: usize) -> Self {
         self.most = bytes;
         self
     }
 
-    /// Sets how many requests are on their way at once. By default as many as come.
+    /// Sets how many requests are in flight at once. By default there is no limit.
     ///
-    /// Unlike [`with_concurrency_limit`](crate::Decorate::with_concurrency_limit), which holds back calls, it holds back requests that
-    /// are ready to be sent: the next one goes off the moment an answer is there, however busy the caller is. Let half as many again be worked on
-    /// at once, so that some are always ready. The time that a request waits here does not count to its timeout.
+    /// [`with_concurrency_limit`](crate::Decorate::with_concurrency_limit) limits calls; this limits requests that are
+    /// ready to be sent, so that the next one starts as soon as an answer arrives, however busy the caller is. Let the
+    /// pipeline work on half as many again, so that some are always ready. Time spent waiting here does not count
+    /// towards the timeout.
     #[must_use]
     pub fn with_max_in_flight(mut self, requests: usize) -> Self {
         self.in_flight = Some(requests.max(1));
         self
     }
 
-    /// Sets the proxy for all requests, such as `http://proxy:3128` or `socks5://proxy:1080`. By default what the variables say.
+    /// Sets the proxy for all requests, such as `http://proxy:3128` or `socks5://proxy:1080`. By default the variables
+    /// decide.
     #[must_use]
     pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
         self
     }
 
-    /// Sets the tokio runtime that its connections live on, which needs its drivers of I/O and time and must outlive the client. By
-    /// default a thread of its own.
+    /// Sets the tokio runtime of the connections. It needs its I/O and time drivers and must outlive the client. By
+    /// default the client has a thread of its own.
     #[must_use]
     pub fn with_runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Makes the client.
+    /// Builds the client.
     ///
     /// # Errors
-    /// [`Error::Config`] if the proxy cannot be or the system's certificates cannot be read; [`Error::Other`] if no thread can be
-    /// started.
+    /// [`Error::Config`] if the proxy is invalid or the certificates of the system cannot be read. [`Error::Other`] if
+    /// no thread can be started.
     pub fn build(self) -> Result<Client> {
         let other = |error: reqwest::Error| Error::Other(error.without_url().into());
         let tls = |error: rustls::Error| Error::config("certificates", error.to_string());
@@ -160,7 +162,7 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// A client with the defaults.
+    /// Builds a client with the defaults.
     ///
     /// # Errors
     /// As [`ClientBuilder::build`].
@@ -168,13 +170,13 @@ impl Client {
         Self::builder().build()
     }
 
-    /// A client with other settings.
+    /// Begins a client with other settings.
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// Runs on the client's runtime; dropping it ends the work.
+    /// Runs work on the runtime of the client. Dropping the future cancels the work.
     async fn on_runtime<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -185,7 +187,7 @@ impl Client {
     }
 }
 
-/// A task that ends when nobody waits for it.
+/// A task that is cancelled when it is dropped.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -215,7 +217,7 @@ impl HttpTransport for Client {
     }
 }
 
-/// The answer, no more of which is read than may be.
+/// Executes a request and reads at most `most` bytes of the body.
 async fn exchange(
     http: reqwest::Client,
     request: reqwest::Request,
@@ -259,7 +261,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A runtime that may be dropped anywhere, in the midst of another one too.
+/// A runtime that may be dropped anywhere, also inside another runtime.
 struct Owned {
     handle: Handle,
     runtime: Option<Runtime>,

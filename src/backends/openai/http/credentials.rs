@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Result};
 
-/// A key and headers, all of whose values are taken to be secret.
+/// A key and headers. All values are treated as secrets.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     headers: HeaderMap,
@@ -15,7 +15,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Checks a key, with white space around it left out, and headers.
+    /// Checks a key, whose surrounding white space is removed, and headers.
     pub(crate) fn new(
         key: Option<SecretString>,
         named: &BTreeMap<String, SecretString>,
@@ -34,12 +34,12 @@ impl Credentials {
         Ok(Self { headers, key })
     }
 
-    /// The headers of a request, the key among them.
+    /// The headers of a request, including that of the key.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Whether a key is sent, by itself or in a header of the caller's.
+    /// Whether a key is sent, as `Authorization` or in a header of the caller's.
     pub(crate) fn has_key(&self) -> bool {
         let key = self.key.as_ref();
         let names = ["key", "token", "auth"];

@@ -1,4 +1,4 @@
-//! Several addresses of one model: which one is asked next.
+//! The choice between several addresses of one model.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 use super::limits::Clock;
 use crate::error::{Error, Later, Result};
 
-/// How long an address is left alone after its first failure in a row; each further one doubles it.
+/// The pause of an address after its first failure in a row; each further failure doubles it.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
@@ -26,14 +26,14 @@ struct Endpoint {
     health: Mutex<Health>,
 }
 
-/// Failures in a row, and until when it is left alone.
+/// Failures in a row, and the end of the pause.
 #[derive(Clone, Copy, Debug, Default)]
 struct Health {
     failures: u32,
     rests_until: Duration,
 }
 
-/// An address while a request is on its way to it.
+/// An address with a request in flight to it.
 #[derive(Debug)]
 pub(crate) struct Lease<'a> {
     endpoint: &'a Endpoint,
@@ -58,8 +58,9 @@ impl Endpoints {
         self.0.len() > 1
     }
 
-    /// The address with the fewest requests on their way among those that do not rest; if all do, the one that has rested most. One that has
-    /// failed is tried with one request at a time until it works. None if there is no address.
+    /// Picks the address with the fewest requests in flight among those that are not paused; if all are, the one whose
+    /// pause ends first. An address that has failed gets one request at a time until one succeeds. None if there is no
+    /// address.
     pub(crate) fn pick(&self, now: Duration) -> Option<Lease<'_>> {
         let chosen = self.0.iter().min_by_key(|endpoint| {
             let health = endpoint.health();
@@ -87,7 +88,7 @@ impl Lease<'_> {
         &self.endpoint.base
     }
 
-    /// Takes note of how the request went.
+    /// Records the health of the address from the answer, and returns the answer.
     pub(crate) fn finish<T>(self, answer: Result<T>, clock: &Clock) -> Result<T> {
         match &answer {
             // A limit is not the address's fault.
@@ -118,7 +119,7 @@ impl Lease<'_> {
             .unwrap_or_else(PoisonError::into_inner) = Health::default();
     }
 
-    /// Nothing came back, or that the server is broken or busy and wants to be left alone for a while.
+    /// Records that no answer came, or that the server is broken, or busy and asks for a pause.
     fn failed(&self, now: Duration, at_least: Duration) {
         let mut health = self
             .endpoint

@@ -1,15 +1,15 @@
-//! What servers say in headers about when to come again.
+//! Headers that say when to send the next request.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
 
-/// From here on a number is no wait but a time since 1970, in seconds or in milliseconds.
+/// A number of this size or more is not a wait but a Unix time, in seconds or in milliseconds.
 const EPOCH: f64 = 1e9;
 const EPOCH_IN_MILLISECONDS: f64 = 1e12;
 
-/// How long to wait: OpenAI's `retry-after-ms`, else `Retry-After` (RFC 9110, section 10.2.3), else the time until a limit begins anew of
-/// which nothing is left.
+/// How long to wait: `retry-after-ms` (OpenAI), else `Retry-After` (RFC 9110, section 10.2.3), else the time until the
+/// reset of a limit that is used up.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Some(milliseconds) =
         text(headers, "retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok())
@@ -21,7 +21,8 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .or_else(|| reset(headers))
 }
 
-/// The time until a limit begins anew of which nothing is left: OpenAI's names for it, and the plain ones (OpenRouter, GitHub).
+/// The time until the reset of a limit that is used up, by the header names of OpenAI and the plain ones (OpenRouter,
+/// GitHub).
 pub(crate) fn reset(headers: &HeaderMap) -> Option<Duration> {
     let limits = ["", "-requests", "-tokens"].into_iter();
     let waits = limits.filter_map(|what| {
@@ -38,9 +39,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A wait: seconds (`20`), a time as Go writes it (`1m30.5s`), or until a moment: since 1970 (GitHub in seconds, OpenRouter in milliseconds),
-/// or as a date (`Retry-After` that of HTTP, Anthropic that of RFC 3339). A moment is compared with the server's own `Date`: the clock here
-/// may be wrong.
+/// Parses a wait: seconds (`20`), a Go duration (`1m30.5s`), a Unix time (GitHub in seconds, OpenRouter in
+/// milliseconds), or a date (`Retry-After` in the form of HTTP, Anthropic in that of RFC 3339). A moment is compared
+/// with the server's own `Date`, because the local clock may be wrong.
 fn wait(text: &str, headers: &HeaderMap) -> Option<Duration> {
     let text = text.trim();
     let moment = match text.parse::<f64>() {
@@ -61,7 +62,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(if seconds < 0.0 { 0.0 } else { seconds }).ok()
 }
 
-/// A time as Go writes it, such as `1m30.5s` or `20ms`.
+/// Parses a Go duration, such as `1m30.5s` or `20ms`.
 fn go(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
@@ -88,13 +89,13 @@ fn go(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Seconds since 1970.
+/// Parses an HTTP date into Unix time.
 fn http_date(text: &str) -> Option<f64> {
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
-/// Seconds since 1970 of a date such as `2026-10-21T07:28:00Z`.
+/// Parses a date such as `2026-10-21T07:28:00Z` into Unix time.
 fn rfc_3339(text: &str) -> Option<f64> {
     let (date, time) = text.split_once('T')?;
     let mut date = date
@@ -115,7 +116,8 @@ fn rfc_3339(text: &str) -> Option<f64> {
         ("+", zone) => clock(zone)?,
         (_, zone) => -clock(zone)?,
     };
-    // Days since 1970 in the Gregorian calendar, with years that begin in March: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    // Days since 1970 in the Gregorian calendar, with years that begin in March: Howard Hinnant, "chrono-Compatible
+    // Low-Level Date Algorithms".
     if !(1..=12).contains(&month) {
         return None;
     }

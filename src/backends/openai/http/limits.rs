@@ -1,4 +1,4 @@
-//! How often a server may be asked.
+//! Limits on requests and tokens per minute.
 
 use std::{
     fmt,
@@ -17,23 +17,24 @@ use http::HeaderMap;
 use super::headers;
 use crate::{decorate::Sleep, record::Usage};
 
-/// How much a server may be asked a minute.
+/// Limits on requests and tokens per minute.
 ///
-/// Both are spread evenly, because servers count in short windows too: after a rest a sixtieth may go at once, and then a sixtieth a
-/// second.
+/// Both are spread evenly, because servers also count in short windows: after a pause a sixtieth may be sent at once,
+/// and then a sixtieth per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests a minute. By default as many as come.
+    /// Requests per minute. By default there is no limit.
     pub requests: Option<NonZeroU32>,
-    /// Tokens a minute, read and written. A request reserves what it may cost, a token for three bytes of text (UTF-8) and its
-    /// `max_tokens`, and gets back what it did not use; one that is dropped or breaks off after it was sent keeps the text's. By default as
-    /// many as come.
+    /// Tokens per minute, of prompts and completions. By default there is no limit.
+    ///
+    /// A request reserves an estimate, one token per three bytes of UTF-8 text plus its `max_tokens`, and returns what
+    /// it did not use. One that is dropped or fails after it was sent keeps the reservation for its text.
     pub tokens: Option<NonZeroU32>,
 }
 
-/// The longest that a server may hold up all requests by one answer. What it asks for beyond that is for the retry to heed.
+/// The longest that one answer may hold back all requests. The retry waits for what a server asks beyond that.
 const LONGEST_CLOSED: Duration = Duration::from_secs(60);
-/// From here on a pause is worth a line in the log.
+/// The shortest pause that is logged.
 const NOTED: Duration = Duration::from_secs(5);
 
 /// A monotonic clock: the time since a fixed moment.
@@ -62,7 +63,7 @@ impl fmt::Debug for Clock {
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
 
-/// Lets requests through one after the other, in the order in which they came.
+/// Admits requests one after the other, in the order in which they arrive.
 pub(crate) struct Gate {
     clock: Clock,
     sleep: Option<Arc<dyn Sleep>>,
@@ -70,7 +71,7 @@ pub(crate) struct Gate {
     tokens: Option<(Bucket, NonZeroU32)>,
     /// Tokens that were reserved and not used; negative if more were used.
     balance: Mutex<i64>,
-    /// Until when the server wants no request.
+    /// Until when the server accepts no request.
     closed: Mutex<Duration>,
     turn: async_lock::Mutex<()>,
 }
@@ -93,13 +94,13 @@ impl Gate {
         }
     }
 
-    /// How it waits.
+    /// The way of waiting, if there is one.
     #[cfg(feature = "batch")]
     pub(crate) fn sleep(&self) -> Option<Arc<dyn Sleep>> {
         self.sleep.clone()
     }
 
-    /// Waits until a request that may cost so much may be sent.
+    /// Waits until a request of this estimated size may be sent.
     pub(crate) async fn admit(&self, estimate: Usage) -> Reservation<'_> {
         let mut reserved = Reservation {
             gate: self,
@@ -149,7 +150,7 @@ impl Gate {
         }
     }
 
-    /// What is to be reserved, after what earlier requests left over or owe.
+    /// The tokens to reserve, given what earlier requests left over or owe.
     fn with_balance(&self, wanted: i64) -> u64 {
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
         let left = wanted.saturating_sub(*balance).max(0);
@@ -157,18 +158,19 @@ impl Gate {
         left.unsigned_abs()
     }
 
-    /// Gives back tokens, or asks for more if negative.
+    /// Returns unused tokens; a negative number takes more.
     fn give_back(&self, tokens: i64) {
         let Some((_, second)) = &self.tokens else {
             return;
         };
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        // Neither what is left over nor what is owed may pile up to more than a minute's worth, which is what the server counts.
+        // Neither what is left over nor what is owed may pile up to more than a minute's worth, which is what the
+        // server counts.
         let minute = i64::from(second.get()).saturating_mul(60);
         *balance = balance.saturating_add(tokens).clamp(-minute, minute);
     }
 
-    /// Lets nothing through for as long as the server asks for, a minute at most.
+    /// Admits no request for as long as the server asks for, at most a minute.
     pub(crate) fn close(&self, wait: Duration, server: &str) {
         if self.sleep.is_none() {
             return;
@@ -183,7 +185,8 @@ impl Gate {
         *closed = until.max(*closed);
     }
 
-    /// Heeds what a server says of what is left (`x-ratelimit-remaining-*`): none left means none before the reset.
+    /// Follows the rate-limit headers (`x-ratelimit-remaining-*`): if nothing remains, no request is sent before the
+    /// reset.
     pub(crate) fn heed(&self, headers: &HeaderMap, server: &str) {
         if let Some(wait) = headers::reset(headers) {
             self.close(wait, server);
@@ -196,17 +199,17 @@ impl Gate {
     }
 }
 
-/// What one request has taken of the tokens a minute. Dropped, it gives back what is known not to be used.
+/// Tokens that one request has reserved. Dropping it returns those that are known to be unused.
 pub(crate) struct Reservation<'a> {
     gate: &'a Gate,
-    /// Tokens that were taken, less those of the debt that was found.
+    /// Tokens that were taken, less those that paid earlier debt.
     taken: i64,
     /// Tokens that are used at least.
     used: i64,
 }
 
 impl Reservation<'_> {
-    /// Ends it with what the request has cost.
+    /// Ends the reservation with the tokens that the request used.
     pub(crate) fn settle(mut self, usage: Usage) {
         self.used = signed(usage.total());
     }

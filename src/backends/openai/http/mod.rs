@@ -1,7 +1,8 @@
-//! How requests reach a server: which address is next, how often it may be asked, and what carries the bytes. [`credentials`] are the caller's headers.
+//! How requests reach a server.
 //!
-//! [`transport`] is the trait that carries a request, and [`client`] its implementation on `reqwest`. [`endpoints`] picks one of
-//! several addresses, [`limits`] waits for a turn, and [`headers`] reads how long a server asks to wait.
+//! [`transport`] is the trait that sends a request, and [`client`] implements it with `reqwest`. [`endpoints`] picks
+//! one of several addresses, [`limits`] holds requests back until the server may be asked again, [`headers`] reads how
+//! long that takes, and [`credentials`] are the key and the caller's headers.
 
 #[cfg(feature = "reqwest")]
 pub(crate) mod client;

@@ -1,4 +1,4 @@
-//! What carries a request to a server and its answer back.
+//! The trait that sends a request and receives the answer.
 
 use std::time::Duration;
 
@@ -6,27 +6,28 @@ use async_trait::async_trait;
 
 use crate::error::{BoxError, Error};
 
-/// A request over HTTP. Its headers may hold a key; those that do are marked as sensitive and not shown.
+/// An HTTP request. Headers that may hold a key are marked as sensitive.
 pub type HttpRequest = http::Request<Vec<u8>>;
 
-/// What a server answered.
+/// An HTTP response with its whole body.
 pub type HttpResponse = http::Response<Vec<u8>>;
 
 /// An HTTP client.
 ///
-/// [`Client`](crate::backends::openai::Client) (feature `reqwest`) comes with the crate. One of your own sends the request as it stands, follows no
-/// redirect (the key would go with it), bounds time and size, and gives every answer that came whole, whatever its status. It works
-/// under any executor, and dropping the future ends the exchange.
+/// The crate comes with [`Client`](crate::backends::openai::Client) (feature `reqwest`). Your own implementation must
+/// send the request unchanged, follow no redirect (it would forward the key), limit time and size, and return every
+/// complete response, whatever its status. It must work under any executor, and dropping the future must cancel the
+/// request.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no HTTP transport",
     note = "take `backends::openai::Client` (feature `reqwest`), or implement `HttpTransport::send` with an HTTP client of your own"
 )]
 #[async_trait]
 pub trait HttpTransport: Send + Sync {
-    /// Sends a request and waits for the whole answer.
+    /// Sends a request and waits for the complete response.
     ///
     /// # Errors
-    /// If no whole answer came.
+    /// [`TransportError`] if no complete response arrived.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError>;
 }
 
@@ -38,23 +39,23 @@ impl<T: HttpTransport + ?Sized> HttpTransport for std::sync::Arc<T> {
     }
 }
 
-/// Why there is no whole answer. No cause may hold a key or a part of the request.
+/// Why there is no complete response. The cause must not hold a key or a part of the request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The server cannot be reached, or the connection broke.
+    /// The server cannot be reached, or the connection was lost.
     #[error("no connection")]
     Connection(#[source] BoxError),
-    /// It took too long.
+    /// The time limit passed.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// The answer is larger than allowed.
+    /// The response is larger than the limit, in bytes.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
 }
 
 impl TransportError {
-    /// As an error of a model.
+    /// Converts it into an error of a model.
     pub(crate) fn into_error(self, backend: &str) -> Error {
         match self {
             Self::Connection(source) => Error::Transport {

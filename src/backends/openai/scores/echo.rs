@@ -1,15 +1,15 @@
-//! What a server says of the tokens of an echoed prompt.
+//! Scores from the log-probabilities of an echoed prompt.
 
 use crate::{backends::openai::wire::answer::TextLogprobs, model::Continuation};
 
-/// Why an echo gives no score, as the end of a sentence on what cannot be scored.
+/// Why an echo gives no score, as the end of a sentence that says what cannot be scored.
 pub(crate) const NO_ECHO: &str = "without an echo of the prompt";
 const NOT_SPELLED: &str =
     "of a text that the tokens in its answer do not spell, unless it says where each begins";
 const FIRST: &str = "that begin with the first token of all, which has no log-probability; give a prompt before them";
 
-/// The score of what stands behind a place in an echoed text, in bytes, with those tokens that only begin before it. Behind the text come
-/// as many tokens as were written.
+/// The score of what follows `begin` (in bytes) in an echoed text, including a token that begins before it. `written`
+/// is the number of tokens that were generated after the text.
 pub(crate) fn behind(
     echoed: &TextLogprobs,
     written: u64,
@@ -30,7 +30,7 @@ pub(crate) fn behind(
     })
 }
 
-/// Where each token begins, in characters, if the server says so. SGLang says -1 of all.
+/// Where each token begins, in characters, if the server says so. SGLang gives -1 for all.
 fn places(echoed: &TextLogprobs) -> Option<Vec<usize>> {
     let places = echoed.text_offset.as_ref()?;
     let places: Vec<usize> = places
@@ -52,7 +52,7 @@ fn placed(starts: &[usize], text: &str, begin: usize) -> Option<std::ops::Range<
     (first <= last).then_some(first..last + 1)
 }
 
-/// Told from the end, since a text may begin with a token that stands nowhere in it.
+/// Matches tokens from the end, since a text may begin with a token that it does not contain.
 fn spelled(
     tokens: &[String],
     written: u64,

@@ -1,4 +1,4 @@
-//! Scores of labels among the likeliest first tokens of an answer.
+//! Scores of labels from the most likely first tokens of an answer.
 
 use crate::{
     backends::openai::Server,
@@ -6,7 +6,7 @@ use crate::{
     model::TopLogprob,
 };
 
-/// What no label may be. Labels are told apart without the white space before them.
+/// Rejects labels that cannot be scored. White space before a label does not distinguish it from another.
 pub(crate) fn check(server: Server, labels: &[String]) -> Result<()> {
     let refused = |at: usize, what: &str| {
         let reason = format!(
@@ -35,10 +35,11 @@ fn same(one: &str, other: &str) -> bool {
     one.trim_start() == other.trim_start()
 }
 
-/// log P of each label, or what is wrong as the end of a sentence on what cannot be scored.
+/// The log-probability of each label. The error is the end of a sentence that says what cannot be scored.
 ///
-/// The tokens that are a label with any white space before it count together. A label that is none of the tokens is at most as likely as
-/// the tokens that it may begin with and all those that are not named: that is its score, if no other label may begin so too.
+/// Tokens that equal a label with any leading white space are summed. A label that equals none of the tokens is at most
+/// as likely as the tokens that it may begin with plus all that are not listed; that bound is its score, unless another
+/// label may begin with the same token.
 pub(crate) fn scores(labels: &[String], top: &[TopLogprob]) -> Result<Vec<f64>, String> {
     let tokens: Vec<(String, f64)> = top
         .iter()

@@ -1,4 +1,4 @@
-//! Scores of given continuations, as each server gives them.
+//! Scores of given continuations, requested in the way that each server supports.
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
@@ -25,14 +25,15 @@ use crate::{
     record::Usage,
 };
 
-/// The longest continuation that is scored token by token, each of which costs a request with the whole prompt.
+/// The longest continuation that is scored token by token; each token costs a request with the whole prompt.
 const MOST_FORCED: usize = 64;
-/// Enough to leave no other token.
+/// A bias that rules out every other token.
 const BIAS: f64 = 1e5;
 
-/// Fields of the caller that shape the prompt of a chat.
+/// The caller's fields that change the prompt of a chat.
 const TEMPLATE: &[&str] = &["chat_template", "chat_template_kwargs", "tools"];
-/// Fields that say how a completion is written. The caller's own are for completions: a score is of what is given, under the model itself.
+/// Fields that concern sampling. The caller's are for completions: a score is the log-likelihood of a given text under
+/// the model itself.
 const WRITING: &[&str] = &[
     "add_generation_prompt",
     "best_of",
@@ -68,7 +69,7 @@ const WRITING: &[&str] = &[
     "top_p",
 ];
 
-/// Of an empty continuation.
+/// The score of an empty continuation.
 const NOTHING: Continuation = Continuation {
     logprob: 0.0,
     tokens: 0,
@@ -136,7 +137,7 @@ impl Connection {
         Error::config("scores", reason)
     }
 
-    /// The prompt in the server's own tokens.
+    /// The prompt in tokens of the server.
     async fn prompt_tokens(&self, request: &ScoreRequest) -> Result<Vec<u32>> {
         let text = match &request.prompt {
             Prompt::Raw(text) => escape_markers(text).into_owned(),
@@ -173,7 +174,7 @@ impl Connection {
         Ok(tokens.tokens)
     }
 
-    /// One request a token: a bias leaves only the right one, and what is said of it is said before the bias.
+    /// Sends one request per token: a bias forces the token, and the log-probability is that before the bias.
     async fn forced(
         &self,
         prompt: &[u32],
@@ -220,7 +221,8 @@ impl Connection {
         if let Some(said) = said.as_ref().and_then(|tokens| tokens.first()) {
             return Ok((said.logprob, usage));
         }
-        // Nothing is said of a token that ends in the midst of a character. So another one is forced, and this is looked for among all.
+        // Nothing is said of a token that ends in the midst of a character. So another one is forced, and this is
+        // looked for among all.
         let whole = self.tokens("a", false, request).await?;
         let whole = whole.first().copied().unwrap_or_default();
         for others in [200, usize::from(u16::MAX) * 16] {
@@ -233,7 +235,7 @@ impl Connection {
         Err(self.cannot_score("without log-probabilities"))
     }
 
-    /// Prompt and continuation as tokens, and what is said of the last ones.
+    /// Echoes prompt and continuation as tokens, and sums the log-probabilities of the last ones.
     async fn echoed_tokens(
         &self,
         prompt: &[u32],
@@ -261,7 +263,7 @@ impl Connection {
         ))
     }
 
-    /// Prompt and continuation as text, and what is said of the tokens that end behind the prompt.
+    /// Echoes prompt and continuation as text, and sums the log-probabilities of the tokens that end after the prompt.
     async fn echoed(
         &self,
         prompt: &str,
@@ -317,7 +319,7 @@ impl Connection {
         self.generate(path, &body, texts, estimate).await
     }
 
-    /// Adds some of the caller's fields to those that a request for scores has itself, which none of them replaces.
+    /// Adds some of the caller's fields. None replaces a field that the request for scores sets itself.
     fn with_fields(&self, mut body: Value, which: impl Fn(&str) -> bool) -> Value {
         if let Value::Object(fields) = &mut body {
             let given = self.fields.iter().filter(|(_, value)| !value.is_null());
@@ -328,7 +330,7 @@ impl Connection {
         body
     }
 
-    /// The likeliest first tokens of an answer, all that some servers tell.
+    /// Reads the most likely first tokens of an answer, which is all that some servers give.
     async fn first_token(&self, request: &ScoreRequest) -> Result<Vec<(Continuation, Usage)>> {
         labels::check(self.server, &request.continuations)?;
         let model = &self.model;
@@ -366,7 +368,7 @@ impl Connection {
     }
 }
 
-/// The texts of a request, which no error may show.
+/// The texts of a request, which no error shows.
 fn texts(request: &ScoreRequest) -> Vec<&str> {
     let mut texts = redact::of_prompt(&request.prompt);
     texts.extend(request.continuations.iter().map(String::as_str));

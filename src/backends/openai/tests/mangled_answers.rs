@@ -1,4 +1,4 @@
-//! Answers of servers, mangled: nothing that a server sends may bring a parser down. `PROPTEST_CASES` sets how many are tried.
+//! Mangled answers: nothing that a server sends may make a parser panic. `PROPTEST_CASES` sets how many are tried.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::Index};

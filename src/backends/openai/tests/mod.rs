@@ -1,4 +1,4 @@
-//! Whole models over scripted answers, and what no answer may do.
+//! Whole models over scripted answers.
 
 mod mangled_answers;
 

@@ -11,7 +11,7 @@ use crate::{
     record::{ModelId, Usage},
 };
 
-/// The answer of `/chat/completions` and `/completions`.
+/// The response of `/chat/completions` and `/completions`.
 #[derive(Deserialize)]
 pub(crate) struct Answer {
     choices: Vec<Choice>,
@@ -39,7 +39,7 @@ struct WireMessage {
     refusal: Option<IgnoredAny>,
 }
 
-/// One text, or a list of parts, some of which are text.
+/// A text, or a list of parts of which some are text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -78,7 +78,7 @@ struct WireUsage {
     completion_tokens: u32,
 }
 
-/// Of a chat (`content`), or of raw text; llama.cpp takes the form of a chat for both.
+/// In the form of a chat (`content`) or of raw text. llama.cpp uses that of a chat for both.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Logprobs {
@@ -118,12 +118,12 @@ pub(crate) struct TextLogprobs {
     pub(crate) token_logprobs: Vec<Option<f64>>,
     #[serde(default)]
     pub(crate) top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
-    /// Where each token begins, in characters; -1 if the server cannot tell.
+    /// Where each token begins, in characters; -1 if the server does not know.
     #[serde(default)]
     pub(crate) text_offset: Option<Vec<i64>>,
 }
 
-/// A completion as a server gave it.
+/// A completion as the server sent it.
 pub(crate) struct WireCompletion {
     pub(crate) text: String,
     pub(crate) finish_reason: FinishReason,
@@ -132,7 +132,7 @@ pub(crate) struct WireCompletion {
 }
 
 impl Answer {
-    /// The first choice.
+    /// Takes the first choice.
     pub(crate) fn completion(self, backend: &str) -> Result<WireCompletion> {
         let usage = self.usage.and_then(|usage| {
             Some(Usage {
@@ -191,7 +191,7 @@ impl Answer {
 }
 
 impl WireCompletion {
-    /// The completion, if it keeps to the request.
+    /// Checks that the completion keeps to the request, and cuts it at stop strings.
     pub(crate) fn into_completion(
         self,
         request: &ChatRequest,
@@ -211,7 +211,7 @@ impl WireCompletion {
         Ok(Completion::new(text, finish_reason, usage, Arc::clone(model)).with_logprobs(logprobs))
     }
 
-    /// The log-probabilities of its tokens, with at most `count` others for each.
+    /// The log-probabilities of the generated tokens, with at most `count` alternatives each.
     pub(crate) fn token_logprobs(&self, count: usize) -> Option<Vec<TokenLogprob>> {
         match self.logprobs.as_ref()? {
             Logprobs::Chat { content } => {
@@ -243,7 +243,7 @@ impl WireCompletion {
         }
     }
 
-    /// What is said of a token in the first place, if it is among the likeliest there.
+    /// The log-probability of a token at the first position, if it is among the listed alternatives.
     pub(crate) fn first_of(&self, id: u32) -> Option<f64> {
         match self.logprobs.as_ref()? {
             Logprobs::Chat { content } => {
@@ -256,7 +256,7 @@ impl WireCompletion {
         }
     }
 
-    /// The same for an echoed prompt.
+    /// The log-probabilities of an echoed prompt.
     pub(crate) fn echoed(&self) -> Option<&TextLogprobs> {
         match self.logprobs.as_ref()? {
             Logprobs::Text(text) => Some(text),
@@ -265,7 +265,7 @@ impl WireCompletion {
     }
 }
 
-/// Whether the text keeps to the constraint: some servers pass over fields that they do not know.
+/// Checks the constraint, because some servers ignore fields that they do not know.
 fn check(request: &ChatRequest, written: &WireCompletion) -> Result<()> {
     match &request.constraint {
         Some(Constraint::Choice(choices)) if !choices.contains(&written.text) => {
@@ -284,8 +284,8 @@ fn check(request: &ChatRequest, written: &WireCompletion) -> Result<()> {
     }
 }
 
-/// Whether the tokens make up the text. Servers that give no bytes write a piece of a character as U+FFFD; llama.cpp says it together with
-/// the next one, so that they are too few.
+/// Whether the tokens add up to the text. A server that gives no bytes writes a part of a character as U+FFFD;
+/// llama.cpp reports it together with the next token, so that some tokens are missing.
 fn spell(tokens: &[TokenLogprob], text: &str) -> bool {
     let mut left = text.as_bytes();
     for token in tokens {
@@ -299,7 +299,7 @@ fn spell(tokens: &[TokenLogprob], text: &str) -> bool {
     left.is_empty()
 }
 
-/// Ends the text before the first stop string: some servers leave it in.
+/// Cuts the text at the first stop string, because some servers include it.
 fn ended(written: WireCompletion, stop: &[String]) -> (String, FinishReason) {
     let first = stop
         .iter()
@@ -315,7 +315,7 @@ fn bytes(token: &str, bytes: Option<&Vec<u8>>) -> Vec<u8> {
     bytes.cloned().unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
-/// Servers give the written token beside the likeliest, and maps have no order.
+/// Sorts the alternatives: servers add the generated token to the most likely ones, and maps have no order.
 fn likeliest(top: impl Iterator<Item = TopLogprob>, count: usize) -> Vec<TopLogprob> {
     let mut top: Vec<TopLogprob> = top.collect();
     top.sort_by(|a, b| b.logprob.total_cmp(&a.logprob));

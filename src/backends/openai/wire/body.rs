@@ -1,4 +1,4 @@
-//! Requests as the protocol writes them.
+//! Requests, as the protocol and each server write them.
 
 use serde_json::{Map, Value, json};
 
@@ -11,18 +11,18 @@ use crate::{
     model::{ChatRequest, Constraint, Message, Prompt, Role},
 };
 
-/// The most likeliest tokens that servers give.
+/// The most alternatives per token that servers give.
 pub(crate) const MOST_TOP_LOGPROBS: usize = 20;
-/// The same for OpenAI's `/completions`.
+/// The same for `/completions` of OpenAI.
 pub(crate) const MOST_RAW_LOGPROBS: usize = 5;
 
-/// Where a request goes, and what it says.
+/// The path and the fields of a request.
 pub(crate) struct Body {
     pub(crate) path: &'static str,
     pub(crate) fields: Map<String, Value>,
 }
 
-/// The request for a completion.
+/// Writes the request for a completion.
 pub(crate) fn completion(server: Server, model: &str, request: &ChatRequest) -> Result<Body> {
     check(server, request)?;
     let abilities = server.abilities();
@@ -64,7 +64,8 @@ pub(crate) fn completion(server: Server, model: &str, request: &ChatRequest) -> 
         }
     }
     if server == Server::LlamaCpp {
-        // What it kept of an earlier prompt was computed in other batches, and rounds differently: the same seed gave other texts.
+        // What it kept of an earlier prompt was computed in other batches, and rounds differently: the same seed gave
+        // other texts.
         fields.insert("cache_prompt".to_owned(), false.into());
     }
     if let Some(constraint) = &request.constraint {
@@ -80,7 +81,7 @@ pub(crate) fn completion(server: Server, model: &str, request: &ChatRequest) -> 
     })
 }
 
-/// What no server can do, or does wrongly without a word.
+/// Rejects what no server supports, and what this one would get wrong silently.
 fn check(server: Server, request: &ChatRequest) -> Result<()> {
     if request.max_tokens == 0 {
         return Err(Error::config("max_tokens", "must be at least 1"));
@@ -180,7 +181,8 @@ fn sampling(
     };
     let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     set("temperature", sampling.temperature.into());
-    // The servers whose defaults are not the protocol's are those that know `top_k`. Some models of the others take no `top_p` at all.
+    // The servers whose defaults are not the protocol's are those that know `top_k`. Some models of the others take no
+    // `top_p` at all.
     if abilities.all_top_k.is_some() || (sampling.top_p - 1.0).abs() > f64::EPSILON {
         set("top_p", sampling.top_p.into());
     }
@@ -253,7 +255,8 @@ fn constrain(
     Ok(())
 }
 
-/// A text as a regular expression for itself. Nothing else is escaped: engines refuse or misread what needs none, such as `\-`.
+/// Escapes a text for a regular expression. Only what needs it is escaped: engines reject or misread escapes such as
+/// `\-`.
 fn regex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -265,7 +268,7 @@ fn regex(text: &str) -> String {
     out
 }
 
-/// A text as a literal of llama.cpp's grammars.
+/// Writes a text as a literal of the grammars of llama.cpp.
 fn literal(text: &str) -> String {
     let mut out = "\"".to_owned();
     for c in text.chars() {

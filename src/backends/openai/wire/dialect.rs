@@ -1,8 +1,8 @@
-//! What servers can do beyond the common protocol, and how each is told.
+//! What servers support beyond the common protocol, and the fields for it.
 
 use std::fmt;
 
-/// The program behind an address.
+/// The server program behind an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Server {
@@ -16,24 +16,24 @@ pub enum Server {
     LlamaCpp,
     /// Mistral's own API.
     Mistral,
-    /// Any other: only what is in OpenAI's own documentation is used.
+    /// Any other: only what OpenAI documents is used.
     #[default]
     Other,
 }
 
-/// Something that a run may need of a server.
+/// An ability of a server that a run may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Need {
-    /// Completions of raw text, by `/completions`. Induction in reverse needs it.
+    /// Completions of raw text, by `/completions`. Reversed induction needs them.
     RawPrompts,
-    /// Log-probabilities of written tokens.
+    /// Log-probabilities of generated tokens.
     Logprobs,
-    /// Scores of given answers in a chat, which judges by likelihood need.
+    /// Scores of given answers in a chat. Judges by likelihood need them.
     Scores,
-    /// Scores of given continuations of raw text, which the choice of the best instruction needs.
+    /// Scores of given continuations of raw text. The choice of the best instruction needs them.
     RawScores,
-    /// Completions that are one of several.
+    /// Completions that are one of several given texts.
     Choices,
     /// Completions that satisfy a JSON schema.
     JsonSchema,
@@ -52,7 +52,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// How a server is told that a completion is one of several.
+/// The field that constrains a completion to given texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChoiceForm {
     /// vLLM, `docs/features/structured_outputs.md`.
@@ -63,40 +63,40 @@ pub(crate) enum ChoiceForm {
     Grammar,
 }
 
-/// How a server says what it thinks of a given continuation.
+/// How a server scores a given continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScoreForm {
-    /// `/completions` with `echo`: log-probabilities of the prompt's own tokens.
+    /// `/completions` with `echo`: log-probabilities of the tokens of the prompt.
     Echo,
-    /// The same, with prompt and continuation encoded apart, by the server's `/tokenize`.
+    /// The same, with prompt and continuation tokenized separately by the server's `/tokenize`.
     EchoTokens,
-    /// Token by token: a bias leaves only the next one, and its log-probability is that without the bias.
+    /// Token by token: a bias forces the next token, and its log-probability is that without the bias.
     Forced,
-    /// The likeliest first tokens of an answer, for continuations of one token.
+    /// The most likely first tokens of an answer, for continuations of one token.
     FirstToken,
 }
 
-/// What one server understands.
+/// What one server supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abilities {
-    /// The field for the most tokens of a chat completion.
+    /// The field for the maximum number of tokens of a chat completion.
     pub(crate) max_tokens: &'static str,
     pub(crate) seed: &'static str,
-    /// What `top_k` is to keep all; none if there is no such field, nor `min_p`.
+    /// The value of `top_k` that keeps all tokens. None if the server has neither `top_k` nor `min_p`.
     pub(crate) all_top_k: Option<i64>,
     /// The field for the repetition penalty.
     pub(crate) repetition_penalty: Option<&'static str>,
     pub(crate) choices: Option<ChoiceForm>,
-    /// Of raw prompts.
+    /// For raw prompts.
     pub(crate) scores: ScoreForm,
-    /// Of chats.
+    /// For chats.
     pub(crate) chat_scores: ScoreForm,
-    /// Fields by which the last message is gone on with, and whether it may be any role's.
+    /// The fields that continue the last message, and whether that may have any role.
     pub(crate) unfinished: Option<(&'static [(&'static str, bool)], bool)>,
 }
 
 impl Server {
-    /// The table.
+    /// The table of abilities.
     pub(crate) const fn abilities(self) -> Abilities {
         let plain = Abilities {
             max_tokens: "max_tokens",
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    /// Guesses by who owns the models of `/models`.
+    /// Guesses the server from the owner of the models in `/models`.
     pub(crate) fn of_owner(owner: &str) -> Self {
         match owner {
             "llamacpp" => Self::LlamaCpp,

@@ -1,8 +1,8 @@
-//! Chat markers in texts, which a server would take for control tokens.
+//! Chat markers in texts, which a server would read as control tokens.
 //!
-//! A server encodes the whole conversation with its control tokens at work, so a text that holds `<|im_end|>` ends its own message. No
-//! protocol has a field against it. So an invisible character, U+200B, goes behind the first character of every marker: the text reads the
-//! same and the marker is one no more.
+//! A server tokenizes the whole conversation with its control tokens enabled, so a text that contains `<|im_end|>` ends
+//! its own message. No field of the protocol prevents this. So an invisible character, U+200B, is inserted after the
+//! first character of every marker: the text reads the same, and the marker is no longer one.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ const ZERO_WIDTH_SPACE: char = '\u{200b}';
 /// The longest name between `<|` and `|>`, in bytes.
 const LONGEST: usize = 64;
 
-/// What a marker begins with.
+/// The first characters of markers.
 const FIRST: &[char] = &['<', '[', ']', '＜', '｜'];
 
-/// Brackets around the name of a marker, which holds no white space: ChatML, Llama 3, Phi, GLM, Command R, harmony and many others; DeepSeek
-/// with bars and brackets in full width or not; EXAONE.
+/// Brackets around the name of a marker, which contains no white space: ChatML, Llama 3, Phi, GLM, Command R, harmony
+/// and many others; DeepSeek with full-width or plain bars and brackets; EXAONE.
 const BRACKETS: &[(&str, &str)] = &[("<|", "|>"), ("<｜", "｜>"), ("＜｜", "｜＞"), ("[|", "|]")];
 
 /// Brackets with one bar around a plain name: Gemma since 4.
 const HALVES: &[(&str, &str)] = &[("<|", ">"), ("<", "|>")];
 
-/// Brackets around a number, of tokens that tokenizers keep in reserve and some models use.
+/// Brackets around a number: tokens that tokenizers reserve and some models use.
 const NUMBERED: &[(&str, &str)] = &[
     ("<unused", ">"),
     ("<reserved_", ">"),
@@ -32,7 +32,7 @@ const NUMBERED: &[(&str, &str)] = &[
     ("[control_", "]"),
 ];
 
-/// Other markers, or what they begin with.
+/// Other markers, or their beginnings.
 const WORDS: &[&str] = &[
     // Llama 2 and older tokenizers.
     "<s>",
@@ -133,7 +133,7 @@ const WORDS: &[&str] = &[
     "<repo_name>",
 ];
 
-/// The same text without markers.
+/// The text with all markers escaped.
 pub(crate) fn escape_markers(text: &str) -> Cow<'_, str> {
     if !text.contains(FIRST) {
         return Cow::Borrowed(text);
@@ -158,7 +158,7 @@ pub(crate) fn escape_markers(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a text begins with a marker.
+/// Whether the text begins with a marker.
 fn is_marker(text: &str) -> bool {
     let named = |brackets: &[(&str, &str)], is_name: fn(&str) -> bool| {
         let mut names = brackets.iter().filter_map(|around| within(text, around));
@@ -174,7 +174,7 @@ fn is_marker(text: &str) -> bool {
     }) || WORDS.iter().any(|word| text.starts_with(word))
 }
 
-/// What stands between brackets that a text begins with.
+/// The part between the brackets that the text begins with.
 fn within<'a>(text: &'a str, (open, close): &(&str, &str)) -> Option<&'a str> {
     let rest = text.strip_prefix(open)?;
     // No further: a text of markers that never close would be read once for each of them.

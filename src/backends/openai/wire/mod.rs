@@ -1,7 +1,7 @@
-//! What goes over the wire: the JSON of requests and of completions, as each server writes it.
+//! The JSON of requests and completions, as each server writes it.
 //!
-//! [`dialect`] is the table of what each server understands beyond the common protocol. [`body`] writes requests by it,
-//! [`answer`] reads completions, and [`escape_markers`] keeps texts from ending their own messages.
+//! [`dialect`] is the table of what each server supports beyond the common protocol. [`body`] writes requests by that
+//! table, [`answer`] reads completions, and [`escape_markers`] keeps texts from containing control tokens.
 
 pub(crate) mod answer;
 pub(crate) mod body;
