@@ -4,12 +4,20 @@
 //! its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv 2312.07104, section 3). A
 //! prompt that parts from others within a block takes over the tokens before that.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use crate::backends::candle::kernels::blocks::{BLOCK, Block};
 
 /// A place in the tree: the blocks up to here, by number. 0 is the beginning.
 pub(super) type Place = u64;
+
+/// The time of use of a block that a sequence holds.
+const HELD: u64 = u64::MAX;
 
 /// Blocks that were read, by what was read.
 #[derive(Debug)]
@@ -93,24 +101,43 @@ impl PrefixCache {
         after
     }
 
-    /// Forgets what was not used for longest, down to the room that there is. What a sequence holds stays.
+    /// Forgets what was not used for longest, down to the room that there is. What a sequence holds stays, and so does what comes
+    /// before a block that stays: without it, that block could not be found.
     pub(super) fn trim(&mut self) {
         let excess = self.blocks.len().saturating_sub(self.most);
         if excess == 0 {
             return;
         }
-        let mut idle: Vec<u64> = self
+        // A block counts as used when it or one after it was. Places after others have higher numbers.
+        let mut blocks: Vec<(Place, Place, u64)> = self
             .blocks
-            .values()
-            .filter(|entry| Arc::strong_count(&entry.block) == 1)
-            .map(|entry| entry.used)
+            .iter()
+            .map(|((before, _), entry)| {
+                let is_held = Arc::strong_count(&entry.block) > 1;
+                (
+                    entry.place,
+                    *before,
+                    if is_held { HELD } else { entry.used },
+                )
+            })
             .collect();
-        idle.sort_unstable();
-        // Times of use differ, so that the last of the oldest is where to cut.
-        if let Some(last) = idle.get(..excess.min(idle.len())).and_then(<[_]>::last) {
-            self.blocks
-                .retain(|_, entry| Arc::strong_count(&entry.block) > 1 || entry.used > *last);
+        blocks.sort_unstable_by_key(|(place, ..)| Reverse(*place));
+        let mut latest: HashMap<Place, u64> = HashMap::new();
+        for (place, before, used) in &mut blocks {
+            *used = (*used).max(latest.get(place).copied().unwrap_or(0));
+            let before = latest.entry(*before).or_default();
+            *before = (*before).max(*used);
         }
+        // The longest unused first, and of those that go together the last.
+        blocks.retain(|(.., used)| *used != HELD);
+        blocks.sort_unstable_by_key(|(place, _, used)| (*used, Reverse(*place)));
+        let forgotten: HashSet<Place> = blocks
+            .iter()
+            .take(excess)
+            .map(|(place, ..)| *place)
+            .collect();
+        self.blocks
+            .retain(|_, entry| !forgotten.contains(&entry.place));
     }
 }
 
@@ -188,5 +215,36 @@ mod tests {
             .filter(|n| cache.find(0, &[*n; BLOCK]).is_some())
             .collect();
         assert_eq!(known, [1, 2]);
+    }
+
+    /// A prompt is kept from its first block to its last, so the first is the one whose own last use is the longest ago.
+    #[test]
+    fn the_end_of_a_beginning_goes_before_what_comes_before_it() {
+        let mut cache = PrefixCache::new(2);
+        let (a, b, c) = ([1; BLOCK], [2; BLOCK], [3; BLOCK]);
+        let after_a = cache.keep(0, &a, block());
+        let after_b = cache.keep(after_a, &b, block());
+        cache.keep(after_b, &c, block());
+        cache.trim();
+        assert_eq!(find(&mut cache, 0, &a), Some((BLOCK, after_a)));
+        assert_eq!(find(&mut cache, after_a, &b), Some((BLOCK, after_b)));
+        assert_eq!(find(&mut cache, after_b, &c), None);
+    }
+
+    #[test]
+    fn what_comes_before_a_held_block_stays() {
+        let mut cache = PrefixCache::new(0);
+        let held = block();
+        let after_a = cache.keep(0, &[1; BLOCK], block());
+        let after_b = cache.keep(after_a, &[2; BLOCK], Arc::clone(&held));
+        cache.keep(after_b, &[3; BLOCK], block());
+        cache.keep(0, &[4; BLOCK], block());
+        cache.trim();
+        assert!(find(&mut cache, 0, &[1; BLOCK]).is_some());
+        assert!(find(&mut cache, after_a, &[2; BLOCK]).is_some());
+        assert_eq!(cache.blocks.len(), 2);
+        drop(held);
+        cache.trim();
+        assert!(cache.blocks.is_empty());
     }
 }
