@@ -18,7 +18,8 @@ use crate::{
 const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
     {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
-/// Steps of one rendering: an honest template needs some dozens a message.
+/// What one rendering may cost: each step costs one, and so do 64 bytes of text that the template makes (`Environment::set_fuel` of
+/// minijinja). So it makes 12.8 MB at most. An honest template needs some dozens a message.
 const FUEL: u64 = 200_000;
 const DEPTH: usize = 64;
 const NAME: &str = "chat";
@@ -206,7 +207,7 @@ fn add_builtins(environment: &mut Environment<'static>) {
 fn failed(model: &str, error: &minijinja::Error) -> Error {
     let line = error.line().map(|line| format!(" in line {line}"));
     let reason = match error.kind() {
-        ErrorKind::OutOfFuel => "it does not end".to_owned(),
+        ErrorKind::OutOfFuel => "it takes too many steps or makes too much text".to_owned(),
         _ => error
             .detail()
             .map_or_else(|| error.kind().to_string(), ToOwned::to_owned),
@@ -314,11 +315,33 @@ mod tests {
         );
         assert_eq!(
             error("{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}"),
-            "model m.gguf: its chat template fails in line 1: it does not end"
+            "model m.gguf: its chat template fails in line 1: it takes too many steps or makes too much text"
         );
         assert!(
             error("{% for %}").starts_with("model m.gguf: its chat template fails in line 1: ")
         );
         assert!(error("{% include 'x' %}").contains("its chat template fails"));
+    }
+
+    /// Each makes about thirty megabytes of a few bytes.
+    #[test]
+    fn a_template_that_makes_too_much_text_fails() {
+        for source in [
+            "{% set ns = namespace(s='x') %}{% for i in range(25) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+            "{% set ns = namespace(s='x') %}{% for i in range(25) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+            "{% for i in range(3000) %}{{ 'x' * 10000 }}{% endfor %}",
+            "{% set s = 'x' * 30000000 %}",
+            "{% set s = 'x' | indent(30000000, true) %}",
+            "{% set s = '%30000000d' | format(1) %}",
+            "{% set s = ('x' * 6000).replace('x', 'y' * 5000) %}",
+        ] {
+            let source =
+                format!("{source}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}");
+            assert_eq!(
+                error(&source),
+                "model m.gguf: its chat template fails in line 1: it takes too many steps or makes too much text",
+                "{source}"
+            );
+        }
     }
 }
