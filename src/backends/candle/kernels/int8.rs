@@ -280,7 +280,7 @@ struct Rounded {
 }
 
 /// Rounds a row to -127..=127, half to even, such that its largest value becomes 127; with `hadamard` above 1 after the
-/// transform in blocks of that size.
+/// transform in blocks of that size. A row with a value that is not finite gets such a scale, so that all its outputs are NaN.
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
@@ -299,14 +299,17 @@ fn round_row(row: &[f32], hadamard: usize, to: &mut [i8]) -> Rounded {
 fn round(row: &[f32], to: &mut [i8]) -> Rounded {
     // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let mut lanes = [0f32; 16];
+    // Without the sign, the bits of numbers are in the order of the numbers, infinity after all of them and NaN last.
+    let magnitude = |x: &f32| x.to_bits() & 0x7fff_ffff;
+    let mut lanes = [0u32; 16];
     let (chunks, rest) = row.as_chunks::<16>();
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.max(x.abs());
+            *lane = magnitude(x).max(*lane);
         }
     }
-    let largest = lanes.iter().chain(rest).fold(0f32, |a, b| a.max(b.abs()));
+    let largest = lanes.into_iter().chain(rest.iter().map(magnitude));
+    let largest = f32::from_bits(largest.fold(0, u32::max));
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
     let mut sum = 0;
     for (to, x) in to.iter_mut().zip(row) {
@@ -316,7 +319,11 @@ fn round(row: &[f32], to: &mut [i8]) -> Rounded {
     }
     Rounded {
         sum,
-        scale: largest / 127.0,
+        scale: if largest.is_finite() {
+            largest / 127.0
+        } else {
+            f32::NAN
+        },
     }
 }
 
@@ -459,6 +466,30 @@ mod tests {
             let mut weights = values(64, 6);
             weights[7] = wrong;
             assert!(matrix(&weights, 8, None, 1).is_none());
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_finite_has_no_numbers_as_outputs_and_leaves_the_others_alone() {
+        let (inputs, outputs) = (96, 40);
+        let weights = values(inputs * outputs, 7);
+        for block in [1, hadamard::block(inputs)] {
+            for kernel in Kernel::available() {
+                let bias = Some(values(outputs, 8));
+                let mut matrix = matrix(&weights, inputs, bias, block).unwrap();
+                matrix.kernel = kernel;
+                for wrong in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = values(inputs * 3, 9);
+                    let sound = matrix.multiply(&x);
+                    x[inputs + 17] = wrong;
+                    let y = matrix.multiply(&x);
+                    let (first, rest) = y.split_at(outputs);
+                    let (second, third) = rest.split_at(outputs);
+                    assert!(second.iter().all(|y| y.is_nan()), "{kernel:?} {wrong}");
+                    assert_eq!(first, &sound[..outputs]);
+                    assert_eq!(third, &sound[2 * outputs..]);
+                }
+            }
         }
     }
 
