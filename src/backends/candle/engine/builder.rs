@@ -4,13 +4,17 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    thread,
 };
+
+use futures::channel::oneshot;
 
 use super::{CandleModel, scheduler::Scheduler, worker::Worker};
 use crate::{
     backends::candle::{
         Device, Precision,
-        gguf::Gguf,
+        constraint::Constraints,
+        gguf::{Gguf, file_name},
         graph::config::Config,
         kernels::blocks::BLOCK,
         text::{Tokenizer, template::Template},
@@ -49,7 +53,7 @@ pub struct CandleModelBuilder {
     context: Option<usize>,
     hash: Option<String>,
     adapter: Option<PathBuf>,
-    progress: Box<dyn FnMut(usize, usize)>,
+    progress: Box<dyn FnMut(usize, usize) + Send>,
 }
 
 impl CandleModel {
@@ -183,9 +187,9 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets what hears how many layers are read, and how many there are. By default nobody does.
+    /// Sets what is told how many layers are read, and how many there are. By default nothing is.
     #[must_use]
-    pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
+    pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
         self.progress = Box::new(progress);
         self
     }
@@ -199,7 +203,53 @@ impl CandleModelBuilder {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
     /// [`Error::Config`] if an option cannot work.
-    pub fn load(mut self) -> Result<CandleModel> {
+    pub fn load(self) -> Result<CandleModel> {
+        self.load_while(&|| true)
+    }
+
+    /// Does what [`load`](Self::load) does on a thread of its own, so that the caller can wait for something else meanwhile, such as
+    /// Ctrl-C. Dropping the future gives the load up, at the next layer at the latest.
+    ///
+    /// ```no_run
+    /// use futures::future::{Either, select};
+    /// use safer_instruct::backends::candle::CandleModel;
+    ///
+    /// # async fn load(ctrl_c: impl Future<Output = ()> + Unpin) -> safer_instruct::Result<()> {
+    /// let loading = Box::pin(CandleModel::builder("SmolLM2-135M-Instruct.Q4_1.gguf").load_async());
+    /// let model = match select(loading, ctrl_c).await {
+    ///     Either::Left((model, _)) => model?,
+    ///     Either::Right(_) => return Ok(()),
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_async(self) -> Result<CandleModel> {
+        let name = file_name(&self.path);
+        let (reply, loaded) = oneshot::channel();
+        let load = move || {
+            let model = self.load_while(&|| !reply.is_canceled());
+            let _ = reply.send(model);
+        };
+        thread::Builder::new()
+            .name("safer-instruct-load".to_owned())
+            .spawn(load)
+            .map_err(|error| {
+                let reason = format!("its threads cannot be started: {error}");
+                Error::model(name.as_str(), reason)
+            })?;
+        loaded.await.unwrap_or_else(|_| {
+            Err(Error::Stopped {
+                backend: name,
+                reason: "the thread that loads it has ended".to_owned(),
+            })
+        })
+    }
+
+    /// Loads the model as long as `goes_on` says so; it is asked before each layer.
+    fn load_while(mut self, goes_on: &dyn Fn() -> bool) -> Result<CandleModel> {
         let precision = self
             .precision
             .unwrap_or_else(|| Precision::default_on(self.device));
@@ -230,7 +280,16 @@ impl CandleModelBuilder {
             });
             let tokenizer = threads.install(|| Tokenizer::read(&gguf))?;
             let template = Template::read(&gguf, &tokenizer)?;
-            let graph = read::read(&gguf, config, &plan, &threads, &mut self.progress)?;
+            let graph = read::read(&gguf, config, &plan, &threads, &mut |read, all| {
+                (self.progress)(read, all);
+                if goes_on() {
+                    return Ok(());
+                }
+                Err(Error::Stopped {
+                    backend: gguf.name().to_owned(),
+                    reason: "its load was given up".to_owned(),
+                })
+            })?;
             Ok::<_, Error>((Arc::new(tokenizer), template, graph))
         })?;
         let mut id = ModelId::new(gguf.name());
@@ -245,9 +304,16 @@ impl CandleModelBuilder {
         let worker = Worker::start(gguf.name(), &threads, self.queue_len, move |inbox| {
             Scheduler::new(graph, shared, max_batch, kv_memory, prefix_cache).run(inbox);
         });
+        let constraints = Constraints::start(Arc::clone(&tokenizer))?;
         let id = Arc::new(id);
         Ok(CandleModel::new(
-            worker, tokenizer, template, context, id, gauge,
+            worker,
+            constraints,
+            tokenizer,
+            template,
+            context,
+            id,
+            gauge,
         ))
     }
 

@@ -66,6 +66,7 @@ struct Shared {
 impl CandleModel {
     pub(super) fn new(
         worker: Worker,
+        constraints: Constraints,
         tokenizer: Arc<Tokenizer>,
         template: Option<Template>,
         context: usize,
@@ -79,7 +80,7 @@ impl CandleModel {
             context,
             id,
             gauge,
-            constraints: Constraints::default(),
+            constraints,
         }))
     }
 
@@ -183,11 +184,8 @@ impl ChatModel for CandleModel {
             ));
         }
         let (prompt, with_space) = self.prompt(&request.prompt)?;
-        let constraint = self
-            .0
-            .constraints
-            .build(&self.0.tokenizer, request, with_space)?;
         self.check(&prompt, request.max_tokens)?;
+        let constraint = self.0.constraints.build(request, with_space).await?;
         let prompt_tokens = prompt.len() as u64;
         let written = self
             .0

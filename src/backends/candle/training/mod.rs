@@ -129,7 +129,10 @@ impl Trainable {
         };
         let tokenizer = pool.install(|| Tokenizer::read(&gguf))?;
         let template = Template::read(&gguf, &tokenizer)?;
-        let read = read::read_weights(&gguf, config, &plan, &pool, progress);
+        let read = read::read_weights(&gguf, config, &plan, &pool, &mut |read, all| {
+            progress(read, all);
+            Ok(())
+        });
         let (mut weights, angles) = read?;
         let Branches {
             targets,

@@ -126,7 +126,7 @@ fn a_sequence_is_the_same_in_company_and_as_inference_sees_it() {
         adapter: None,
     };
     let config = Config::read(&gguf).unwrap();
-    let graph = read::read(&gguf, config, &plan, &model.pool, &mut |_, _| {}).unwrap();
+    let graph = read::read(&gguf, config, &plan, &model.pool, &mut |_, _| Ok(())).unwrap();
     let mut chunk = [crate::backends::candle::graph::kv_cache::Chunk {
         tokens: &a[..32],
         cache: &mut graph.new_cache().unwrap(),

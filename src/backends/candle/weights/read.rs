@@ -47,7 +47,7 @@ pub(crate) struct Plan {
 
 /// Reads all weights of a model that is to be run, with the threads of `pool`.
 ///
-/// `progress` hears, on the caller's thread, how many layers are read, and how many there are.
+/// `progress` is told, on the caller's thread, how many layers are read, and how many there are. Its error ends the reading.
 ///
 /// # Errors
 /// As [`read_weights`].
@@ -56,7 +56,7 @@ pub(crate) fn read(
     config: Config,
     plan: &Plan,
     pool: &ThreadPool,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Graph> {
     let (weights, angles) = read_weights::<Linear>(gguf, config, plan, pool, progress)?;
     let (cos, sin) = angles;
@@ -88,13 +88,14 @@ pub(crate) fn read(
 /// Reads all weights, and makes the cosines and sines of the plan's positions, each `(positions, D / 2)`.
 ///
 /// # Errors
-/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out.
+/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out; and with the
+/// error of `progress`.
 pub(crate) fn read_weights<L: FromWeights + Send>(
     gguf: &Gguf,
     config: Config,
     plan: &Plan,
     pool: &ThreadPool,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<(Weights<L>, AngleTables)> {
     let count = config.num_hidden_layers;
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
@@ -113,7 +114,7 @@ pub(crate) fn read_weights<L: FromWeights + Send>(
 
     let mut layers = Vec::new();
     for index in 0..count {
-        progress(index, count);
+        progress(index, count)?;
         layers.push(pool.install(|| reader.layer(index))?);
     }
     let gain = reader.vector("output_norm.weight", hidden)?;
@@ -128,7 +129,7 @@ pub(crate) fn read_weights<L: FromWeights + Send>(
     let norm = reader.norm(gain)?;
     let divisors = reader.rope_divisors()?;
     reader.check_nothing_is_left()?;
-    progress(count, count);
+    progress(count, count)?;
     let angles = angles(&config, divisors.as_deref(), plan.positions);
     let weights = Weights {
         embedding,
