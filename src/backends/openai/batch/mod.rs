@@ -70,6 +70,7 @@ mod reader;
 mod row;
 mod shared;
 mod state;
+mod steps;
 mod writer;
 
 pub use client::BatchClient;

@@ -88,7 +88,7 @@ impl Running {
 }
 
 /// A batch that is to be written to the folder.
-pub(super) struct Draft {
+pub(super) struct NewBatch {
     pub(super) number: u64,
     pub(super) url: String,
     pub(super) lines: Vec<Arc<[u8]>>,
@@ -193,8 +193,8 @@ impl State {
     }
 
     /// Makes batches of the queue, and drops requests that no call waits for.
-    pub(super) fn take(&mut self, limits: BatchLimits) -> Vec<Draft> {
-        let mut open: HashMap<String, (Filling, Draft, Vec<String>)> = HashMap::new();
+    pub(super) fn take(&mut self, limits: BatchLimits) -> Vec<NewBatch> {
+        let mut open: HashMap<String, (Filling, NewBatch, Vec<String>)> = HashMap::new();
         let mut full = Vec::new();
         self.again = false;
         for id in std::mem::take(&mut self.queue) {
@@ -212,28 +212,28 @@ impl State {
             if !fits {
                 let mut filling = Filling::default();
                 filling.takes(limits, &entry.json);
-                let draft = Draft {
+                let batch = NewBatch {
                     number: self.next,
                     url: entry.url.clone(),
                     lines: Vec::new(),
                 };
                 self.next += 1;
-                full.extend(open.insert(entry.url.clone(), (filling, draft, Vec::new())));
+                full.extend(open.insert(entry.url.clone(), (filling, batch, Vec::new())));
             }
-            if let Some((_, draft, ids)) = open.get_mut(&entry.url) {
-                draft.lines.push(Arc::clone(&entry.json));
-                self.placed.insert(id.clone(), draft.number);
+            if let Some((_, batch, ids)) = open.get_mut(&entry.url) {
+                batch.lines.push(Arc::clone(&entry.json));
+                self.placed.insert(id.clone(), batch.number);
                 ids.push(id);
             }
         }
         full.extend(open.into_values());
-        full.sort_by_key(|(_, draft, _)| draft.number);
-        let drafts = full.into_iter().map(|(_, draft, ids)| {
+        full.sort_by_key(|(_, batch, _)| batch.number);
+        let batches = full.into_iter().map(|(_, batch, ids)| {
             let running = Running::new(None, Remote::Unsent, ids);
-            self.running.insert(draft.number, running);
-            draft
+            self.running.insert(batch.number, running);
+            batch
         });
-        drafts.collect()
+        batches.collect()
     }
 
     /// Takes the results of a batch.
@@ -363,8 +363,8 @@ mod tests {
         running.remote = Remote::Known("batch_0".to_owned());
         let mut second = enter(&mut state, "b");
         let refused = |state: &mut State| {
-            let drafts = state.take(BatchLimits::default());
-            state.finish(drafts[0].number, Vec::new(), limited(), true, 2);
+            let batches = state.take(BatchLimits::default());
+            state.finish(batches[0].number, Vec::new(), limited(), true, 2);
             state.queued().is_some()
         };
         // Beside the first it waits, and that was no try.
