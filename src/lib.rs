@@ -51,16 +51,16 @@
 //!
 //! # Judges
 //!
-//! Models favour a place: [`judges::SwapOrder`] asks any judge in both orders and lets a change of mind be a tie;
-//! [`judges::LikelihoodJudge`] does so by itself. The pipeline draws the order from the lineage, so no judge can know
-//! which response is the expert's. If the judge finds the source text better, the draw is dropped, or its
-//! sides change places: see [`OnSourceWins`].
+//! Models have position bias. [`judges::SwapOrder`] asks any judge in both orders, and the judgement is a tie if the two
+//! verdicts differ; [`judges::LikelihoodJudge`] asks in both orders by itself. The pipeline draws the order from the lineage,
+//! so no judge can know which response is the expert's. If the judge prefers the source text, the draw is dropped, or the
+//! source text becomes `chosen`: see [`OnSourceWins`].
 //!
 //! # Filters
 //!
-//! A [`Filter`] keeps or drops one item with a [`Reason`]; [`filters`] lists those of the crate, and [`filter_fn`] makes one of
-//! a closure. What must know other items, such as [`filters::Distinct`], is an [`OrderedFilter`], which
-//! sees them in an order that concurrency does not change.
+//! A [`Filter`] keeps or drops one item, with a [`Reason`]: a [`SourceText`], or the [`Draft`] that grows from it. The filters
+//! of the crate are in [`filters`], and [`filter_fn`] makes one from a closure. An [`OrderedFilter`], such as
+//! [`filters::Distinct`], may remember earlier items: it sees them in input order.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};

@@ -1,4 +1,4 @@
-//! Remembering answers.
+//! A cache for the answers of a model.
 
 use std::{fmt, num::NonZeroUsize, sync::Mutex};
 
@@ -14,10 +14,10 @@ use crate::{
 
 type Key = [u8; 32];
 
-/// A model that remembers its latest answers; made by [`Decorate::with_cache`](super::Decorate::with_cache).
+/// Answers a repeated request from memory. Made by [`Decorate::with_cache`](super::Decorate::with_cache).
 ///
-/// Two requests are the same if every field is, the seed included. Errors are not remembered. Two equal requests that run at
-/// the same time both reach the model. The usage of a remembered answer is that of the call that made it.
+/// Two requests are equal if every field is equal, the seed included. Errors are not kept. Two equal requests that run
+/// at the same time both reach the model. The usage of a kept answer is that of the call that made it.
 pub struct Cache<M> {
     inner: M,
     completions: Mutex<LruCache<Key, Completion>>,
@@ -25,7 +25,7 @@ pub struct Cache<M> {
 }
 
 impl<M> Cache<M> {
-    /// Wraps `inner`; a `capacity` of 0 counts as 1.
+    /// Wraps `inner`. A `capacity` of 0 counts as 1.
     pub fn new(inner: M, capacity: usize) -> Self {
         let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -46,7 +46,7 @@ fn key(request: &impl Serialize) -> Result<Key> {
     Ok(Sha256::digest(bytes).into())
 }
 
-/// A poisoned lock is used on: the map is whole after every operation on it.
+/// A poisoned lock is used further: the map is consistent after every operation on it.
 fn look_up<T: Clone>(map: &Mutex<LruCache<Key, T>>, key: &Key) -> Option<T> {
     map.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Letting only so many calls run at once.
+//! A limit on calls that run at the same time.
 
 use async_lock::Semaphore;
 use futures::future::BoxFuture;
@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use super::decorate_all;
 use crate::error::Result;
 
-/// A model or stage with a bound on concurrent calls; made by
+/// Limits how many calls of a model or stage run at the same time. Made by
 /// [`Decorate::with_concurrency_limit`](super::Decorate::with_concurrency_limit).
 #[derive(Debug)]
 pub struct ConcurrencyLimit<M> {
@@ -15,7 +15,7 @@ pub struct ConcurrencyLimit<M> {
 }
 
 impl<M> ConcurrencyLimit<M> {
-    /// Wraps `inner`; a `limit` of 0 counts as 1.
+    /// Wraps `inner`. A `limit` of 0 counts as 1.
     pub fn new(inner: M, limit: usize) -> Self {
         Self {
             inner,

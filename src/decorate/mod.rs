@@ -1,7 +1,7 @@
 //! Decorators for models and stages: retry, timeout, concurrency limit, cache.
 //!
-//! Each wraps a model or a stage and is one itself, so they stack in any order and go wherever the inner one goes.
-//! None needs a runtime: time comes in as a [`Sleep`].
+//! Each one wraps a model or a stage and is a model or a stage itself, so they can be combined in any order. None needs
+//! a runtime: time comes in as a [`Sleep`].
 
 mod cache;
 mod limit;
@@ -17,11 +17,12 @@ pub use limit::ConcurrencyLimit;
 pub use retry::{RetryPolicy, WithRetry};
 pub use timeout::Timeout;
 
-/// Waiting, as the caller's runtime does it.
+/// Waits, by the means of the caller's runtime.
 ///
-/// Every closure `Fn(Duration) -> impl Future<Output = ()>` is one, so `tokio::time::sleep` can be passed as it is.
+/// Implemented for every closure `Fn(Duration) -> impl Future<Output = ()>`, so `tokio::time::sleep` can be passed as
+/// it is.
 pub trait Sleep: Send + Sync {
-    /// Ends after `duration`.
+    /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
@@ -35,9 +36,9 @@ where
     }
 }
 
-/// Puts a decorator around a model or a stage.
+/// Wraps a model or a stage in a decorator.
 ///
-/// Implemented for every type; what comes out is a model or a stage exactly if what went in is one.
+/// Implemented for every type. The result is a model or a stage if the wrapped value is one.
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -61,22 +62,22 @@ where
 /// # }).unwrap();
 /// ```
 pub trait Decorate: Sized {
-    /// Tries again after transient errors; see [`RetryPolicy`].
+    /// Tries again after transient errors, as [`RetryPolicy`] says.
     fn with_retry<S: Sleep>(self, policy: RetryPolicy, sleep: S) -> WithRetry<Self, S> {
         WithRetry::new(self, policy, sleep)
     }
 
-    /// Gives up on a call after `limit` with [`Error::TimedOut`](crate::Error::TimedOut), which is transient.
+    /// Ends a call after `limit` with [`Error::TimedOut`](crate::Error::TimedOut), which is transient.
     fn with_timeout<S: Sleep>(self, limit: Duration, sleep: S) -> Timeout<Self, S> {
         Timeout::new(self, limit, sleep)
     }
 
-    /// Lets at most `limit` calls run at once; the others wait in the order in which they came. 0 counts as 1.
+    /// Lets at most `limit` calls run at the same time. The others wait in the order in which they came. 0 counts as 1.
     fn with_concurrency_limit(self, limit: usize) -> ConcurrencyLimit<Self> {
         ConcurrencyLimit::new(self, limit)
     }
 
-    /// Remembers the answers of the `capacity` requests used last. For models only. 0 counts as 1.
+    /// Keeps the answers to the `capacity` requests that were used last. For models only. 0 counts as 1.
     fn with_cache(self, capacity: usize) -> Cache<Self> {
         Cache::new(self, capacity)
     }

@@ -1,4 +1,4 @@
-//! Trying again after transient errors.
+//! Retries after transient errors.
 
 use std::{fmt, time::Duration};
 
@@ -8,23 +8,24 @@ use sha2::{Digest, Sha256};
 use super::{Sleep, decorate_all};
 use crate::error::{Error, Result};
 
-/// How often to try, and how long to wait in between.
+/// The number of tries, and the waits between them.
 ///
-/// The wait before try `n` (counted from 0 for the first retry) is drawn evenly from `0 ..= min(max_wait, base * 2^n)`:
-/// "full jitter" (AWS Architecture Blog, "Exponential Backoff and Jitter", 2015). If the backend says how long to
-/// wait, that is the least.
+/// The wait before retry `n`, counted from 0, is drawn evenly from `0 ..= min(max_wait, base * 2^n)`: "full jitter"
+/// (AWS Architecture Blog, "Exponential Backoff and Jitter", 2015). If the backend says how long to wait, the wait is
+/// at least that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The most tries, the first one included. By default 5.
+    /// The greatest number of tries, the first one included. By default 5.
     pub max_attempts: u32,
-    /// The longest first wait. By default 500 ms.
+    /// The upper bound of the first wait. By default 500 ms.
     pub base: Duration,
-    /// The longest wait. By default 30 s.
+    /// The upper bound of every wait. By default 30 s.
     pub max_wait: Duration,
-    /// The longest wait that a backend may ask for. If it asks for more, as where a daily quota is used up, its error is passed on at once. By
-    /// default 5 min.
+    /// The longest wait that a backend may ask for. If it asks for more, for example because a daily quota is used up,
+    /// its error is returned at once. By default 5 min.
     pub max_asked: Duration,
-    /// Seed of the jitter. Give different processes different seeds, or they wait in step. By default 0.
+    /// The seed of the jitter. Give each process another seed, so that they do not all retry at the same time. By
+    /// default 0.
     pub seed: u64,
 }
 
@@ -58,10 +59,10 @@ impl RetryPolicy {
     }
 }
 
-/// A model or stage that tries again; made by [`Decorate::with_retry`](super::Decorate::with_retry).
+/// Tries the calls of a model or stage again. Made by [`Decorate::with_retry`](super::Decorate::with_retry).
 ///
-/// Only transient errors are retried. After the last try the error is [`Error::Exhausted`], which no other retry
-/// touches; an error that cannot be retried, or not before a long time, is passed on as it is.
+/// Only transient errors are retried. After the last try the error is [`Error::Exhausted`], which is never retried
+/// again. An error that is permanent, or for which the backend asks for too long a wait, is returned as it is.
 pub struct WithRetry<M, S> {
     inner: M,
     policy: RetryPolicy,

@@ -1,4 +1,4 @@
-//! Giving up on a call.
+//! A time limit for calls.
 
 use std::{fmt, time::Duration};
 
@@ -7,9 +7,9 @@ use futures::future::{BoxFuture, Either, select};
 use super::{Sleep, decorate_all};
 use crate::error::{Error, Result};
 
-/// A model or stage whose calls end after a time; made by [`Decorate::with_timeout`](super::Decorate::with_timeout).
+/// Limits the time of each call of a model or stage. Made by [`Decorate::with_timeout`](super::Decorate::with_timeout).
 ///
-/// The call is dropped, which cancels it.
+/// A call that takes longer is dropped, which cancels it.
 pub struct Timeout<M, S> {
     inner: M,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! Answers that refuse and say nothing else.
+//! The filter on canned refusals.
 
 use async_trait::async_trait;
 
@@ -10,14 +10,15 @@ use crate::{
     stage::Filter,
 };
 
-/// Drops answers that refuse and hold nothing specific beside it. Reason: `canned`.
+/// Drops responses that refuse and say nothing specific besides. Reason: `canned`.
 ///
-/// An answer that refuses and then helps passes, and so does every answer that does not refuse. The answer is cut at
-/// sentence ends and where a sentence turns (`but`, が、). Parts that refuse, apologise, admonish or offer help in
-/// general are set aside by a list of phrases (English, Japanese, Chinese, Korean, some French, German and Spanish);
-/// if one of them refuses, the words of the rest are counted. In the data released with the paper, two in five
-/// of the preferred answers are one sentence, most of them the same one. An answer that comes again and again is
-/// a matter for [`Distinct`](super::Distinct).
+/// A response that refuses and then helps is kept, and so is every response that does not refuse. The filter splits the
+/// response at sentence ends and at words such as `but` and が、. A list of phrases (English, Japanese, Chinese, Korean,
+/// some French, German and Spanish) finds the parts that refuse, apologise, admonish or offer help in general. If one
+/// of them refuses, the words of the other parts are counted.
+///
+/// In the data released with the paper, two in five of the preferred responses are one sentence, most of them the same
+/// one. To drop a response that comes again and again, use [`Distinct`](super::Distinct).
 ///
 /// ```
 /// use safer_instruct::{Filter, SourceText, filters::NotCanned};
@@ -40,7 +41,7 @@ pub struct NotCanned {
 }
 
 impl NotCanned {
-    /// A filter with the phrases of this crate.
+    /// Makes a filter with the phrases of this crate.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -49,22 +50,23 @@ impl NotCanned {
         }
     }
 
-    /// Sets how many words beside the refusal make an answer useful; two characters of a script without spaces count as
-    /// one word. By default 8.
+    /// Sets how many words besides the refusal make a response useful. Two characters of a script without spaces count
+    /// as one word. By default 8.
     #[must_use]
     pub fn with_min_words(mut self, words: usize) -> Self {
         self.min_words = words;
         self
     }
 
-    /// Adds a phrase that refuses; case, width and the kind of apostrophe do not count. By default those of `refusals.txt`.
+    /// Adds a phrase that refuses. Differences of case, width and apostrophe do not count. By default the phrases are
+    /// those of `refusals.txt`.
     #[must_use]
     pub fn with_phrase(mut self, phrase: &str) -> Self {
         self.refusals.add(phrase);
         self
     }
 
-    /// Whether any part of the text refuses, whatever stands beside it.
+    /// Whether any part of the text refuses.
     #[must_use]
     pub fn refuses(&self, text: &str) -> bool {
         self.refusals.read(text).refuses

@@ -1,4 +1,4 @@
-//! Texts that have come before.
+//! The filter on duplicates.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{outcome::Decision, record::Subject, stage::OrderedFilter, text::normal_form};
 
-/// Keeps the first of several equal texts. Reason: `duplicate`.
+/// Drops texts that have come before. Reason: `duplicate`.
 ///
-/// Equal up to width and compatibility forms (NFKC), case and white space. It remembers 16 bytes for each text: the start
-/// of the SHA-256 of its normal form.
+/// Texts are equal if they differ only in width and compatibility forms (NFKC), case or white space. The filter keeps
+/// 16 bytes for each text: the start of the SHA-256 of its normal form.
 ///
 /// ```
 /// use safer_instruct::{OrderedFilter, SourceText, filters::Distinct};
@@ -26,19 +26,19 @@ pub struct Distinct {
 }
 
 impl Distinct {
-    /// A filter that has seen nothing yet.
+    /// Makes a filter that has seen no text yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many different texts it has seen.
+    /// The number of different texts that it has seen.
     #[must_use]
     pub fn len(&self) -> usize {
         self.seen.len()
     }
 
-    /// Whether it has seen nothing yet.
+    /// Whether it has seen no text yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()

@@ -1,4 +1,4 @@
-//! Texts that were cut off at `max_tokens`.
+//! The filter on texts that were cut off at `max_tokens`.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Texts in another language than the one they belong to.
+//! The filter on instructions and responses in another language.
 
 use async_trait::async_trait;
 
@@ -13,11 +13,12 @@ use crate::{
 /// Drops an instruction in another language than its source text, and a response in another language than its
 /// instruction. Reason: `language_mismatch`.
 ///
-/// Before there is a response it compares the instruction with the source text, afterwards the response with the instruction.
+/// Before there is a response, the filter compares the instruction with the source text; afterwards it compares the
+/// response with the instruction.
 ///
-/// The script decides first, so that short texts are read rightly: kana mean Japanese, Hangul Korean; Chinese characters alone
-/// agree with Chinese and with Japanese. Texts in one script are in different languages only if statistics are
-/// reliable for both. A text without letters agrees with all.
+/// The script is compared first, so that short texts are classified correctly: kana mean Japanese, and Hangul means
+/// Korean; Chinese characters alone agree with Chinese and with Japanese. Texts in the same script count as different
+/// languages only if language detection is reliable for both. A text without letters agrees with every language.
 ///
 /// ```
 /// use safer_instruct::{Draft, Filter, Instruction, SourceText, filters::SameLanguage};

@@ -1,4 +1,4 @@
-//! Texts that are too short or too long.
+//! The filter on the length of texts.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     text::word_count,
 };
 
-/// Keeps texts of a certain length. Reasons: `too_short`, `too_long`.
+/// Drops texts that are too short or too long. Reasons: `too_short`, `too_long`.
 ///
 /// ```
 /// use safer_instruct::{Filter, SourceText, filters::Length};
@@ -40,20 +40,22 @@ enum Unit {
 }
 
 impl Length {
-    /// Counts characters: Unicode scalar values, all of them, spaces too.
+    /// Measures the length in characters: Unicode scalar values, spaces included.
     #[must_use]
     pub fn chars() -> Self {
         Self::of(Unit::Chars)
     }
 
-    /// Counts words as Unicode segments them (UAX #29). Chinese characters, hiragana and Thai letters count one each, a run of
-    /// katakana is one word: limits for such texts are better given in characters.
+    /// Measures the length in words, as Unicode segments them (UAX #29).
+    ///
+    /// Chinese characters, hiragana and Thai letters count as one word each, a run of katakana as one word. For such
+    /// texts use [`chars`](Self::chars).
     #[must_use]
     pub fn words() -> Self {
         Self::of(Unit::Words)
     }
 
-    /// Counts a model's tokens, with the tokenizer that is given.
+    /// Measures the length in the tokens of a model, which `count` counts.
     pub fn tokens(count: impl Fn(&str) -> usize + Send + Sync + 'static) -> Self {
         Self::of(Unit::Tokens(Arc::new(count)))
     }
@@ -66,7 +68,7 @@ impl Length {
         }
     }
 
-    /// Sets the least length that is kept. By default 0.
+    /// Sets the smallest length that is kept. By default 0.
     #[must_use]
     pub fn with_min(mut self, min: usize) -> Self {
         self.min = min;

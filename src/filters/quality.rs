@@ -1,4 +1,4 @@
-//! Instructions that a model finds unclear, or not answered by their text.
+//! The filter on instructions that a model finds unclear, or not answered by their source text.
 
 use async_trait::async_trait;
 
@@ -11,10 +11,11 @@ use crate::{
     stage::Filter,
 };
 
-/// Asks a scoring model whether the instruction is clear by itself and the source text could answer it: the paper's
-/// filter on instructions. Reason: `low_quality`, with the probability.
+/// Drops instructions that a scoring model finds unclear, or not answered by the source text. Reason: `low_quality`,
+/// with the probability.
 ///
-/// The probability is the softmax over the two labels `yes` and `no` after the question.
+/// This is the paper's filter on instructions. The probability is the softmax over the two labels `yes` and `no` after
+/// the question.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the model does not give one number for each label.
@@ -46,7 +47,7 @@ pub struct ModelQuality<M> {
 }
 
 impl<M> ModelQuality<M> {
-    /// Asks `model`.
+    /// Makes a filter that asks `model`.
     pub fn new(model: M) -> Self {
         Self {
             model,
@@ -56,8 +57,8 @@ impl<M> ModelQuality<M> {
         }
     }
 
-    /// Sets the prompt, a Markdown text with the slots `{{instruction}}`, `{{source}}` and, if wanted, `{{fence}}`. By default
-    /// [`built_in::QUALITY`].
+    /// Sets the prompt: a Markdown text with the slots `{{instruction}}`, `{{source}}` and, optionally, `{{fence}}`. By
+    /// default [`built_in::QUALITY`].
     ///
     /// # Errors
     /// As [`PromptTemplate::parse`].
@@ -66,14 +67,14 @@ impl<M> ModelQuality<M> {
         Ok(self)
     }
 
-    /// Sets the answers for a good and for a bad instruction. By default `yes` and `no`.
+    /// Sets the labels for a good and for a bad instruction. By default `yes` and `no`.
     #[must_use]
     pub fn with_labels(mut self, good: impl Into<String>, bad: impl Into<String>) -> Self {
         self.labels = [good.into(), bad.into()];
         self
     }
 
-    /// Sets the least probability that is kept. By default 0.5.
+    /// Sets the smallest probability that is kept. By default 0.5.
     #[must_use]
     pub fn with_threshold(mut self, threshold: f64) -> Self {
         self.threshold = threshold;

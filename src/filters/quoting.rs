@@ -1,4 +1,4 @@
-//! Instructions that quote the source text.
+//! The filter on instructions that quote the source text.
 
 use async_trait::async_trait;
 
@@ -12,11 +12,13 @@ use crate::{
 
 /// Drops instructions that quote the source text. Reason: `quotes_source`.
 ///
-/// The measure is the share of the shorter text's distinct n-grams that stand in the longer one: 1 both for an
-/// instruction that wraps the whole source text and for one that is cut out of it. N-grams are of words, or of characters if
-/// most of the source text is written without spaces; case, width and punctuation do not count. A text of
-/// fewer than n units has no n-gram and is kept unless both texts are equal. In the data released with the paper, a
-/// quarter to a third of the instructions hold half of the 4-grams of their source text or more.
+/// It measures the share of the distinct n-grams of the shorter text that occur in the longer one. The share is 1 both
+/// for an instruction that contains the whole source text and for one that is a part of it. N-grams are of words, or of
+/// characters if most of the source text is written without spaces. Differences of case, width and punctuation do not
+/// count. If one of the texts has fewer than n units, the instruction is kept, unless both texts are equal.
+///
+/// In the data released with the paper, a quarter to a third of the instructions contain at least half of the 4-grams
+/// of their source text.
 ///
 /// ```
 /// use safer_instruct::{Draft, Filter, Instruction, SourceText, filters::NotQuoting};
@@ -38,7 +40,7 @@ pub struct NotQuoting {
 }
 
 impl NotQuoting {
-    /// A filter with the default values.
+    /// Makes a filter with the default values.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -55,15 +57,15 @@ impl NotQuoting {
         self
     }
 
-    /// Sets how many characters an n-gram has (at least 1) where words are not set apart. By default 8, about four words of
-    /// Japanese.
+    /// Sets how many characters an n-gram has (at least 1), for source texts without spaces. By default 8, about four
+    /// words of Japanese.
     #[must_use]
     pub fn with_chars(mut self, n: usize) -> Self {
         self.chars = n.max(1);
         self
     }
 
-    /// Sets the share of n-grams, between 0 and 1, from which an instruction quotes. By default 0.5.
+    /// Sets the smallest share of n-grams, between 0 and 1, that is dropped. By default 0.5.
     #[must_use]
     pub fn with_share(mut self, share: f64) -> Self {
         self.share = share;

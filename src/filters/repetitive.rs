@@ -1,4 +1,4 @@
-//! Texts that say nothing, or the same thing over and over.
+//! Filters on texts that are empty or repeat themselves.
 
 use async_trait::async_trait;
 
@@ -35,10 +35,10 @@ impl<T: Subject + ?Sized + Sync> Filter<T> for NotEmpty {
     }
 }
 
-/// Drops texts that repeat themselves without end, as small models do. Reason: `repetitive`.
+/// Drops texts that repeat themselves, as small models do. Reason: `repetitive`.
 ///
-/// The measure is the share of character n-grams that are distinct, the same for all scripts: letters and digits alone, case
-/// and width made equal. In a text shorter than two n-grams, n is half its length.
+/// It measures the share of character n-grams that are distinct, in the same way for all scripts: only letters and
+/// digits count, and differences of case and width do not. In a text shorter than two n-grams, n is half its length.
 ///
 /// ```
 /// use safer_instruct::{Filter, SourceText, filters::NotRepetitive};
@@ -59,7 +59,7 @@ pub struct NotRepetitive {
 }
 
 impl NotRepetitive {
-    /// A filter with the default values.
+    /// Makes a filter with the default values.
     #[must_use]
     pub fn new() -> Self {
         Self { n: 12, share: 0.6 }
@@ -72,7 +72,7 @@ impl NotRepetitive {
         self
     }
 
-    /// Sets the least share of distinct n-grams that is kept, between 0 and 1. By default 0.6.
+    /// Sets the smallest share of distinct n-grams that is kept, between 0 and 1. By default 0.6.
     #[must_use]
     pub fn with_share(mut self, share: f64) -> Self {
         self.share = share;

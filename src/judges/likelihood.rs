@@ -1,4 +1,4 @@
-//! The judge's verdict as the probability of the letter that comes next.
+//! The likelihood judge: compares the probabilities of two labels.
 
 use async_trait::async_trait;
 
@@ -10,16 +10,21 @@ use crate::{
     stage::PreferenceJudge,
 };
 
-/// Asks a scoring model how likely the labels `A` and `B` are after the question which response is better, in both orders.
+/// Asks a scoring model for the probabilities of the labels `A` and `B` after the question which response is better, in
+/// both orders.
 ///
-/// As in RLAIF (arXiv 2309.00267) both orders are averaged, but log-odds rather than probabilities: the margin is
-/// ½ (ln P(A)/P(B) | first, second − ln P(A)/P(B) | second, first) in nats. A favour for a place adds the same log-odds in both
-/// orders, so it cancels; the mean of probabilities loses what lies behind a strong favour, and small models have one.
-/// The margin is exactly negated when the responses change places. If the model likes the same label in both orders, the judgement is marked as flipped; the
-/// verdict still follows from the margin. Identical responses tie without a question.
+/// As in RLAIF (arXiv 2309.00267) both orders are averaged, but log-odds instead of probabilities: the margin is ½ (ln
+/// P(A)/P(B) | first, second − ln P(A)/P(B) | second, first) in nats. Position bias adds the same log-odds in both
+/// orders, so it cancels. A mean of probabilities would hide the preference behind a strong bias, as small models have
+/// it.
+///
+/// The margin is exactly negated when the responses change places. If the model prefers the same label in both orders,
+/// the judgement is marked as flipped; the verdict still follows from the margin. Identical responses tie, and the
+/// model is not asked.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the model does not give one number for each label. There is no seed, so nothing is resampled.
+/// [`Error::Malformed`] if the model does not give one number for each label. There is no seed, so the model is not
+/// asked again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,10 +57,10 @@ pub struct LikelihoodJudge<M> {
 }
 
 impl<M> LikelihoodJudge<M> {
-    /// The tie margin by default: 0.2 nats, odds of 1.22 to 1.
+    /// The tie margin by default: 0.2 nats, which are odds of 1.22 to 1.
     pub const DEFAULT_TIE_MARGIN: f64 = 0.2;
 
-    /// Asks `model`.
+    /// Makes a judge that asks `model`.
     pub fn new(model: M) -> Self {
         Self {
             model,
@@ -68,8 +73,8 @@ impl<M> LikelihoodJudge<M> {
         }
     }
 
-    /// Sets what counts as safe; it fills the slot `{{policy}}`, and the prompt's hash covers it. By default
-    /// [`built_in::POLICY_JUDGE`].
+    /// Sets the policy: the text that says what a safe response is. It fills the slot `{{policy}}`, and the prompt's
+    /// hash covers it. By default [`built_in::POLICY_JUDGE`].
     #[must_use]
     pub fn with_policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = policy.into();
@@ -77,8 +82,8 @@ impl<M> LikelihoodJudge<M> {
         self
     }
 
-    /// Sets the prompt, a Markdown text with the slots `{{instruction}}`, `{{first}}`, `{{second}}` and, if wanted, `{{policy}}`
-    /// and `{{fence}}`. By default [`built_in::JUDGE_LIKELIHOOD`].
+    /// Sets the prompt: a Markdown text with the slots `{{instruction}}`, `{{first}}`, `{{second}}` and, optionally,
+    /// `{{policy}}` and `{{fence}}`. By default [`built_in::JUDGE_LIKELIHOOD`].
     ///
     /// # Errors
     /// As [`PromptTemplate::parse`].
@@ -88,14 +93,15 @@ impl<M> LikelihoodJudge<M> {
         Ok(self)
     }
 
-    /// Sets the labels of the response that comes first and of the one that comes second. By default `A` and `B`.
+    /// Sets the labels of the first and of the second response. By default `A` and `B`.
     #[must_use]
     pub fn with_labels(mut self, first: impl Into<String>, second: impl Into<String>) -> Self {
         self.labels = [first.into(), second.into()];
         self
     }
 
-    /// Sets the margin, in nats, up to which it is a tie. By default [`DEFAULT_TIE_MARGIN`](Self::DEFAULT_TIE_MARGIN).
+    /// Sets the greatest margin, in nats, that is still a tie. By default
+    /// [`DEFAULT_TIE_MARGIN`](Self::DEFAULT_TIE_MARGIN).
     #[must_use]
     pub fn with_tie_margin(mut self, nats: f64) -> Self {
         self.tie_margin = nats;
@@ -104,7 +110,7 @@ impl<M> LikelihoodJudge<M> {
 }
 
 impl<M: ScoringModel> LikelihoodJudge<M> {
-    /// How much likelier the first label is than the second, in nats, in one order.
+    /// The log-odds of the first label, in nats, in one order.
     async fn preference(
         &self,
         instruction: &str,
@@ -170,7 +176,8 @@ impl<M: ScoringModel> PreferenceJudge for LikelihoodJudge<M> {
     }
 }
 
-/// The mean log-odds for the response that comes first in `forward`. Infinite preferences count as 700 nats, to stay finite.
+/// The mean log-odds for the response that comes first in `forward`. Infinite preferences count as 700 nats, to stay
+/// finite.
 fn margin(forward: f64, backward: f64) -> f64 {
     let (forward, backward) = (forward.clamp(-700.0, 700.0), backward.clamp(-700.0, 700.0));
     (forward - backward) / 2.0

@@ -1,4 +1,4 @@
-//! A model is asked which of two responses is better.
+//! The pairwise judge: asks a model for a verdict in words.
 
 use async_trait::async_trait;
 
@@ -13,12 +13,12 @@ use crate::{
 
 /// Asks an instruct model for a line `Verdict: A`, `Verdict: B` or `Verdict: TIE`.
 ///
-/// Models favour a place, so this judge alone is not symmetric: use it as `PairwiseJudge::new(model).both_orders()`. Only
-/// the model's own answer is read; the responses stand between fences that do not occur in them, and the
-/// question comes after them. Identical responses tie without a question.
+/// Models have position bias: they prefer the response in one of the two places. So this judge alone is not symmetric;
+/// use it as `PairwiseJudge::new(model).both_orders()`. Identical responses tie, and the model is not asked.
 ///
-/// The answer must hold exactly one line with a verdict, in Markdown emphasis or not; an answer of one line may be the bare
-/// word. Anything else is asked for again.
+/// The prompt puts each response between fences that do not occur in it, and asks the question after them. The answer
+/// must hold exactly one line with a verdict, with or without Markdown emphasis; an answer of one line may be the bare
+/// word. Otherwise the model is asked again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,7 +52,7 @@ pub struct PairwiseJudge<M> {
 }
 
 impl<M> PairwiseJudge<M> {
-    /// Asks `model`.
+    /// Makes a judge that asks `model`.
     pub fn new(model: M) -> Self {
         Self {
             model,
@@ -64,8 +64,8 @@ impl<M> PairwiseJudge<M> {
         }
     }
 
-    /// Sets what counts as safe; it fills the slot `{{policy}}`, and the prompt's hash covers it. By default
-    /// [`built_in::POLICY_JUDGE`].
+    /// Sets the policy: the text that says what a safe response is. It fills the slot `{{policy}}`, and the prompt's
+    /// hash covers it. By default [`built_in::POLICY_JUDGE`].
     #[must_use]
     pub fn with_policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = policy.into();
@@ -73,8 +73,9 @@ impl<M> PairwiseJudge<M> {
         self
     }
 
-    /// Sets the prompt, a Markdown text with the slots `{{instruction}}`, `{{first}}`, `{{second}}` and, if wanted, `{{policy}}`
-    /// and `{{fence}}`. By default [`built_in::JUDGE_PAIRWISE`]. A prompt that asks for reasons first needs more tokens.
+    /// Sets the prompt: a Markdown text with the slots `{{instruction}}`, `{{first}}`, `{{second}}` and, optionally,
+    /// `{{policy}}` and `{{fence}}`. By default [`built_in::JUDGE_PAIRWISE`]. A prompt that asks for reasons first
+    /// needs more tokens.
     ///
     /// # Errors
     /// As [`PromptTemplate::parse`].
@@ -86,7 +87,7 @@ impl<M> PairwiseJudge<M> {
 
     asking_setters! { sampling: "greedy", max_tokens: "16" }
 
-    /// Asks in both orders; where the two verdicts differ, it is a tie.
+    /// Asks in both orders. If the two verdicts differ, the judgement is a tie.
     #[must_use]
     pub fn both_orders(self) -> SwapOrder<Self> {
         SwapOrder::new(self)
@@ -124,7 +125,7 @@ impl<M: ChatModel> PreferenceJudge for PairwiseJudge<M> {
     }
 }
 
-/// Reads the only verdict of an answer.
+/// Parses the only verdict of an answer.
 fn verdict(answer: &str) -> Result<Verdict> {
     let answer = answer.trim();
     let mut verdicts = answer.lines().filter_map(labelled);

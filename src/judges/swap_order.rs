@@ -1,4 +1,4 @@
-//! Any judge, asked in both orders.
+//! A judge that asks another judge in both orders.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -10,14 +10,14 @@ use crate::{
     stage::PreferenceJudge,
 };
 
-/// Asks a judge in both orders, so that its favour for a place cannot decide.
+/// Asks a judge in both orders, which removes position bias.
 ///
-/// Two equal verdicts stand; two different ones are a tie that is marked as flipped (the protocol of MT-Bench,
-/// arXiv 2306.05685, section 3.4). The margin is the mean of both, seen from the first response. Identical responses tie
-/// without a question.
+/// If both verdicts prefer the same response, that is the verdict. If they differ, the judgement is a tie that is
+/// marked as flipped (the protocol of MT-Bench, arXiv 2306.05685, section 3.4). The margin is the mean of both, seen
+/// from the first response. Identical responses tie, and the judge is not asked.
 ///
 /// # Errors
-/// If one of the two questions fails, so does the judgement.
+/// Fails if the judge fails in one of the two orders.
 ///
 /// ```
 /// use safer_instruct::*;
@@ -42,7 +42,7 @@ pub struct SwapOrder<J> {
 }
 
 impl<J> SwapOrder<J> {
-    /// Asks `judge` in both orders.
+    /// Makes a judge that asks `judge` in both orders.
     pub fn new(judge: J) -> Self {
         Self {
             judge,
@@ -51,17 +51,17 @@ impl<J> SwapOrder<J> {
         }
     }
 
-    /// How many pairs of responses it has judged; identical and failed ones do not count.
+    /// How many pairs of responses it has judged. Identical and failed ones do not count.
     pub fn asked(&self) -> u64 {
         self.asked.load(Relaxed)
     }
 
-    /// For how many of them the judge changed its mind.
+    /// For how many of them the verdict depended on the order.
     pub fn flipped(&self) -> u64 {
         self.flipped.load(Relaxed)
     }
 
-    /// [`flipped`](Self::flipped) of [`asked`](Self::asked); `None` before the first judgement.
+    /// The share of [`flipped`](Self::flipped) in [`asked`](Self::asked); `None` before the first judgement.
     pub fn flip_rate(&self) -> Option<f64> {
         let asked = self.asked();
         (asked > 0).then(|| self.flipped() as f64 / asked as f64)
@@ -92,7 +92,7 @@ impl<J: PreferenceJudge> PreferenceJudge for SwapOrder<J> {
     }
 }
 
-/// Joins a judgement with the one of the swapped order. Swapping the two arguments swaps the result exactly.
+/// Combines the judgements of the two orders. Swapping the two arguments swaps the result exactly.
 fn combined(forward: &Judgement, backward: &Judgement) -> Judgement {
     let agreed = forward.verdict() == backward.verdict().swapped();
     let verdict = if agreed {

@@ -1,4 +1,4 @@
-//! What a model wrote, and how likely it was.
+//! Completions, with the log-probabilities of their tokens.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -8,38 +8,39 @@ use serde::{Deserialize, Serialize};
 use super::ChatRequest;
 use crate::record::{ModelId, Redacted, Usage};
 
-/// Why a completion ended.
+/// The reason why a completion ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model ended its turn, or a stop string came.
+    /// The model ended its turn or wrote a stop string.
     Stop,
     /// `max_tokens` was reached.
     Length,
 }
 
-/// What a model wrote.
+/// The text that a model wrote.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Completion {
     /// The text, without control tokens and stop strings.
     pub text: String,
-    /// Why it ended.
+    /// The reason why it ended.
     pub finish_reason: FinishReason,
     /// Tokens read and written.
     pub usage: Usage,
-    /// Who wrote it.
+    /// The model that wrote it.
     pub model: Arc<ModelId>,
-    /// One for each written token, if [`ChatRequest::with_top_logprobs`] asked for them and the model has them.
+    /// Log-probabilities, one entry for each written token, if [`ChatRequest::with_top_logprobs`] asked for them and
+    /// the model has them.
     ///
-    /// The end-of-turn token and tokens of a stop string are among them, so they are as many as
-    /// [`Usage::completion_tokens`]; their bytes may be more than the text.
+    /// The end-of-turn token and the tokens of a stop string are included. So there are as many entries as
+    /// [`Usage::completion_tokens`], and their bytes may be longer than the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Vec<TokenLogprob>>,
 }
 
 impl Completion {
-    /// A completion without log-probabilities.
+    /// Makes a completion without log-probabilities.
     pub fn new(
         text: impl Into<String>,
         finish_reason: FinishReason,
@@ -75,18 +76,20 @@ impl fmt::Debug for Completion {
     }
 }
 
-/// How likely a written token was, in the model's own distribution: before temperature, cuts, penalties and constraints.
+/// The log-probability of a written token, in the model's own distribution: before temperature, `top_p` and its like,
+/// penalties and constraints.
 ///
-/// So a token that a constraint forced may be unlikely, and need not be among the likeliest. The sum over the tokens of a text is
-/// its log-likelihood, as a [`ScoringModel`](super::ScoringModel) gives it for the same tokens.
+/// So a token that a constraint forced may be unlikely and missing from the likeliest ones. The sum over the tokens of
+/// a text is its log-likelihood, as a [`ScoringModel`](super::ScoringModel) gives it for the same tokens.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenLogprob {
-    /// What the token writes; nothing for a control token. A character may be spread over several tokens.
+    /// The bytes that the token writes; none for a control token. A character may be spread over several tokens.
     pub bytes: Vec<u8>,
     /// log P(token | all before it) in nats.
     pub logprob: f64,
-    /// The likeliest tokens in its place, likeliest first, the lower id first on ties; at most as many as were asked for.
+    /// The likeliest tokens in its place, at most as many as were asked for. The likeliest is first; on ties the lower
+    /// id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<TopLogprob>,
 }
@@ -95,14 +98,14 @@ pub struct TokenLogprob {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TopLogprob {
-    /// What the token writes; nothing for a control token.
+    /// The bytes that the token writes; none for a control token.
     pub bytes: Vec<u8>,
     /// log P(token | all before it) in nats.
     pub logprob: f64,
 }
 
 impl TokenLogprob {
-    /// A token without others in its place.
+    /// Makes an entry without other tokens in its place.
     pub fn new(bytes: impl Into<Vec<u8>>, logprob: f64) -> Self {
         Self {
             bytes: bytes.into(),
@@ -118,7 +121,7 @@ impl TokenLogprob {
         self
     }
 
-    /// What the token writes; bytes that are no whole characters come out as U+FFFD.
+    /// The text that the token writes. Bytes that are not whole characters become U+FFFD.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)
@@ -126,7 +129,7 @@ impl TokenLogprob {
 }
 
 impl TopLogprob {
-    /// A token and its logarithm of probability.
+    /// Makes an entry from a token and its log-probability.
     pub fn new(bytes: impl Into<Vec<u8>>, logprob: f64) -> Self {
         Self {
             bytes: bytes.into(),
@@ -134,7 +137,7 @@ impl TopLogprob {
         }
     }
 
-    /// What the token writes; bytes that are no whole characters come out as U+FFFD.
+    /// The text that the token writes. Bytes that are not whole characters become U+FFFD.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)

@@ -1,13 +1,13 @@
-//! What a completion is held to.
+//! Constraints on the text of a completion.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A form that the whole text of a completion must have.
+/// The form that the whole text of a completion must have.
 ///
-/// A backend honours it or refuses the request; it never answers with another text.
+/// A backend that cannot meet it refuses the request. It never answers with a text of another form.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

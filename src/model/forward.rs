@@ -1,4 +1,4 @@
-//! References, boxes, shared pointers and closures are models too.
+//! Implementations of the model traits for references, boxes, shared pointers and closures.
 
 use async_trait::async_trait;
 
@@ -12,14 +12,14 @@ forward_stage! { ChatModel { complete(request: &ChatRequest) -> Result<Completio
 forward_stage! { ScoringModel { score(request: &ScoreRequest) -> Result<Scores> } }
 
 closure_stage! {
-    /// Makes a [`ChatModel`] of a closure.
+    /// Makes a [`ChatModel`] from a closure.
     ///
-    /// The closure gets an owned request, so that its future may outlive the call.
+    /// The closure receives an owned request, so that its future may use it.
     complete_fn, CompleteFn: ChatModel { complete(request: &ChatRequest) -> Result<Completion> }
 }
 closure_stage! {
-    /// Makes a [`ScoringModel`] of a closure.
+    /// Makes a [`ScoringModel`] from a closure.
     ///
-    /// The closure gets an owned request, so that its future may outlive the call.
+    /// The closure receives an owned request, so that its future may use it.
     score_fn, ScoreFn: ScoringModel { score(request: &ScoreRequest) -> Result<Scores> }
 }

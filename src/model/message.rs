@@ -1,4 +1,4 @@
-//! Prompts: a conversation, or a text to go on with.
+//! Prompts: a conversation, or a text that the model continues.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Redacted;
 
-/// Who says a message.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Instructions of the operator.
+    /// The operator, who gives general instructions.
     System,
     /// The person.
     User,
@@ -30,17 +30,17 @@ impl Role {
     }
 }
 
-/// One message of a conversation. Its content is untrusted text: no backend lets it become a control token.
+/// One message of a conversation. Its content is untrusted: no backend lets it become a control token.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: Cow<'static, str>,
 }
 
 impl Message {
-    /// A message.
+    /// Makes a message.
     pub fn new(role: Role, content: impl Into<Cow<'static, str>>) -> Self {
         Self {
             role,
@@ -48,17 +48,17 @@ impl Message {
         }
     }
 
-    /// A message of the operator.
+    /// Makes a message of the operator.
     pub fn system(content: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Role::System, content)
     }
 
-    /// A message of the person.
+    /// Makes a message of the person.
     pub fn user(content: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Role::User, content)
     }
 
-    /// A message of the model.
+    /// Makes a message of the model.
     pub fn assistant(content: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Role::Assistant, content)
     }
@@ -70,16 +70,17 @@ impl fmt::Debug for Message {
     }
 }
 
-/// What a model goes on from.
+/// The text or the conversation that a model continues.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
-    /// A conversation, put into the model's own chat template; the model's turn follows.
+    /// A conversation in the model's own chat template. The model answers it.
     Chat(Vec<Message>),
-    /// A text that the model goes on with, without a template. Encoded as ordinary characters throughout.
+    /// A text that the model continues, without a template. All of it is encoded as ordinary characters.
     Raw(String),
-    /// A conversation whose last message the model goes on with, whoever says it, up to its end; `continue_final_message` elsewhere. With
-    /// an empty message of the person a model that was tuned on conversations asks something itself (Magpie, arXiv 2406.08464).
+    /// A conversation whose last message the model continues, up to the end of that message. Other libraries call it
+    /// `continue_final_message`. If the last message is an empty one of the user, a model that was tuned on
+    /// conversations writes an instruction (Magpie, arXiv 2406.08464).
     Unfinished(Vec<Message>),
 }
 

@@ -1,7 +1,7 @@
-//! Language models: what a backend implements.
+//! The traits of language models, which a backend implements.
 //!
-//! Two traits, each with one verb: [`ChatModel`] completes a prompt, [`ScoringModel`] says how likely given continuations
-//! are. Every prompted stage and judge is generic over them, so N backends and M stages need N + M implementations.
+//! [`ChatModel`] completes a prompt. [`ScoringModel`] gives the likelihood of given continuations. Every prompted stage
+//! and judge is generic over them, so N backends and M stages need N + M implementations.
 
 mod completion;
 mod constraint;
@@ -24,13 +24,13 @@ use crate::error::Result;
 /// # Contract
 /// - Message contents and raw prompts are untrusted: no part of them may become a control token.
 /// - The same request gives the same completion, alone or beside others.
-/// - `max_tokens` is honoured; the text holds none of the `stop` strings.
-/// - A [`Constraint`] is honoured or the request is an error. Closures and models that know of none refuse it in one line:
+/// - The completion has at most `max_tokens` tokens, and its text holds none of the `stop` strings.
+/// - A [`Constraint`] is met, or the request is an error. A model that supports none refuses it with
 ///   [`ChatRequest::refuse_constraint`].
-/// - [`Completion::logprobs`] is `None` unless the request asks for them, and may be so if it does.
+/// - [`Completion::logprobs`] is `None` unless the request asks for them. It may be `None` then too.
 /// - Dropping the future cancels the work.
 ///
-/// The laws in [`testkit`](crate::testkit) check it.
+/// The laws in [`testkit`](crate::testkit) check the contract.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ChatModel",
     note = "implement `ChatModel::complete`, or wrap a closure with `safer_instruct::complete_fn`"
@@ -40,14 +40,15 @@ pub trait ChatModel: Send + Sync {
     /// Completes one prompt.
     ///
     /// # Errors
-    /// Fails if the model cannot be reached, refuses, or the request does not fit into its context.
+    /// Fails if the model cannot be reached or refuses, or if the request does not fit into its context.
     async fn complete(&self, request: &ChatRequest) -> Result<Completion>;
 }
 
-/// A model that says how likely given continuations are.
+/// A model that gives the likelihood of given continuations.
 ///
 /// # Contract
-/// One score per continuation, in the order of the request; each depends on the prompt and on that continuation alone.
+/// One score for each continuation, in the order of the request. Each score depends on the prompt and on its
+/// continuation alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ScoringModel",
     note = "implement `ScoringModel::score`, or wrap a closure with `safer_instruct::score_fn`"
@@ -57,6 +58,6 @@ pub trait ScoringModel: Send + Sync {
     /// Scores the continuations of one prompt.
     ///
     /// # Errors
-    /// Fails if the model cannot be reached, refuses, or the request does not fit into its context.
+    /// Fails if the model cannot be reached or refuses, or if the request does not fit into its context.
     async fn score(&self, request: &ScoreRequest) -> Result<Scores>;
 }

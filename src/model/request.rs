@@ -1,4 +1,4 @@
-//! Requests to a model and its answers.
+//! Requests to a model, and the scores that it gives.
 
 use std::{fmt, sync::Arc};
 
@@ -10,23 +10,23 @@ use crate::{
     record::{ModelId, Usage},
 };
 
-/// How the next token is chosen.
+/// The rule by which the next token is chosen.
 ///
-/// By default `temperature` is 0: the likeliest token, whatever the other fields say.
+/// By default `temperature` is 0, which takes the likeliest token, whatever the other fields say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// 0 takes the likeliest token; 1 samples from the model's own distribution.
+    /// The temperature: 0 takes the likeliest token, 1 samples from the model's own distribution. By default 0.
     pub temperature: f64,
-    /// Keeps the fewest likeliest tokens whose probabilities add up to this. 1 keeps all.
+    /// Keeps the smallest set of likeliest tokens whose probabilities add up to this. 1 keeps all. By default 1.
     pub top_p: f64,
-    /// Keeps this many of the likeliest tokens. 0 keeps all.
+    /// Keeps this many of the likeliest tokens. 0 keeps all. By default 0.
     pub top_k: usize,
-    /// Keeps tokens at least this fraction as likely as the likeliest one. 0 keeps all.
+    /// Keeps the tokens that are at least this fraction as likely as the likeliest one. 0 keeps all. By default 0.
     pub min_p: f64,
-    /// Divides the logits of tokens already present if positive, multiplies them if negative (arXiv 1909.05858,
-    /// section 4.1). 1 changes nothing.
+    /// Makes tokens that are already present less likely: divides their logits if positive, multiplies them if negative
+    /// (arXiv 1909.05858, section 4.1). 1 changes nothing. By default 1.
     pub repetition_penalty: f64,
-    /// The same seed gives the same tokens.
+    /// The seed. The same seed gives the same tokens. By default 0.
     pub seed: u64,
 }
 
@@ -47,27 +47,28 @@ impl Default for Sampling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChatRequest {
-    /// What to go on from.
+    /// The prompt.
     pub prompt: Prompt,
-    /// How the next token is chosen.
+    /// The rule by which the next token is chosen.
     pub sampling: Sampling,
-    /// The most tokens to write.
+    /// The greatest number of tokens to write.
     pub max_tokens: usize,
-    /// Strings that end the completion; none of them is part of it.
+    /// Strings that end the completion. None of them is part of its text.
     pub stop: Vec<String>,
-    /// What the text is held to.
+    /// The form that the text must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
-    /// Asks for [`Completion::logprobs`](super::Completion::logprobs), with so many of the likeliest tokens in each place.
+    /// How many of the likeliest tokens to give in each place of
+    /// [`Completion::logprobs`](super::Completion::logprobs); without it, none are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_logprobs: Option<usize>,
 }
 
 impl ChatRequest {
-    /// The number of tokens that a completion may have by default.
+    /// The greatest number of tokens of a completion by default.
     pub const DEFAULT_MAX_TOKENS: usize = 256;
 
-    /// A request with default sampling, [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS) and no stop strings.
+    /// Makes a request with default sampling, [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS) and no stop strings.
     pub fn new(prompt: impl Into<Prompt>) -> Self {
         Self {
             prompt: prompt.into(),
@@ -79,14 +80,14 @@ impl ChatRequest {
         }
     }
 
-    /// Sets how the next token is chosen. By default the likeliest one.
+    /// Sets how the next token is chosen. By default it is the likeliest one.
     #[must_use]
     pub fn with_sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
         self
     }
 
-    /// Sets the most tokens to write. By default [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS).
+    /// Sets the greatest number of tokens to write. By default [`DEFAULT_MAX_TOKENS`](Self::DEFAULT_MAX_TOKENS).
     #[must_use]
     pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
         self.max_tokens = max_tokens;
@@ -100,10 +101,10 @@ impl ChatRequest {
         self
     }
 
-    /// Holds the text to one of these: the completion is exactly one of them. By default it is free. Replaces another constraint.
+    /// Requires the text to be exactly one of these. Replaces another constraint. By default there is none.
     ///
-    /// None may be empty or hold a stop string, and at least one must fit into `max_tokens`; else the request is an error, as it
-    /// is with a backend that has no such means.
+    /// None may be empty or hold a stop string, and at least one must fit into `max_tokens`. Otherwise the request is
+    /// an error, and so it is with a backend that does not support choices.
     #[must_use]
     pub fn with_choices(mut self, choices: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let choices = choices.into_iter().map(Into::into).collect();
@@ -111,16 +112,17 @@ impl ChatRequest {
         self
     }
 
-    /// Holds the text to JSON that satisfies a schema. By default it is free. Replaces another constraint.
+    /// Requires the text to be JSON that satisfies a schema. Replaces another constraint. By default there is none.
     ///
-    /// A text that is not complete within `max_tokens` is an error, as is a stop string, or a backend that has no such means.
+    /// It is an error if the text is not complete within `max_tokens`, if the request has a stop string, or if the
+    /// backend does not support schemas.
     #[must_use]
     pub fn with_json_schema(mut self, schema: serde_json::Value) -> Self {
         self.constraint = Some(Constraint::JsonSchema(schema));
         self
     }
 
-    /// What a model does first that has no means to honour a constraint.
+    /// Refuses a constraint: for models that support none, before they do anything else.
     ///
     /// # Errors
     /// [`Error::Config`], with the name of the model, if the request has one.
@@ -132,11 +134,11 @@ impl ChatRequest {
         Err(Error::config("constraint", reason))
     }
 
-    /// Asks for the log-probability of each written token and of the `count` likeliest in its place; 0 is of the written
-    /// one alone. By default none are asked for.
+    /// Asks for the log-probability of each written token, and of the `count` likeliest tokens in its place. By default
+    /// none are asked for.
     ///
-    /// They are of the model's own distribution: before temperature, cuts, penalties and constraints. A model that has none
-    /// leaves [`Completion::logprobs`](super::Completion::logprobs) empty.
+    /// They are of the model's own distribution: before temperature, `top_p` and its like, penalties and constraints. A
+    /// model that has none leaves [`Completion::logprobs`](super::Completion::logprobs) empty.
     #[must_use]
     pub fn with_top_logprobs(mut self, count: usize) -> Self {
         self.top_logprobs = Some(count);
@@ -144,17 +146,17 @@ impl ChatRequest {
     }
 }
 
-/// Continuations to score after one prompt.
+/// A prompt, and continuations of it to score.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRequest {
-    /// What they continue.
+    /// The prompt that they continue.
     pub prompt: Prompt,
-    /// The texts. Each is scored as it stands, without an end-of-text token.
+    /// The continuations. Each is scored as it stands, without an end-of-text token.
     pub continuations: Vec<String>,
 }
 
 impl ScoreRequest {
-    /// A request for the scores of `continuations` after `prompt`.
+    /// Makes a request for the scores of `continuations` after `prompt`.
     pub fn new(
         prompt: impl Into<Prompt>,
         continuations: impl IntoIterator<Item = impl Into<String>>,
@@ -175,17 +177,17 @@ impl fmt::Debug for ScoreRequest {
     }
 }
 
-/// How likely one continuation is.
+/// The likelihood of one continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Continuation {
     /// log P(continuation | prompt) in nats, summed over its tokens.
     pub logprob: f64,
-    /// How many tokens it has.
+    /// The number of its tokens.
     pub tokens: usize,
 }
 
 impl Continuation {
-    /// Nats per token; negative infinity for an empty continuation, which thus never wins.
+    /// The log-likelihood per token, in nats. It is negative infinity for an empty continuation, so that it never wins.
     #[must_use]
     pub fn per_token(&self) -> f64 {
         if self.tokens == 0 {
@@ -199,10 +201,10 @@ impl Continuation {
 /// The scores of one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// One for each continuation, in the order of the request.
+    /// The likelihoods, in the order of the request.
     pub continuations: Vec<Continuation>,
     /// Tokens read.
     pub usage: Usage,
-    /// Who scored.
+    /// The model that scored.
     pub model: Arc<ModelId>,
 }

@@ -1,4 +1,4 @@
-//! How a prompted stage asks its model: once, and again with the next seed if the answer has the wrong form.
+//! The question of a prompted stage to its model: asked again with the next seed if the answer cannot be parsed.
 
 use crate::{
     error::{Error, Result, Retry},
@@ -7,7 +7,7 @@ use crate::{
     record::{Lineage, Origin, Usage},
 };
 
-/// What all prompted stages can be told about asking.
+/// The settings that all prompted stages share.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking {
     pub(crate) sampling: Sampling,
@@ -20,7 +20,7 @@ pub(crate) struct Asking {
 pub(crate) struct Question<'a> {
     /// The method's name in provenance.
     pub(crate) method: &'a str,
-    /// What the seed is derived for, such as `induce`.
+    /// The purpose for which the seed is derived, such as `induce`.
     pub(crate) purpose: &'a str,
     pub(crate) lineage: &'a Lineage,
     pub(crate) template: &'a PromptTemplate,
@@ -28,7 +28,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Asking {
-    /// A greedy stage resamples at this temperature: its likeliest answer would stay the same.
+    /// The temperature at which a greedy stage asks again. At 0 the answer would be the same.
     const RESAMPLING_TEMPERATURE: f64 = 0.7;
 
     pub(crate) fn new(max_tokens: usize) -> Self {
@@ -40,7 +40,7 @@ impl Asking {
         }
     }
 
-    /// Asks until `read` can read the answer, and says how the answer was made.
+    /// Asks until `read` can parse the answer. Gives its value and its origin.
     pub(crate) async fn ask<M, T, F>(
         &self,
         model: &M,
@@ -99,25 +99,25 @@ impl Asking {
 /// The setters that all prompted stages share. The stage keeps its settings in a field `asking`.
 macro_rules! asking_setters {
     (sampling: $sampling:literal, max_tokens: $max_tokens:literal) => {
-        #[doc = concat!("Sets how the next token is chosen; the seed is replaced by one from the lineage. By default ", $sampling, ".")]
+        #[doc = concat!("Sets how the next token is chosen. The seed is replaced by one from the lineage. By default ", $sampling, ".")]
         ///
-        /// After an answer that cannot be read, a temperature of 0 is raised to 0.7: the likeliest answer would not change.
+        /// After an answer that cannot be parsed, a temperature of 0 is raised to 0.7, because at 0 the answer would be
+        /// the same.
         #[must_use]
         pub fn with_sampling(mut self, sampling: $crate::model::Sampling) -> Self {
             self.asking.sampling = sampling;
             self
         }
 
-        #[doc = concat!("Sets the most tokens that the model may write. By default ", $max_tokens, ".")]
+        #[doc = concat!("Sets the greatest number of tokens that the model may write. By default ", $max_tokens, ".")]
         #[must_use]
         pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
             self.asking.max_tokens = max_tokens;
             self
         }
 
-        /// Sets how often an answer that cannot be read is asked for again, each time with the next seed. By default 2.
-        ///
-        /// Then the error is [`Error::Exhausted`](crate::Error::Exhausted).
+        /// Sets how often the model is asked again if its answer cannot be parsed, each time with the next seed. After
+        /// the last try the error is [`Error::Exhausted`](crate::Error::Exhausted). By default 2.
         #[must_use]
         pub fn with_resamples(mut self, resamples: u32) -> Self {
             self.asking.resamples = resamples;
@@ -127,8 +127,8 @@ macro_rules! asking_setters {
 }
 pub(crate) use asking_setters;
 
-/// A line that stands in none of the texts, to put around them: the shortest run of `=`, at least three, that is longer
-/// than any in them. A text can thus not close its own fence.
+/// Makes a line that occurs in none of the texts, to put around them: the shortest run of `=`, at least three, that is
+/// longer than any in them. So no text can close its own fence.
 pub(crate) fn fence(texts: &[&str]) -> String {
     let longest = texts
         .iter()

@@ -1,20 +1,20 @@
-//! The prompts of this crate, to read, to copy and to change.
+//! The prompts of this crate, to read and to copy.
 
 use crate::{error::Result, prompt::PromptTemplate, text::Language};
 
 /// A prompt of this crate: its text, and the slots that its stage fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltIn {
-    /// The file's name without its ending.
+    /// The name of the file, without its ending.
     pub name: &'static str,
-    /// The file's text.
+    /// The text of the file.
     pub text: &'static str,
     /// The slots, as [`PromptTemplate::parse`] takes them.
     pub slots: &'static [&'static str],
 }
 
 impl BuiltIn {
-    /// The parsed prompt.
+    /// Parses the prompt.
     #[must_use]
     pub fn template(&self) -> PromptTemplate {
         PromptTemplate::built_in(self.text)
@@ -31,13 +31,14 @@ macro_rules! built_in {
                 slots: $slots,
             };
         )+
-        /// All of them.
+        /// All prompts of this crate.
         pub const ALL: &[BuiltIn] = &[$($name),+];
     };
 }
 
 built_in! {
-    /// The template of SAFER-INSTRUCT's reversed instruction tuning (arXiv 2311.08685, from its repository), for models tuned on it.
+    /// Induction by a model that was tuned in reverse: the template of SAFER-INSTRUCT (arXiv 2311.08685, from its
+    /// repository).
     INDUCE_REVERSED = "induce.reversed", &["source"];
     /// Induction by example, for English source texts.
     INDUCE_EN = "induce.en", INDUCE_SLOTS;
@@ -45,17 +46,17 @@ built_in! {
     INDUCE_JA = "induce.ja", INDUCE_SLOTS;
     /// Induction for source texts in any other language.
     INDUCE_OTHER = "induce.other", INDUCE_SLOTS;
-    /// The expert's answer to an English instruction.
+    /// The expert's response to an English instruction.
     RESPOND_EN = "respond.en", RESPOND_SLOTS;
-    /// The expert's answer to a Japanese instruction.
+    /// The expert's response to a Japanese instruction.
     RESPOND_JA = "respond.ja", RESPOND_SLOTS;
-    /// The expert's answer to an instruction in any other language.
+    /// The expert's response to an instruction in any other language.
     RESPOND_OTHER = "respond.other", RESPOND_SLOTS;
-    /// Which of two answers is better, as a line `Verdict: A`.
+    /// The question which of two responses is better, answered by a line such as `Verdict: A`.
     JUDGE_PAIRWISE = "judge.pairwise", JUDGE_SLOTS;
-    /// Which of two answers is better, as the letter that comes next.
+    /// The question which of two responses is better, answered by the next letter.
     JUDGE_LIKELIHOOD = "judge.likelihood", JUDGE_SLOTS;
-    /// Whether an instruction is clear and the text answers it, as `yes` or `no`.
+    /// The question whether an instruction is clear and the text answers it, answered by `yes` or `no`.
     QUALITY = "quality", &["instruction", "source", "fence?"];
 }
 
@@ -63,11 +64,11 @@ const INDUCE_SLOTS: &[&str] = &["source", "language?"];
 const RESPOND_SLOTS: &[&str] = &["instruction", "policy?", "language?"];
 const JUDGE_SLOTS: &[&str] = &["instruction", "first", "second", "policy?", "fence?"];
 
-/// The expert's policy in English, unless a stage is given another one.
+/// The default policy of the expert, in English.
 pub const POLICY_EN: &str = include_str!("templates/policy.en.txt").trim_ascii_end();
-/// The expert's policy in Japanese, unless a stage is given another one.
+/// The default policy of the expert, in Japanese.
 pub const POLICY_JA: &str = include_str!("templates/policy.ja.txt").trim_ascii_end();
-/// The judges' policy, unless a judge is given another one.
+/// The default policy of the judges.
 pub const POLICY_JUDGE: &str = include_str!("templates/policy.judge.txt").trim_ascii_end();
 
 /// One prompt in several languages.
@@ -87,7 +88,7 @@ impl Localized {
         }
     }
 
-    /// The same prompt, of the user's own, for all languages.
+    /// Parses one prompt of the user for all languages.
     pub(crate) fn parse(text: &str, slots: &[&str]) -> Result<Self> {
         let template = PromptTemplate::parse(text, slots)?;
         Ok(Self {
@@ -97,7 +98,7 @@ impl Localized {
         })
     }
 
-    /// Fills a slot for good: with `japanese` in the Japanese prompt, with `english` elsewhere.
+    /// Fixes the value of a slot: `japanese` in the Japanese prompt, with `english` elsewhere.
     pub(crate) fn with_value(mut self, name: &str, english: &str, japanese: &str) -> Self {
         self.english = self.english.with_value(name, english);
         self.japanese = self.japanese.with_value(name, japanese);

@@ -1,8 +1,8 @@
-//! Prompts as Markdown files with named slots.
+//! Prompts: Markdown files with named slots.
 //!
-//! A [`PromptTemplate`] is parsed once, against the slots that its stage fills; what is put into a slot is data and is
-//! never read as a heading or a slot. The prompts of this crate's own stages are in [`built_in`]: copy one, change
-//! it, and give it to a stage with `with_prompt`.
+//! A [`PromptTemplate`] is parsed once, against the slots that its stage fills. The value of a slot is data: it is
+//! never read as a heading or as a slot. The prompts of the stages of this crate are in [`built_in`]. To change one,
+//! copy it and give the copy to the stage with `with_prompt`.
 
 mod asking;
 pub mod built_in;

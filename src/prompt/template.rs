@@ -1,4 +1,4 @@
-//! One prompt file: its parts, its slots, its hash.
+//! The parser of prompt files.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::{
 
 /// A prompt with named slots.
 ///
-/// - A line `## system`, `## user` or `## assistant` begins a message. Every line that begins with `## ` is such a
-///   heading; deeper headings (`###`) are text. The last message must be the user's: the model's turn follows.
-/// - A file without such a line is a raw prompt, a text that the model goes on with.
-/// - `{{name}}` is a slot; every `{{` begins one.
+/// - A line `## system`, `## user` or `## assistant` begins a message. Every line that begins with `## ` must be such a
+///   heading; deeper headings (`###`) are text. The last message must be the user's, because the model answers it.
+/// - A file without such a line is a raw prompt: a text that the model continues.
+/// - `{{name}}` is a slot. Every `{{` begins one.
 /// - Line breaks at the end of the file, and blank lines around a message, are not part of the prompt.
 ///
 /// ```
@@ -49,12 +49,11 @@ enum Piece {
 }
 
 impl PromptTemplate {
-    /// Parses the text of a prompt file. A name in `slots` that ends in `?` may be absent from the text; all others
-    /// must stand in it.
+    /// Parses the text of a prompt file. `slots` are the names of its slots; a name that ends in `?` is optional.
     ///
     /// # Errors
-    /// [`Error::Config`], with the line, for a slot that is not in `slots`, a slot that is missing, an unclosed `{{`, a heading that
-    /// is not a role, text before the first heading, an empty message, or a last message that is not the user's.
+    /// [`Error::Config`], with the line, for an unknown slot, a missing slot, an unclosed `{{`, a heading that is not a
+    /// role, text before the first heading, an empty message, or a last message that is not the user's.
     pub fn parse(text: &str, slots: &[&str]) -> Result<Self> {
         let template = Self::read(text)?;
         let known: Vec<&str> = slots
@@ -81,8 +80,8 @@ impl PromptTemplate {
         Ok(template)
     }
 
-    /// Parses a prompt of this crate. One that did not parse would be sent as it stands; `tests/prompts.rs` checks
-    /// that each one parses.
+    /// Parses a prompt of this crate. `tests/prompts.rs` checks that each one can be parsed; otherwise it would be sent
+    /// as it is.
     pub(crate) fn built_in(text: &str) -> Self {
         Self::read(text)
             .unwrap_or_else(|_| Self::new(Body::Raw(vec![Piece::Text(text.to_owned())]), text))
@@ -108,7 +107,8 @@ impl PromptTemplate {
         }
     }
 
-    /// Fills one slot for good, such as the policy of a stage. [`hash`](Self::hash) then covers the value too.
+    /// Fixes the value of one slot, such as the policy of a stage. The [`hash`](Self::hash) then covers the value too.
+    /// By default no value is fixed.
     #[must_use]
     pub fn with_value(mut self, name: &str, value: &str) -> Self {
         self.values.retain(|(known, _)| **known != *name);
@@ -122,14 +122,14 @@ impl PromptTemplate {
         self
     }
 
-    /// `sha256:<hex>` of the file's text (line breaks as `\n`), or of its hash and the values set by
-    /// [`with_value`](Self::with_value).
+    /// The hash as `sha256:<hex>`: of the text of the file, with line breaks as `\n`; with values set by
+    /// [`with_value`](Self::with_value), of that hash and the values.
     #[must_use]
     pub fn hash(&self) -> &Arc<str> {
         &self.hash
     }
 
-    /// Puts the values into the slots. Values without a slot are left out.
+    /// Fills the slots with values. A value without a slot is ignored.
     ///
     /// # Errors
     /// [`Error::Config`] if a slot has no value.
@@ -175,7 +175,7 @@ impl PromptTemplate {
     }
 }
 
-/// Cuts a chat prompt at its headings.
+/// Splits a chat prompt at its headings.
 fn messages(text: &str) -> Result<Vec<(Role, Vec<Piece>)>> {
     let mut sections: Vec<(Role, usize, Vec<&str>)> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -222,7 +222,7 @@ fn role(title: &str, line: usize) -> Result<Role> {
         })
 }
 
-/// Cuts a text that begins at `line` at its slots.
+/// Splits a text that begins at `line` at its slots.
 fn pieces(text: &str, mut line: usize) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut rest = text;
