@@ -16,10 +16,10 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
-// The example's file has more than is needed here.
+// The file of the program has more than is needed here.
 #![allow(dead_code)]
 
-#[path = "../examples/induction_quality/pairs.rs"]
+#[path = "../src/bin/safer-instruct/measure/pairs.rs"]
 mod pairs;
 
 use std::{

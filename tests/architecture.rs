@@ -67,8 +67,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// May name everything: it tests everything.
-const FREE: &[&str] = &["lib", "testkit"];
+/// May name everything: `testkit` tests everything, and the program is a crate of its own, whose `crate` is itself.
+const FREE: &[&str] = &["lib", "testkit", "bin"];
 
 /// What must not come in without a feature. A name that ends in `-` stands for all names that begin so.
 const NEVER_IN_CORE: &[&str] = &[

@@ -1,4 +1,4 @@
-"""Pairs of question and answer in one language, of chatterbot-corpus (BSD 3-Clause), for `induction_quality --pairs`.
+"""Pairs of question and answer in one language, of chatterbot-corpus (BSD 3-Clause), for `safer-instruct measure --pairs`.
 
     pip download chatterbot-corpus==1.3.3 --no-deps
     python benches/peers/chatterbot_pairs.py chatterbot_corpus-1.3.3-py2.py3-none-any.whl japanese 24 > japanese.jsonl

@@ -1,4 +1,4 @@
-//! Pairs of an instruction and its response, as the measurements need them.
+//! Pairs of an instruction and its response, to tune on and to measure on.
 
 use std::{collections::HashSet, path::Path};
 
@@ -9,7 +9,7 @@ use safer_instruct::{
 };
 
 /// The response as a source text.
-pub(crate) fn source(pair: &InstructionPair) -> SourceText {
+pub(super) fn source(pair: &InstructionPair) -> SourceText {
     // The instruction is the id, so that sampling does not depend on the order of the pairs.
     SourceText::new(pair.instruction.as_str(), pair.response.as_str())
 }
@@ -26,9 +26,9 @@ pub(crate) fn first_sentence(pair: &InstructionPair) -> String {
     sentence.trim().to_owned()
 }
 
-/// All pairs of a file, with the lines on which they begin. A file that is cut off is read up to the cut; other bad records end it,
-/// unless they are to be passed over. Both are reported.
-pub(crate) fn read(path: &Path, skip_bad: bool) -> Result<Vec<(InstructionPair, u64)>> {
+/// All pairs of a file, with the lines on which they begin. A file that is cut off is read up to the cut; another bad record is an
+/// error, or is skipped if `skip_bad`. Both are reported.
+pub(crate) fn read_pairs(path: &Path, skip_bad: bool) -> Result<Vec<(InstructionPair, u64)>> {
     let mut reader = InstructionReader::open(path)?;
     let mut pairs = Vec::new();
     while let Some(pair) = reader.next() {

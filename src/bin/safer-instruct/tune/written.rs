@@ -1,4 +1,4 @@
-//! Pairs that a model writes, kept in the output folder as they come, so that no kill loses them.
+//! Pairs that a model writes. Each is kept in the output folder as soon as it is written, so that a kill loses none.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -16,10 +16,8 @@ use safer_instruct::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    options::Options,
-    process::{Stop, fetch},
-};
+use super::Options;
+use crate::{stop::Stop, training::STOPPING};
 
 /// A line about the writer, then one for every number: its pair, or `null` if none came of it.
 const FILE: &str = "written.jsonl";
@@ -27,20 +25,20 @@ const FILE: &str = "written.jsonl";
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The pairs of the first `count` numbers, those that are kept and those that are still to be written; none if it was stopped.
-pub(crate) fn pairs(
+pub(super) fn pairs(
     options: &Options,
     count: usize,
     stop: &Stop,
 ) -> Result<Option<Vec<InstructionPair>>> {
-    let writer = options.writer.as_ref().unwrap_or(&options.model);
-    let writer = CandleModel::load(fetch(options.cache.as_ref(), writer)?)?;
+    let writer = options.writer.as_ref().unwrap_or(&options.model.model);
+    let writer = CandleModel::load(options.model.fetch_file(writer)?)?;
     let about = json!({"writer": *writer.model_id(), "seed": options.seed});
     fs::create_dir_all(&options.output).map_err(|error| Error::io(&options.output, error))?;
     let path = options.output.join(FILE);
     let failed = |error| Error::io(&path, error);
     let mut file = open(&path)?;
-    let mut pairs = kept(&path, &mut file, &about, options.existing())?;
-    if pairs.len() < count && options.existing() == Existing::Overwrite {
+    let mut pairs = kept(&path, &mut file, &about, options.existing.choice())?;
+    if pairs.len() < count && options.existing.choice() == Existing::Overwrite {
         // If this is stopped, --resume must not meet the run of before.
         remove_run(&options.output)?;
     }
@@ -52,11 +50,12 @@ pub(crate) fn pairs(
     let written = writer.stream(there..count, options.seed);
     pin_mut!(written);
     let mut told = begun;
+    stop.end_in_order(STOPPING);
     while let Some(pair) = block_on(written.next()) {
         let pair = pair?;
         writeln!(file, "{}", json!(pair)).map_err(failed)?;
         pairs.push(pair);
-        if stop.is_heard() && pairs.len() < count {
+        if stop.is_asked() {
             return Ok(None);
         }
         if told.elapsed() >= QUIET || pairs.len() == count {
@@ -66,6 +65,7 @@ pub(crate) fn pairs(
             eprintln!("{} of {count} pairs written, {left:.0} s left", pairs.len());
         }
     }
+    stop.end_at_once();
     pairs.truncate(count);
     Ok(Some(pairs.into_iter().flatten().collect()))
 }

@@ -1,50 +1,21 @@
-//! The example that tunes a model in reverse, as a process: files, Ctrl-C, errors.
-#![cfg(all(feature = "train", unix))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod candle_support;
+//! `tune`: pairs that are read, held out and written, Ctrl-C, resumed runs.
 
 use std::{
-    env, fs,
-    io::{BufRead, BufReader},
+    fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-/// `cargo test` builds the examples beside the tests.
+use crate::{finish, interrupt, program, start_until};
+
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let test = env::current_exe().unwrap();
-    let path = test
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/reverse_tune");
-    let mut command = Command::new(path);
+    let mut command = program("tune", folder);
     // `--self-instruct` is instead of pairs.
     if !arguments.contains(&"--self-instruct") {
         command.args(["--pairs", "pairs.jsonl"]);
     }
-    command
-        .args([
-            "--rank",
-            "2",
-            "--batch",
-            "2",
-            "--held-out",
-            "2",
-            "--measure",
-            "0",
-        ])
-        .arg("--model")
-        .arg(candle_support::model_path())
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null());
+    let small = "--rank 2 --batch 2 --held-out 2 --measure 0";
+    command.args(small.split(' ')).args(arguments);
     command
 }
 
@@ -64,11 +35,8 @@ fn write_pairs(folder: &Path, count: usize) -> PathBuf {
 fn ctrl_c_and_resume_give_the_adapter_of_an_undisturbed_run() {
     let folder = tempfile::tempdir().unwrap();
     write_pairs(folder.path(), 14);
-    let output = command(folder.path(), &["--output", "whole"])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{errors}");
+    let (code, errors) = finish(command(folder.path(), &["--output", "whole"]));
+    assert_eq!(code, 0, "{errors}");
     assert!(
         errors.contains("14 pairs")
             && errors.contains("12 pairs to train on, 0 of them with a shortened response"),
@@ -79,21 +47,9 @@ fn ctrl_c_and_resume_give_the_adapter_of_an_undisturbed_run() {
         "{errors}"
     );
 
-    let mut child = command(folder.path(), &["--output", "stopped"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(errors.any(|line| line.unwrap().starts_with("step 0: held-out loss")));
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let stopped = command(folder.path(), &["--output", "stopped"]);
+    let (child, errors) = start_until(stopped, "step 0: held-out loss");
+    interrupt(&child);
     errors.for_each(drop);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
@@ -103,15 +59,10 @@ fn ctrl_c_and_resume_give_the_adapter_of_an_undisturbed_run() {
         "{said}"
     );
 
-    let again = command(folder.path(), &["--output", "stopped"])
-        .output()
-        .unwrap();
-    let error = String::from_utf8(again.stderr).unwrap();
+    let (_, error) = finish(command(folder.path(), &["--output", "stopped"]));
     assert!(error.contains("this folder holds a run already"), "{error}");
-    let resumed = command(folder.path(), &["--output", "stopped", "--resume"])
-        .output()
-        .unwrap();
-    assert!(resumed.status.success());
+    let resumed = command(folder.path(), &["--output", "stopped", "--resume"]);
+    assert_eq!(finish(resumed).0, 0);
     for name in ["adapter_model.safetensors", "adapter_config.json"] {
         let [whole, stopped] =
             ["whole", "stopped"].map(|run| fs::read(folder.path().join(run).join(name)).unwrap());
@@ -129,9 +80,9 @@ fn pairs_that_cannot_be_trained_on_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |pairs: &str, arguments: &[&str]| {
         fs::write(folder.path().join("pairs.jsonl"), pairs).unwrap();
-        let output = command(folder.path(), arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
+        let (code, printed) = finish(command(folder.path(), arguments));
+        assert_eq!(code, 1, "{printed}");
+        printed
     };
     let error = fails(
         "{\"instruction\": \"Name a river.\", \"response\": \"\"}\n",
@@ -182,8 +133,7 @@ fn what_is_held_out_is_not_trained_on() {
     let run = |more: &str| {
         fs::write(folder.path().join("pairs.jsonl"), format!("{more}{pairs}")).unwrap();
         let arguments = [&["--held-out-pairs", "held.jsonl"][..], &UNTRAINED].concat();
-        let output = command(folder.path(), &arguments).output().unwrap();
-        String::from_utf8(output.stderr).unwrap()
+        finish(command(folder.path(), &arguments)).1
     };
     let shared = of("Name a river.", "The Elbe.") + &of("Which river is it?", " The Rhine. ");
     let errors = run(&shared);
@@ -212,8 +162,7 @@ fn a_file_that_is_cut_off_is_read_up_to_the_cut() {
     let run = |text: &str, arguments: &[&str]| {
         fs::write(&path, text).unwrap();
         let arguments = [&UNTRAINED, arguments].concat();
-        let output = command(folder.path(), &arguments).output().unwrap();
-        String::from_utf8(output.stderr).unwrap()
+        finish(command(folder.path(), &arguments)).1
     };
     let array = format!("[{}, {{\"instru", pairs.replace('\n', ",\n"));
     let errors = run(&array, &[]);
@@ -250,9 +199,9 @@ fn pairs_that_a_model_writes_are_kept() {
             "20",
         ];
         let arguments = [&writing, arguments].concat();
-        let output = command(folder.path(), &arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
+        let (code, printed) = finish(command(folder.path(), &arguments));
+        assert_eq!(code, 1, "{printed}");
+        printed
     };
     let errors = run(&[]);
     assert!(

@@ -8,18 +8,15 @@ use safer_instruct::{
     train::Prepared,
 };
 
-use crate::{
-    free_pairs,
-    options::Options,
-    process::{fetch, name_left_out},
-};
+use super::Options;
+use crate::training::{free_pairs, name_left_out};
 
-/// Held out where the command line does not say how many: so many, or one in five if that is less.
+/// How many pairs are held out by default, or one in five if that is less.
 const HELD_OUT: usize = 40;
 
 /// A pair, and its line if it is from a file.
-pub(crate) struct Pair {
-    pub(crate) texts: Preference,
+pub(super) struct Pair {
+    pub(super) texts: Preference,
     line: Option<u64>,
 }
 
@@ -34,14 +31,15 @@ impl HoldOut for Pair {
 }
 
 /// Pairs to train on, and others to measure on, in an order that the seed chooses.
-pub(crate) struct Choice {
-    pub(crate) train: Vec<Pair>,
-    pub(crate) held_out: Vec<Pair>,
+pub(super) struct Choice {
+    train: Vec<Pair>,
+    pub(super) held_out: Vec<Pair>,
     path: Option<PathBuf>,
 }
 
 impl Choice {
-    pub(crate) fn of(options: &Options) -> Result<Self> {
+    /// Reads or downloads the pairs, and divides them.
+    pub(super) fn of(options: &Options) -> Result<Self> {
         let pairs = match &options.pairs {
             Some(path) => {
                 let mut reader = read_preferences(path)?;
@@ -53,7 +51,7 @@ impl Choice {
                 pairs
             }
             None => {
-                let fetch = |source: &_| fetch(options.cache.as_ref(), source);
+                let fetch = |source: &_| options.model.fetch_file(source);
                 let all = free_pairs::pairs(fetch, options.seed)?;
                 all.iter().filter_map(short_and_long).collect()
             }
@@ -88,12 +86,22 @@ impl Choice {
         })
     }
 
-    /// Examples of some of the pairs; says how many there are, and names those that give none.
-    pub(crate) fn prepare(
+    /// Examples to train on and to measure on; prints how many there are, and names the pairs that give none.
+    pub(super) fn prepare(
+        &self,
+        what: &str,
+        make: impl Fn(&[Pair]) -> Result<Prepared>,
+    ) -> Result<[Prepared; 2]> {
+        let train = self.prepare_some(&self.train, &format!("to train on, {what}"), &make)?;
+        let held_out = format!("to measure on, {what}");
+        Ok([train, self.prepare_some(&self.held_out, &held_out, &make)?])
+    }
+
+    fn prepare_some(
         &self,
         pairs: &[Pair],
         what: &str,
-        make: impl FnOnce(&[Pair]) -> Result<Prepared>,
+        make: impl Fn(&[Pair]) -> Result<Prepared>,
     ) -> Result<Prepared> {
         let prepared = make(pairs)?;
         eprintln!("{} pairs {what}", prepared.examples.len());
@@ -103,7 +111,7 @@ impl Choice {
         });
         if prepared.examples.is_empty() && !pairs.is_empty() {
             let reason = format!(
-                "of {} pairs none is left {what}; what is wrong with them stands above, and --max-tokens bounds their length",
+                "of {} pairs none is left {what}; the reasons stand above, and --max-tokens bounds their length",
                 pairs.len()
             );
             return Err(Error::config("pairs", reason));

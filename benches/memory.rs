@@ -1,6 +1,6 @@
 //! Peak memory of a run over many generated texts: it must not grow with their number. Linux only.
 //!
-//! `cargo run --release --example memory -- 10000000`
+//! `cargo bench --bench memory -- 10000000`
 #![allow(clippy::print_stdout)]
 
 use futures::{StreamExt, executor::block_on, stream};
@@ -9,7 +9,9 @@ use safer_instruct::{
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let texts: u64 = std::env::args().nth(1).map_or(Ok(100_000), |n| n.parse())?;
+    let mut arguments = std::env::args().skip(1);
+    let texts = arguments.find(|argument| !argument.starts_with('-'));
+    let texts: u64 = texts.map_or(Ok(100_000), |n| n.parse())?;
     let pipeline = Pipeline::new(
         induce_fn(|_| async { Ok(Instruction::new("What do you say to a beginner?")) }),
         respond_fn(|_| async { Ok(Response::new("Keep at it.")) }),

@@ -10,6 +10,8 @@ use safer_instruct::{
 };
 use tokenizers::{Tokenizer, TruncationParams};
 
+use crate::training::Model;
+
 const LAYERS: usize = 6;
 const HIDDEN: usize = 384;
 const INTERMEDIATE: usize = 1536;
@@ -19,12 +21,12 @@ const LAYER_NORM_EPS: f64 = 1e-12;
 /// Longer texts are cut, as in the model's own settings.
 const MAX_TOKENS: usize = 256;
 
-pub(crate) fn weights() -> ModelSource {
+fn weights() -> ModelSource {
     file("model.safetensors")
         .with_sha256("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 }
 
-pub(crate) fn tokenizer() -> ModelSource {
+fn tokenizer() -> ModelSource {
     file("tokenizer.json")
         .with_sha256("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037")
 }
@@ -59,8 +61,15 @@ struct Layer {
 }
 
 impl MiniLm {
-    /// Reads the weights and the tokenizer.
-    pub(crate) fn load(weights: &Path, tokenizer: &Path) -> Result<Self> {
+    /// Reads the weights and the tokenizer, which are downloaded if need be.
+    pub(crate) fn fetch(model: &Model) -> Result<Self> {
+        Self::load(
+            &model.fetch_file(&weights())?,
+            &model.fetch_file(&tokenizer())?,
+        )
+    }
+
+    fn load(weights: &Path, tokenizer: &Path) -> Result<Self> {
         let mut tokenizer = Tokenizer::from_file(tokenizer).map_err(Error::Other)?;
         tokenizer.with_padding(None);
         tokenizer

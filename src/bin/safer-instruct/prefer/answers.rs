@@ -1,4 +1,4 @@
-//! What can be counted in the answers of a model, in a table.
+//! The table of how long the answers of a model are.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use safer_instruct::{ChatModel, ChatRequest, Message, Result, backends::candle::
 const MOST: usize = 200;
 
 /// The head of the table.
-pub(crate) fn header(prompts: usize) -> String {
+pub(super) fn header(prompts: usize) -> String {
     format!(
         "| answers to {prompts} held-out prompts | mean tokens | that end by themselves |\n|---|---|---|"
     )
 }
 
-/// Answers the prompts, and a row that says how long the answers are.
-pub(crate) fn row(
+/// Answers the prompts, and gives a row of how long the answers are.
+pub(super) fn row(
     name: &str,
     model: &Path,
     adapter: Option<&PathBuf>,

@@ -10,28 +10,27 @@ use safer_instruct::{
     train::{Grounding, distinct_instructions},
 };
 
+use super::{Options, written};
 use crate::{
-    free_pairs,
-    options::Options,
-    pairs,
-    process::{Stop, fetch},
-    written,
+    measure::{read_pairs, read_share_gpt, share_gpt},
+    stop::Stop,
+    training::free_pairs,
 };
 
 /// Pairs to train on, and others to measure on, both in an order that the seed chooses.
-pub(crate) struct Choice {
-    pub(crate) train: Vec<InstructionPair>,
-    pub(crate) held_out: Vec<InstructionPair>,
-    pub(crate) places: Places,
+pub(super) struct Choice {
+    pub(super) train: Vec<InstructionPair>,
+    pub(super) held_out: Vec<InstructionPair>,
+    pub(super) places: Places,
 }
 
 /// Where pairs stand in their files, as `file:line`.
 #[derive(Default)]
-pub(crate) struct Places(Vec<(InstructionPair, String)>);
+pub(super) struct Places(Vec<(InstructionPair, String)>);
 
 impl Places {
-    /// The place of a pair; none if it is not from a file of the user.
-    pub(crate) fn of(&self, pair: &InstructionPair) -> Option<String> {
+    /// The place of a pair; none if it is not from a file that the user named.
+    pub(super) fn of(&self, pair: &InstructionPair) -> Option<String> {
         let mut places = self.0.iter();
         let found = places.find(|(other, _)| other == pair);
         found.map(|(_, place)| place.clone())
@@ -39,8 +38,8 @@ impl Places {
 }
 
 impl Choice {
-    /// None if it was stopped.
-    pub(crate) fn of(options: &Options, stop: &Stop) -> Result<Option<Self>> {
+    /// Reads, downloads or writes the pairs, and divides them. None if it was stopped.
+    pub(super) fn of(options: &Options, stop: &Stop) -> Result<Option<Self>> {
         let (seed, most) = (options.seed, options.held_out);
         let mut places = Places::default();
         let all = match (&options.pairs, options.self_instruct) {
@@ -49,9 +48,7 @@ impl Choice {
                 Some(pairs) => pairs,
                 None => return Ok(None),
             },
-            (None, None) => {
-                free_pairs::pairs(|source| fetch(options.cache.as_ref(), source), seed)?
-            }
+            (None, None) => free_pairs::pairs(|source| options.model.fetch_file(source), seed)?,
         };
         let (train, mut held_out) = match &options.held_out_pairs {
             Some(path) => {
@@ -106,10 +103,9 @@ fn apart(pairs: Vec<InstructionPair>, others: &[InstructionPair]) -> Vec<Instruc
 
 fn read(options: &Options, path: &Path, places: &mut Places) -> Result<Vec<InstructionPair>> {
     if path == Path::new("sharegpt") {
-        let file = fetch(options.cache.as_ref(), &pairs::share_gpt())?;
-        return pairs::read_share_gpt(&file);
+        return read_share_gpt(&options.model.fetch_file(&share_gpt())?);
     }
-    let read = pairs::read(path, options.skip_bad)?;
+    let read = read_pairs(path, options.skip_bad)?;
     let place = |(pair, line): &(InstructionPair, u64)| {
         (pair.clone(), format!("{}:{line}", path.display()))
     };
@@ -129,7 +125,7 @@ fn write_pairs(
     let pairs = distinct_instructions(pairs);
     let written = pairs.len();
     eprintln!("comparing the responses of {written} pairs");
-    let model = CandleModel::load(fetch(options.cache.as_ref(), &options.model)?)?;
+    let model = CandleModel::load(options.model.fetch()?)?;
     let grounding = Grounding::new(model).with_least(options.grounding);
     let (pairs, dropped) = block_on(grounding.keep(pairs))?;
     eprintln!(

@@ -1,46 +1,11 @@
-//! The examples that tune on preferences and merge what comes out, as processes.
-#![cfg(all(feature = "train", unix))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! `prefer`, and `merge` of what comes out.
 
-mod candle_support;
+use std::{fs, path::Path, process::Command};
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-};
-
-/// `cargo test` builds the examples beside the tests.
-fn example(name: &str, folder: &Path) -> Command {
-    let test = env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
-    let mut command = Command::new(path);
-    command
-        .arg("--model")
-        .arg(candle_support::model_path())
-        .current_dir(folder)
-        .stdin(Stdio::null());
-    command
-}
-
-/// Its exit code and what it says.
-fn run(mut command: Command) -> (i32, String) {
-    let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(said).unwrap(),
-    )
-}
+use crate::{finish, program, start_until};
 
 fn preference(folder: &Path, pairs: &str, arguments: &[&str]) -> Command {
-    let mut command = example("preference_tune", folder);
+    let mut command = program("prefer", folder);
     command
         .args(["--measure", "1", "--pairs", pairs])
         .args(arguments);
@@ -48,7 +13,7 @@ fn preference(folder: &Path, pairs: &str, arguments: &[&str]) -> Command {
 }
 
 fn tune(folder: &Path, pairs: &str, arguments: &[&str]) -> (i32, String) {
-    run(preference(folder, pairs, arguments))
+    finish(preference(folder, pairs, arguments))
 }
 
 const FILES: [&str; 4] = [
@@ -138,14 +103,8 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
     }
 
     // The runs of before are gone as soon as the first part begins: `--resume` must not meet the second.
-    let mut command = preference(folder, "pairs.jsonl", &["--overwrite", "--rank", "3"]);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().starts_with("step 0: held-out loss")));
+    let again = preference(folder, "pairs.jsonl", &["--overwrite", "--rank", "3"]);
+    let (mut child, _errors) = start_until(again, "step 0: held-out loss");
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!folder.join(FILES[2]).exists());
@@ -163,12 +122,12 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
     );
 
     let merge = |arguments: &[&str]| {
-        let mut command = example("merge_adapter", folder);
+        let mut command = program("merge", folder);
         command
             .args(["--adapter", "preference-adapter/dpo"])
             .args(["--output", "tuned.gguf"])
             .args(arguments);
-        run(command)
+        finish(command)
     };
     let (code, said) = merge(&["--form", "q8_0"]);
     assert_eq!(code, 0, "{said}");

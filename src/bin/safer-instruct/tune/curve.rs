@@ -1,4 +1,4 @@
-//! The loss of a run, as a picture.
+//! The loss of a run as a picture.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ struct Line {
 }
 
 /// Draws `loss.svg` of the `metrics.jsonl` in a folder.
-pub(crate) fn draw(folder: &Path) -> Result<()> {
+pub(super) fn draw(folder: &Path) -> Result<()> {
     let path = folder.join("metrics.jsonl");
     let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
     let lines = text

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt::Write};
 
 use safer_instruct::{Result, dataset::InstructionPair};
 
-use crate::embedding::MiniLm;
+use super::MiniLm;
 
 /// Words that an English instruction begins with: questions, and verbs of request.
 const BEGINNINGS: &[&str] = &[
@@ -77,11 +77,51 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What the columns are: `cos`, the mean cosine of the embeddings of induced and true instruction, with its standard error;
-    /// `hit`, how often the true instruction is the nearest of all true ones; `copied`, the share of the induced word
-    /// 3-grams that stand in the response; `asks`, how often the text ends in a question mark or begins like a request;
-    /// words; seconds for all pairs; failures.
+    /// The head of the table.
     pub(crate) const HEADER: &str = "| induced by | cos (s.e.) | hit | copied | asks | words | seconds | failed |\n|---|---|---|---|---|---|---|---|";
+
+    /// What the columns are.
+    pub(crate) const LEGEND: &str = "\
+cos     mean cosine of the embeddings of the induced and the true instruction (standard error); 1 is the same meaning
+hit     how often the true instruction is the nearest one among those of all pairs
+copied  share of the induced word 3-grams that stand in the response; people copy a little
+asks    how often the text ends in a question mark or begins like a request";
+
+    /// Compares what was induced with the truth, in the order of the pairs.
+    pub(crate) fn measure(
+        pairs: &[InstructionPair],
+        truth: &[Vec<f32>],
+        induced: &[String],
+        embedding: &MiniLm,
+    ) -> Result<Self> {
+        let embedded = embedding.embed(induced)?;
+        let mut cosines = Vec::new();
+        let mut hits = 0_u32;
+        for (place, vector) in embedded.iter().enumerate() {
+            let all: Vec<f64> = truth.iter().map(|other| dot(vector, other)).collect();
+            let own = all.get(place).copied().unwrap_or_default();
+            hits += u32::from(all.iter().all(|other| *other <= own));
+            cosines.push(own);
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let cosine = mean(&cosines);
+        let squares: f64 = cosines.iter().map(|c| (c - cosine).powi(2)).sum();
+        let count = cosines.len().max(2) as f64;
+        let copied: Vec<f64> = pairs
+            .iter()
+            .zip(induced)
+            .filter_map(|(pair, text)| copied(text, &pair.response))
+            .collect();
+        let per_text = |f: fn(&str) -> f64| induced.iter().map(|text| f(text)).collect::<Vec<_>>();
+        Ok(Self {
+            cosine,
+            standard_error: (squares / (count - 1.0) / count).sqrt(),
+            hit: f64::from(hits) / cosines.len().max(1) as f64,
+            copied: mean(&copied),
+            asks: mean(&per_text(|text| f64::from(u8::from(asks(text))))),
+            words: mean(&per_text(|text| text.split_whitespace().count() as f64)),
+        })
+    }
 
     /// The row as a line of a Markdown table.
     pub(crate) fn line(&self, name: &str, run: Option<(f64, usize)>) -> String {
@@ -95,42 +135,6 @@ impl Row {
         };
         line
     }
-}
-
-/// Compares what was induced with the truth, in the order of the pairs.
-pub(crate) fn row(
-    pairs: &[InstructionPair],
-    truth: &[Vec<f32>],
-    induced: &[String],
-    embedding: &MiniLm,
-) -> Result<Row> {
-    let embedded = embedding.embed(induced)?;
-    let mut cosines = Vec::new();
-    let mut hits = 0;
-    for (place, vector) in embedded.iter().enumerate() {
-        let all: Vec<f64> = truth.iter().map(|other| dot(vector, other)).collect();
-        let own = all.get(place).copied().unwrap_or_default();
-        hits += usize::from(all.iter().all(|other| *other <= own));
-        cosines.push(own);
-    }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let cosine = mean(&cosines);
-    let squares: f64 = cosines.iter().map(|c| (c - cosine).powi(2)).sum();
-    let count = cosines.len().max(2) as f64;
-    let copied: Vec<f64> = pairs
-        .iter()
-        .zip(induced)
-        .filter_map(|(pair, text)| copied(text, &pair.response))
-        .collect();
-    let per_text = |f: fn(&str) -> f64| induced.iter().map(|text| f(text)).collect::<Vec<_>>();
-    Ok(Row {
-        cosine,
-        standard_error: (squares / (count - 1.0) / count).sqrt(),
-        hit: hits as f64 / cosines.len() as f64,
-        copied: mean(&copied),
-        asks: mean(&per_text(|text| f64::from(u8::from(asks(text))))),
-        words: mean(&per_text(|text| text.split_whitespace().count() as f64)),
-    })
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -1,0 +1,28 @@
+//! The commands.
+
+use clap::{Parser, Subcommand};
+
+use crate::{measure, merge, prefer, tune};
+
+/// Makes preference pairs {prompt, chosen, rejected} of texts that should not be said
+///
+/// Begin with `safer-instruct run --demo`, or with `safer-instruct run --input FILE`. Exit codes: 0 done, 1 failed, 2 bad arguments,
+/// 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
+#[derive(Debug, Parser)]
+#[command(name = "safer-instruct", version, propagate_version = true)]
+pub(crate) struct Program {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tunes a small model in reverse, from a response to the instruction that it answers
+    Tune(tune::Options),
+    /// Tunes a small model on preference pairs: first on the chosen responses, then by DPO
+    Prefer(prefer::Options),
+    /// Merges an adapter into its model and writes one GGUF file, for llama.cpp and others
+    Merge(merge::Options),
+    /// Measures how good the instructions are that a model induces
+    Measure(measure::Options),
+}

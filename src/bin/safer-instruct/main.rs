@@ -1,0 +1,57 @@
+//! `safer-instruct`: preference pairs of texts that should not be said, on the command line.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad arguments, 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
+// A program for the command line talks to people on its standard streams.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    dead_code,
+    reason = "the commands that run, tune and measure come next"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod command;
+mod ended;
+mod fetch;
+mod measure;
+mod merge;
+mod prefer;
+mod progress;
+mod stop;
+mod training;
+mod tune;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use command::{Command, Program};
+use ended::Ended;
+use safer_instruct::Result;
+use stop::Stop;
+
+fn main() -> ExitCode {
+    match run(Program::parse()) {
+        Ok(ended) => ended.code(),
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: Program) -> Result<Ended> {
+    let stop = Stop::on_signal()?;
+    match program.command {
+        Command::Tune(options) => tune::run(&options, &stop),
+        Command::Prefer(options) => prefer::run(&options, &stop),
+        Command::Merge(options) => merge::run(&options),
+        Command::Measure(options) => measure::run(&options),
+    }
+}
