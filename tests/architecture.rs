@@ -45,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "filters",
         &[
             "error", "record", "outcome", "model", "stage", "prompt", "text", "profiles",
+            "pipeline",
         ],
     ),
     ("dataset", &["error", "record", "outcome", "text"]),

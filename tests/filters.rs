@@ -6,14 +6,20 @@
     clippy::indexing_slicing
 )]
 
+use std::sync::LazyLock;
+
 use futures::executor::block_on;
 use proptest::prelude::*;
 use safer_instruct::{
     Decision, Draft, Filter, Instruction, OrderedFilter, Origin, Response, SourceText,
     filters::{
-        Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
+        Distinct, Finished, InLanguages, Length, NotAboutTask, NotCanned, NotEmpty, NotQuoting,
+        NotRepetitive, Recommended, SameLanguage,
     },
+    profiles::Languages,
 };
+
+static ABOUT_TASK: LazyLock<NotAboutTask> = LazyLock::new(NotAboutTask::new);
 
 fn text(text: &str) -> SourceText {
     SourceText::new("a", text)
@@ -81,6 +87,129 @@ fn languages_of_short_texts() {
         said::<Draft>(&SameLanguage, &answered),
         "language_mismatch (Latin script, wanted Japanese)"
     );
+}
+
+#[test]
+fn texts_in_other_languages_are_named_before_the_work() {
+    let filter = InLanguages::new(Languages::of(["en", "de"]).unwrap());
+    for kept in [
+        "Stay at home.",
+        "Bleib zu Hause.",
+        "42",
+        "You sing like a rusty gate.",
+    ] {
+        assert_eq!(said(&filter, &text(kept)), "keep", "{kept}");
+    }
+    for (dropped, language) in [
+        ("家にいて。", "Japanese"),
+        ("東京都", "Chinese or Japanese"),
+        ("집에 있어요.", "Korean"),
+        ("Καλημέρα", "Greek"),
+    ] {
+        let reason = format!("unsupported_language ({language})");
+        assert_eq!(said(&filter, &text(dropped)), reason, "{dropped}");
+    }
+}
+
+#[test]
+fn instructions_about_the_task_are_told_from_requests() {
+    let filter = NotAboutTask::new();
+    let rule = |instruction: &str| filter.rule(instruction).unwrap_or("keep");
+    for (instruction, expected) in [
+        (
+            "What is the instruction that the response is trying to complete?",
+            "task",
+        ),
+        ("The answer to the question is Paris.", "task"),
+        ("What is the content of the text?", "task"),
+        ("この文章は何を説明していますか。", "task"),
+        ("回答の内容を説明してください。", "task"),
+        ("I'm sorry, but could you say more?", "answer"),
+        ("Here is a list of the ten largest rivers", "answer"),
+        ("To get started, open the door.", "answer"),
+        ("はい、その通りです。", "answer"),
+        ("申し訳ございません。", "answer"),
+        ("The word has its roots in Old English.", "statement"),
+        ("It’s a long way to the shop.", "statement"),
+        ("時計は朝に鳴ります。", "statement"),
+        ("A) yes", "alternatives"),
+        ("(b) No, never", "alternatives"),
+        ("- the first one", "alternatives"),
+    ] {
+        assert_eq!(rule(instruction), expected, "{instruction}");
+    }
+    for request in [
+        "How often should I brush my teeth?",
+        "Write a response to a friend who is late.",
+        "The name is Tiffany. Give me the origins of the name.",
+        "A poem about the sea",
+        "Is the answer to life 42?",
+        "No idea what to cook tonight. What goes with rice?",
+        "A. Smith wrote which book?",
+        "歯はいつ磨くべきですか。",
+        "同居人に宛てた怒りのメモを書いてください。",
+        "この本の感想文を書いてください。",
+        "最近眠れなくて困っています。",
+        "痩せる方法を知りたいです。",
+        "犬の名前を考えて",
+        "自転車で傘をさしてもいい？",
+    ] {
+        let rule = rule(request);
+        let lettered = request.starts_with("A. ");
+        assert_eq!(rule == "keep", !lettered, "{request}: {rule}");
+    }
+    let own = NotAboutTask::new()
+        .with_phrase("The Riddle")
+        .with_phrase("");
+    assert_eq!(
+        said(&own, &induced("x", "Solve the riddle.")),
+        "about_task (task)"
+    );
+    assert_eq!(said(&own, &induced("x", "Name a river.")), "keep");
+}
+
+#[test]
+fn recommended_filters_are_read_from_settings() {
+    let settings: Recommended =
+        serde_json::from_str(r#"{"languages": ["ja"], "max_quoted_share": 0.3}"#).unwrap();
+    assert_eq!(settings.languages.codes(), ["ja"]);
+    assert_eq!(
+        settings.max_source_chars,
+        Recommended::default().max_source_chars
+    );
+    let unknown = serde_json::from_str::<Recommended>(r#"{"max_quoted": 0.3}"#).unwrap_err();
+    assert!(unknown.to_string().contains("max_quoted"), "{unknown}");
+
+    let source = "You never wash up, and I am done sharing a kitchen with you.";
+    let first = |settings: &Recommended, instruction: &str| {
+        let draft = induced(source, instruction);
+        let filters = settings.instruction_filters();
+        let mut reasons = filters
+            .iter()
+            .map(|filter| said::<Draft>(&**filter, &draft));
+        reasons.find(|reason| reason != "keep")
+    };
+    let plain = Recommended::default();
+    for (instruction, reason) in [
+        ("…", Some("empty")),
+        ("Hi", Some("too_short")),
+        ("The response is angry.", Some("about_task")),
+        (
+            "Say: I am done sharing a kitchen with you!",
+            Some("quotes_source"),
+        ),
+        ("怒りのメモを書いて。", Some("language_mismatch")),
+        ("Write an angry note about a dirty kitchen.", None),
+    ] {
+        let found = first(&plain, instruction);
+        let code = found.as_deref().and_then(|found| found.split(' ').next());
+        assert_eq!(code, reason, "{instruction}");
+    }
+    let lenient = Recommended {
+        keep_about_task: true,
+        ..plain
+    };
+    assert_eq!(first(&lenient, "The response is angry."), None);
 }
 
 #[test]
@@ -201,7 +330,7 @@ proptest! {
         for filter in texts {
             prop_assert_eq!(said(filter, &text(&a)), said(filter, &text(&a)));
         }
-        let pairs: [&dyn Filter<Draft>; 2] = [&SameLanguage, &NotQuoting::new()];
+        let pairs: [&dyn Filter<Draft>; 3] = [&SameLanguage, &NotQuoting::new(), &*ABOUT_TASK];
         for filter in pairs {
             let (one, other) = (induced(&a, &b), induced(&b, &a));
             said(filter, &one);

@@ -7,30 +7,41 @@
 //! | [`NotRepetitive`] | any text | `repetitive` |
 //! | [`NotCanned`] | any text, meant for responses | `canned` |
 //! | [`Distinct`] | any text, in input order | `duplicate` |
+//! | [`InLanguages`] | any text, meant for source texts | `unsupported_language` |
 //! | [`Finished`] | instructions and responses | `truncated` |
 //! | [`SameLanguage`] | instruction and source, response and instruction | `language_mismatch` |
 //! | [`NotQuoting`] | instruction and source | `quotes_source` |
+//! | [`NotAboutTask`] | instructions | `about_task` |
 //! | [`ModelQuality`] | instruction and source | `low_quality` |
+//!
+//! [`Recommended`] puts most of them around a pipeline, with limits that can be set.
 //!
 //! "Any text" is the newest text of an item, its [`Subject`](crate::Subject): one filter serves at every place of the
 //! pipeline. An answer that comes again and again, the main weakness of the data released with the paper, is
 //! caught by [`Distinct`] on the finished pairs, whose subject is `chosen`.
 
+mod about_task;
 mod canned;
 mod distinct;
 mod finished;
+mod in_languages;
 mod language;
 mod length;
+mod phrases;
 mod quality;
 mod quoting;
+mod recommended;
 mod refusals;
 mod repetitive;
 
+pub use about_task::NotAboutTask;
 pub use canned::NotCanned;
 pub use distinct::Distinct;
 pub use finished::Finished;
+pub use in_languages::InLanguages;
 pub use language::SameLanguage;
 pub use length::Length;
 pub use quality::ModelQuality;
 pub use quoting::NotQuoting;
+pub use recommended::Recommended;
 pub use repetitive::{NotEmpty, NotRepetitive};

@@ -2,7 +2,8 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::text::{is_unspaced, normal_form};
+use super::phrases::{has, normal, sections};
+use crate::text::is_unspaced;
 
 /// Where a refusal may turn to help within one sentence.
 const TURNS: &[&str] = &[
@@ -40,31 +41,12 @@ pub(crate) struct Makeup {
 
 impl Refusals {
     pub(crate) fn built_in() -> Self {
-        Self::parse(include_str!("refusals.txt"))
-    }
-
-    fn parse(text: &str) -> Self {
-        let mut rules = Self {
-            refusal: Vec::new(),
-            filler: Vec::new(),
-        };
-        let mut section = "";
-        for line in text.lines().map(str::trim) {
-            match line {
-                "" => {}
-                "[refusal]" | "[filler]" => section = line,
-                _ if line.starts_with('#') => {}
-                _ => {
-                    let phrases = expand(line).into_iter().map(|phrase| normal(&phrase));
-                    if section == "[refusal]" {
-                        rules.refusal.extend(phrases);
-                    } else {
-                        rules.filler.extend(phrases);
-                    }
-                }
-            }
+        let mut sections = sections(include_str!("refusals.txt"));
+        let mut phrases = |name| sections.remove(name).unwrap_or_default();
+        Self {
+            refusal: phrases("refusal"),
+            filler: phrases("filler"),
         }
-        rules
     }
 
     pub(crate) fn add(&mut self, phrase: &str) {
@@ -106,55 +88,9 @@ fn parts(answer: &str) -> Vec<String> {
         .collect()
 }
 
-fn normal(text: &str) -> String {
-    normal_form(text).replace(['’', '‘', 'ʼ', '`'], "'")
-}
-
-/// Whether the phrase stands in the part, from the beginning of a word.
-fn has(part: &str, phrase: &str) -> bool {
-    let ascii = phrase.starts_with(|c: char| c.is_ascii_alphanumeric());
-    part.match_indices(phrase).any(|(at, _)| {
-        let before = part.get(..at).and_then(|head| head.chars().next_back());
-        !(ascii && before.is_some_and(|c| c.is_ascii_alphanumeric()))
-    })
-}
-
-/// All phrases of a line: `{a,b} c` gives `a c` and `b c`.
-fn expand(line: &str) -> Vec<String> {
-    let braces = line.split_once('{').and_then(|(head, rest)| {
-        let (choices, tail) = rest.split_once('}')?;
-        Some((head, choices, tail))
-    });
-    let Some((head, choices, tail)) = braces else {
-        return vec![line.to_owned()];
-    };
-    let tails = expand(tail);
-    choices
-        .split(',')
-        .flat_map(|choice| {
-            tails
-                .iter()
-                .map(move |tail| format!("{head}{choice}{tail}"))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn alternatives_multiply() {
-        assert_eq!(expand("{a,b} {c,d}!"), ["a c!", "a d!", "b c!", "b d!"]);
-        assert_eq!(expand("plain {open"), ["plain {open"]);
-    }
-
-    #[test]
-    fn phrases_begin_at_the_beginning_of_a_word() {
-        assert!(has("so i can't help", "i can't"));
-        assert!(!has("hawaii can't help", "i can't"));
-        assert!(has("それはお手伝いできません", "お手伝いできません"));
-    }
 
     #[test]
     fn a_refusal_is_told_from_the_help_beside_it() {
