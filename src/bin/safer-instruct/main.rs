@@ -18,12 +18,19 @@
 )]
 
 mod command;
+mod completions;
 mod ended;
+mod export;
 mod fetch;
+mod init;
 mod measure;
 mod merge;
+mod models;
 mod prefer;
 mod progress;
+mod run;
+mod settings;
+mod status;
 mod stop;
 mod training;
 mod tune;
@@ -49,9 +56,17 @@ fn main() -> ExitCode {
 fn run(program: Program) -> Result<Ended> {
     let stop = Stop::on_signal()?;
     match program.command {
+        Command::Run(options) => options.start(&stop),
+        Command::Resume(options) => options.resume(&stop),
+        Command::Retry(options) => options.retry(&stop),
+        Command::Status(options) => options.print(),
+        Command::Export(options) => options.write(),
         Command::Tune(options) => tune::run(&options, &stop),
         Command::Prefer(options) => prefer::run(&options, &stop),
         Command::Merge(options) => merge::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::Init(options) => options.write(),
+        Command::Models(options) => options.print(),
+        Command::Completions(options) => options.print(),
     }
 }

@@ -1,16 +1,9 @@
-//! The example that users of a served model run first, as a process beside a scripted server.
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! Runs with a served model, beside a scripted server.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    fs,
+    path::Path,
+    process::Output,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,28 +16,14 @@ use wiremock::{
     matchers::{method, path},
 };
 
+use crate::process::{Running, files, outcomes, program, said, stopped_after};
+
 const CANARY: &str = "sk-canary-20f6c8a1d4";
 
-/// `cargo test` builds the examples beside the tests.
-fn program() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples/run");
-    assert!(
-        path.exists(),
-        "{path:?} is not there: `cargo test --features full` builds it"
-    );
-    path
-}
-
-async fn run(folder: &Path, key: &str, words: &[&str]) -> Output {
-    let mut command = Command::new(program());
-    command
-        .arg("--folder")
-        .arg(folder)
-        .args(words)
-        .env("OPENAI_API_KEY", key)
-        .stdin(Stdio::null());
-    // The server answers on this runtime meanwhile.
+/// The program beside the server, which answers on this runtime meanwhile.
+async fn run(key: &str, words: &[&str]) -> Output {
+    let mut command = program(words);
+    command.env("OPENAI_API_KEY", key);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     for said in [&output.stdout, &output.stderr] {
@@ -54,10 +33,6 @@ async fn run(folder: &Path, key: &str, words: &[&str]) -> Output {
         );
     }
     output
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Asks back, answers, and finds the kind answer better.
@@ -135,11 +110,14 @@ fn texts(folder: &Path, count: usize) -> String {
 async fn one_command_makes_pairs_and_the_others_look_at_them() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
     let server = server(Arc::new(AtomicBool::new(true))).await;
     let base = format!("{}/v1", server.uri());
     let input = texts(dir.path(), 3);
     let start = [
-        "start",
+        "run",
+        "--output",
+        at,
         "--base-url",
         &base,
         "--model",
@@ -151,9 +129,9 @@ async fn one_command_makes_pairs_and_the_others_look_at_them() {
         "--price-written",
         "2",
     ];
-    let output = run(&folder, CANARY, &start).await;
+    let output = run(CANARY, &start).await;
     assert!(output.status.success(), "{}", said(&output));
-    let pairs = fs::read_to_string(folder.join("out/pairs.jsonl")).unwrap();
+    let pairs = fs::read_to_string(folder.join("pairs.jsonl")).unwrap();
     // All three have the same answer, so two of the pairs repeat the first.
     let first: Value = serde_json::from_str(pairs.lines().next().unwrap()).unwrap();
     assert_eq!(first["prompt"], "How would I learn to play the piano?");
@@ -163,7 +141,7 @@ async fn one_command_makes_pairs_and_the_others_look_at_them() {
         "You will never learn to play it, number 0."
     );
 
-    let output = run(&folder, CANARY, &["status", "--json"]).await;
+    let output = run(CANARY, &["status", "--json", at]).await;
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&status["complete"], &status["failed"]),
@@ -176,36 +154,28 @@ async fn one_command_makes_pairs_and_the_others_look_at_them() {
     assert_eq!(asked, requests + 2);
 
     // Nothing is left to do, and nothing is asked but whether the server is there.
-    let output = run(&folder, CANARY, &["resume"]).await;
+    let output = run(CANARY, &["resume", at]).await;
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(
         server.received_requests().await.unwrap().len() as u64,
         asked + 2
     );
     assert_eq!(
-        fs::read_to_string(folder.join("out/pairs.jsonl")).unwrap(),
+        fs::read_to_string(folder.join("pairs.jsonl")).unwrap(),
         pairs
     );
-    let again = run(&folder, CANARY, &start).await;
+    let again = run(CANARY, &start).await;
     assert!(
         said(&again).contains("holds a run already"),
         "{}",
         said(&again)
     );
 
-    for entry in [folder.clone(), folder.join("out")] {
-        for file in fs::read_dir(entry)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .filter(|path| path.is_file())
-        {
-            let bytes = fs::read(&file).unwrap();
-            assert!(
-                !bytes.windows(9).any(|nine| nine == b"sk-canary"),
-                "{}",
-                file.display()
-            );
-        }
+    for file in fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let holds_key = bytes.windows(9).any(|nine| nine == b"sk-canary");
+        assert!(!holds_key, "{}", path.display());
     }
 }
 
@@ -213,6 +183,7 @@ async fn one_command_makes_pairs_and_the_others_look_at_them() {
 async fn what_is_wrong_is_said_before_a_run_begins() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
     let server = server(Arc::new(AtomicBool::new(true))).await;
     let base = format!("{}/v1", server.uri());
     for (key, base, model, more, says) in [
@@ -253,28 +224,20 @@ async fn what_is_wrong_is_said_before_a_run_begins() {
             &["--input", "nowhere.jsonl"],
             "nowhere.jsonl",
         ),
-        (
-            CANARY,
-            base.as_str(),
-            "m",
-            &["--input", "-"],
-            "standard input can be read only once",
-        ),
-        (
-            CANARY,
-            base.as_str(),
-            "m",
-            &["--field", "effort=low"],
-            "is not NAME=JSON",
-        ),
     ] {
-        let words = [&["start", "--base-url", base, "--model", model], more].concat();
-        let output = run(&folder, key, &words).await;
+        let input = if more.contains(&"--input") {
+            &[][..]
+        } else {
+            &["--demo"]
+        };
+        let start = ["run", "--output", at, "--base-url", base, "--model", model];
+        let words = [&start, input, more].concat();
+        let output = run(key, &words).await;
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains(says), "{}", said(&output));
         assert!(!folder.exists(), "{says}: a folder was made");
     }
-    let output = run(&folder, CANARY, &["resume"]).await;
+    let output = run(CANARY, &["resume", at]).await;
     assert!(said(&output).contains("holds no run"), "{}", said(&output));
 }
 
@@ -282,11 +245,14 @@ async fn what_is_wrong_is_said_before_a_run_begins() {
 async fn a_budget_ends_a_run_and_a_larger_one_lets_it_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
     let server = server(Arc::new(AtomicBool::new(true))).await;
     let base = format!("{}/v1", server.uri());
     let input = texts(dir.path(), 20);
     let start = [
-        "start",
+        "run",
+        "--output",
+        at,
         "--base-url",
         &base,
         "--model",
@@ -296,29 +262,127 @@ async fn a_budget_ends_a_run_and_a_larger_one_lets_it_go_on() {
         "--concurrency",
         "2",
     ];
-    let output = run(
-        &folder,
-        CANARY,
-        &[&start[..], &["--budget-requests", "10"]].concat(),
-    )
-    .await;
+    let with_budget = [&start[..], &["--budget-requests", "10"]].concat();
+    let output = run(CANARY, &with_budget).await;
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
-    let output = run(&folder, CANARY, &["resume"]).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        printed.contains("the budget of requests is spent"),
+        "{printed}"
+    );
+    // A budget holds until another one is given.
+    let output = run(CANARY, &["resume", at]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let output = run(CANARY, &["resume", at, "--budget-requests", "1000"]).await;
     assert!(output.status.success(), "{}", said(&output));
     let whole = dir.path().join("whole");
-    let output = run(&whole, CANARY, &start).await;
+    let start = start.map(|word| {
+        if word == at {
+            whole.to_str().unwrap()
+        } else {
+            word
+        }
+    });
+    let output = run(CANARY, &start).await;
     assert!(output.status.success(), "{}", said(&output));
-    for file in ["pairs.jsonl", "dropped.jsonl", "failed.jsonl"] {
-        let [a, b] =
-            [&folder, &whole].map(|folder| fs::read(folder.join("out").join(file)).unwrap());
-        assert!(a == b, "{file}");
-    }
+    assert_eq!(files(&folder), files(&whole));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_ctrl_c_nothing_is_asked_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(Arc::new(AtomicBool::new(true))).await;
+    let base = format!("{}/v1", server.uri());
+    let input = texts(dir.path(), 30);
+    let start = |folder: &Path| {
+        let mut command = program(["run", "--model", "m", "--concurrency", "1"]);
+        command
+            .args(["--base-url", &base, "--input", &input, "--output"])
+            .arg(folder)
+            .env("OPENAI_API_KEY", CANARY);
+        command
+    };
+    let requests = async || server.received_requests().await.unwrap().len();
+    let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
+    let command = start(&whole);
+    let output = tokio::task::spawn_blocking(|| Running::start(command).end())
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let needed = requests().await - 2;
+
+    let command = start(&stopped);
+    let output = tokio::task::spawn_blocking(|| {
+        let mut running = Running::start(command);
+        running.wait_for("2 of 30 outcomes");
+        running.interrupt();
+        running.end()
+    });
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    let (count, advice) = stopped_after(&output);
+    assert!((2..30).contains(&count), "{count}");
+    assert_eq!(outcomes(&stopped), count);
+    let words: Vec<&str> = advice.split(' ').skip(1).collect();
+    let output = run(CANARY, &words).await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(files(&stopped), files(&whole));
+    // Each session asks two questions of its own: what models there are, and a greeting.
+    assert_eq!(requests().await, 2 * needed + 3 * 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stage_may_have_a_model_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("run");
+    let server = server(Arc::new(AtomicBool::new(true))).await;
+    let base = format!("{}/v1", server.uri());
+    let input = texts(dir.path(), 1);
+    let settings = dir.path().join("run.toml");
+    let text = format!(
+        "[input]\npath = \"texts.jsonl\"\n[model]\nname = \"m\"\nbase_url = \"{base}\"\n[judge]\nmodel = \"n\"\n[output]\nfolder = \"run\"\n"
+    );
+    fs::write(&settings, text).unwrap();
+    let settings = settings.to_str().unwrap();
+    let output = run(CANARY, &["run", "--settings", settings]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("its list has no n, but m"),
+        "{}",
+        said(&output)
+    );
+    let output = run(
+        CANARY,
+        &[
+            "run",
+            "--settings",
+            settings,
+            "--judge-model",
+            "m",
+            "--json",
+        ],
+    )
+    .await;
+    assert!(output.status.success(), "{}", said(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&summary["end"], &summary["judged"]),
+        (&json!("complete"), &json!(1))
+    );
+    let summary = &summary["summary"];
+    assert_eq!(summary["kept"], 1);
+    let manifest = &summary["manifest"];
+    assert_eq!(manifest["input"], "texts.jsonl");
+    assert_eq!(manifest["models"]["judge"]["name"], "m");
+    assert_eq!(manifest["profile"]["judge"], "pairwise");
+    assert!(input.starts_with(dir.path().to_str().unwrap()) && folder.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_failed_under_an_expired_key_are_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
     let open = Arc::new(AtomicBool::new(true));
     let server = server(Arc::clone(&open)).await;
     let base = format!("{}/v1", server.uri());
@@ -338,7 +402,9 @@ async fn texts_that_failed_under_an_expired_key_are_tried_again() {
         .mount(&server)
         .await;
     let start = [
-        "start",
+        "run",
+        "--output",
+        at,
         "--base-url",
         &base,
         "--model",
@@ -346,23 +412,18 @@ async fn texts_that_failed_under_an_expired_key_are_tried_again() {
         "--input",
         &input,
     ];
-    let output = run(&folder, CANARY, &start).await;
-    assert!(
-        said(&output).contains("this tries them again"),
-        "{}",
-        said(&output)
-    );
-    let failed = fs::read_to_string(folder.join("out/failed.jsonl")).unwrap();
+    let output = run(CANARY, &start).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let advice = format!("Try them again with:\n  safer-instruct retry {at}");
+    assert!(printed.contains(&advice), "{printed}");
+    let failed = fs::read_to_string(folder.join("failed.jsonl")).unwrap();
     assert!(failed.contains("does not accept the key"), "{failed}");
     open.store(true, Ordering::SeqCst);
-    let output = run(&folder, CANARY, &["retry"]).await;
+    let output = run(CANARY, &["retry", at]).await;
     assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(
-        fs::read_to_string(folder.join("out/failed.jsonl")).unwrap(),
-        ""
-    );
+    assert_eq!(fs::read_to_string(folder.join("failed.jsonl")).unwrap(), "");
     assert!(
-        !fs::read_to_string(folder.join("out/pairs.jsonl"))
+        !fs::read_to_string(folder.join("pairs.jsonl"))
             .unwrap()
             .is_empty()
     );

@@ -1,0 +1,274 @@
+//! What a run would do, without doing it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use clap::ValueEnum;
+use safer_instruct::{
+    ChatModel, ChatRequest, Completion, Continuation, Error, FinishReason, Instruction, ModelId,
+    Prompt, Response, Result, ScoreRequest, Scores, ScoringModel, SourceText, Usage,
+};
+
+use super::{
+    layout,
+    models::{Model, bundled_adapter},
+    profile::{self, Facts},
+    stages::{Parts, Prompts},
+    texts::Counted,
+};
+use crate::settings::{Chosen, Form, Judging, Place, Settings, money};
+
+/// Characters of a token, where words are set apart by spaces; elsewhere it is one.
+const CHARS_A_TOKEN: u64 = 4;
+
+/// Prints models, form, filters, the prompts of the first text, and an estimate of calls, tokens and cost.
+pub(crate) async fn print(settings: &Settings, prompts: &Prompts, counted: &Counted) -> Result<()> {
+    let chosen = settings.models()?;
+    let [induce, ..] = &chosen;
+    let has_adapter = match settings.adapter() {
+        Some(given) => given.is_some(),
+        None => bundled_adapter(settings, induce).is_some(),
+    };
+    // What a file holds is not known before it is loaded; an instruct model is the rule.
+    let facts = [has_adapter, false, false].map(|has_adapter| Facts {
+        has_chat_template: true,
+        has_adapter,
+    });
+    let profile = profile::of(settings, &chosen, facts)?;
+    println!("texts      {}", counted.texts);
+    for (stage, model) in STAGES.iter().zip(&chosen) {
+        println!("{stage:<10} {}", describe(model));
+    }
+    println!(
+        "induction  {}, {}",
+        value_name(&Form::from(profile.induction)),
+        if has_adapter {
+            "with an adapter"
+        } else {
+            "without an adapter"
+        }
+    );
+    println!("responses  at most {} tokens", profile.max_tokens);
+    println!("judgement  {}", value_name(&Judging::from(profile.judge)));
+    println!("languages  {}", profile.languages);
+    if !counted.uncovered.is_empty() {
+        println!("           {}", counted.uncovered);
+    }
+    let filters = toml::to_string(&settings.filters).map_err(|error| Error::Other(error.into()))?;
+    println!(
+        "filters    {}",
+        filters.trim_end().replace('\n', "\n           ")
+    );
+    let Some(first) = &counted.first else {
+        return Ok(());
+    };
+    let parts = Parts {
+        settings,
+        profile: &profile,
+        prompts,
+    };
+    let asked = ask(&parts, first).await?;
+    for (stage, calls) in STAGES.iter().zip(&asked) {
+        let id = layout::block(first.lineage().source_id());
+        println!(
+            "\nprompt of the stage {stage} for the text {}:",
+            id.trim_start()
+        );
+        if let Some(Call { prompt, .. }) = calls.first() {
+            print_prompt(prompt);
+        }
+    }
+    print_estimate(settings, counted, &chosen, &asked);
+    Ok(())
+}
+
+const STAGES: [&str; 3] = ["induce", "respond", "judge"];
+
+fn describe(model: &Chosen) -> String {
+    match &model.place {
+        Place::Local(_) => format!("{} on this machine", model.name),
+        Place::Served { base_url, .. } => format!("{} at {base_url}", model.name),
+    }
+}
+
+fn value_name(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn print_prompt(prompt: &Prompt) {
+    match prompt {
+        Prompt::Chat(messages) => {
+            for message in messages {
+                println!("  {}:", message.role.as_str());
+                println!("{}", layout::block(&message.content));
+            }
+        }
+        Prompt::Raw(text) => println!("{}", layout::block(text)),
+        other => println!("{}", layout::block(&format!("{other:?}"))),
+    }
+}
+
+/// One question to a model.
+#[derive(Clone)]
+struct Call {
+    prompt: Prompt,
+    most_written: u64,
+}
+
+/// Writes down what it is asked, and gives a placeholder.
+struct Listener {
+    calls: Mutex<Vec<Call>>,
+    says: &'static str,
+}
+
+impl Listener {
+    fn new(says: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            calls: Mutex::default(),
+            says,
+        })
+    }
+
+    fn hear(&self, prompt: &Prompt, most_written: u64) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push(Call {
+            prompt: prompt.clone(),
+            most_written,
+        });
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.clone()
+    }
+}
+
+#[async_trait]
+impl ChatModel for Listener {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
+        self.hear(&request.prompt, request.max_tokens as u64);
+        let model = Arc::new(ModelId::new("none"));
+        Ok(Completion::new(
+            self.says,
+            FinishReason::Stop,
+            Usage::default(),
+            model,
+        ))
+    }
+}
+
+#[async_trait]
+impl ScoringModel for Listener {
+    async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
+        self.hear(&request.prompt, 0);
+        let zero = Continuation {
+            logprob: 0.0,
+            tokens: 1,
+        };
+        Ok(Scores {
+            continuations: vec![zero; request.continuations.len()],
+            usage: Usage::default(),
+            model: Arc::new(ModelId::new("none")),
+        })
+    }
+}
+
+/// What each stage asks for a text.
+async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
+    // The prompts follow the language.
+    let japanese = text
+        .text()
+        .chars()
+        .any(|c| matches!(c, '\u{3040}'..='\u{30ff}'));
+    let (instruction, response) = if japanese {
+        (
+            "（導き出された指示がここに入ります）",
+            "（その指示への応答がここに入ります）",
+        )
+    } else {
+        (
+            "(the induced instruction stands here)",
+            "(the response to that instruction stands here)",
+        )
+    };
+    let [induce, scorer, respond, judge] = [
+        Listener::new(instruction),
+        Listener::new(""),
+        Listener::new(response),
+        Listener::new("Verdict: A"),
+    ];
+    let model = |listener: &Arc<Listener>| -> Arc<dyn Model> { listener.clone() };
+    parts
+        .inducer(model(&induce), model(&scorer))?
+        .induce(text)
+        .await?;
+    let instruction = Instruction::new(instruction).with_lineage(text.lineage().clone());
+    parts.expert(model(&respond))?.respond(&instruction).await?;
+    parts
+        .judge(model(&judge))?
+        .judge(
+            &instruction,
+            &Response::new(response),
+            &Response::new(text.text()),
+        )
+        .await?;
+    let induced = induce.calls().into_iter().chain(scorer.calls()).collect();
+    Ok([induced, respond.calls(), judge.calls()])
+}
+
+/// Tokens of a text, roughly.
+fn tokens(chars: u64, dense: u64) -> u64 {
+    dense + chars.saturating_sub(dense).div_ceil(CHARS_A_TOKEN)
+}
+
+fn tokens_of(text: &str) -> u64 {
+    let dense = text.chars().filter(|c| *c >= '\u{2e80}').count();
+    tokens(text.chars().count() as u64, dense as u64)
+}
+
+fn tokens_of_prompt(prompt: &Prompt) -> u64 {
+    match prompt {
+        Prompt::Chat(messages) => messages
+            .iter()
+            .map(|message| tokens_of(&message.content))
+            .sum(),
+        Prompt::Raw(text) => tokens_of(text),
+        _ => 0,
+    }
+}
+
+fn print_estimate(
+    settings: &Settings,
+    counted: &Counted,
+    chosen: &[Chosen; 3],
+    asked: &[Vec<Call>; 3],
+) {
+    let texts = counted.texts - counted.uncovered.total();
+    let draws = texts * u64::from(settings.run.draws);
+    let first = counted
+        .first
+        .as_ref()
+        .map_or(0, |text| tokens_of(text.text()));
+    let mean = tokens(counted.chars, counted.dense) / counted.texts.max(1);
+    let (mut calls, mut read, mut written, mut cost) = (0, 0, 0, 0_u64);
+    for ((at, asked), model) in asked.iter().enumerate().zip(chosen) {
+        for call in asked {
+            // The text stands in the prompts of induction and judgement.
+            let others = tokens_of_prompt(&call.prompt);
+            let of_text = if at == 1 { (0, 0) } else { (first, mean) };
+            let usage = Usage {
+                prompt_tokens: (others.saturating_sub(of_text.0) + of_text.1) * draws,
+                completion_tokens: call.most_written * draws,
+            };
+            calls += draws;
+            read += usage.prompt_tokens;
+            written += usage.completion_tokens;
+            cost += model.price.cost(usage);
+        }
+    }
+    println!("\nat most {calls} calls, about {read} tokens read and at most {written} written");
+    if cost > 0 {
+        println!("at most about {}", money(cost));
+    }
+}

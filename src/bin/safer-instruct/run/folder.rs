@@ -1,0 +1,152 @@
+//! The folder of a run: journal, settings, files.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use safer_instruct::{Error, Result};
+use tempfile::NamedTempFile;
+
+use crate::settings::{Given, Settings, from_file};
+
+/// What stands above the settings of a run.
+const HEAD: &str =
+    "# The settings of the run in this folder, with what followed from its models.\n\n";
+/// The folder that is taken if none is named.
+const DEFAULT: &str = "out";
+
+/// The folder of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder that is named, or `out`.
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+        Self(path.unwrap_or_else(|| PathBuf::from(DEFAULT)))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The journal of the run.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("run.sqlite")
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.0.join("settings.toml")
+    }
+
+    /// Where the texts of standard input are kept.
+    pub(crate) fn input(&self) -> PathBuf {
+        self.0.join("input.jsonl")
+    }
+
+    /// The word that names it in a command.
+    pub(crate) fn word(&self) -> String {
+        quoted(&self.0.display().to_string())
+    }
+
+    /// The command `name` on this folder.
+    pub(crate) fn command(&self, name: &str) -> String {
+        format!("safer-instruct {name} {}", self.word())
+    }
+
+    /// Checks that a run is there.
+    pub(crate) fn check_run(&self) -> Result<()> {
+        if self.journal().exists() {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} holds no run; `safer-instruct run` begins one",
+            self.0.display()
+        );
+        Err(Error::config("folder", reason))
+    }
+
+    /// Checks that no run is there, or that it may be removed.
+    pub(crate) fn check_free(&self, overwrite: bool) -> Result<()> {
+        if overwrite || !self.journal().exists() {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} holds a run already; `{}` goes on with it, --overwrite removes it, or take another --output",
+            self.0.display(),
+            self.command("resume")
+        );
+        Err(Error::config("output", reason))
+    }
+
+    /// Makes the folder, and checks that files can be made in it.
+    pub(crate) fn make(&self) -> Result<()> {
+        fs::create_dir_all(&self.0).map_err(|error| Error::io(&self.0, error))?;
+        let probe = NamedTempFile::new_in(&self.0);
+        probe.map_err(|error| Error::io(&self.0, plain(error)))?;
+        Ok(())
+    }
+
+    /// Removes the files of a run, and no others.
+    pub(crate) fn clear(&self) -> Result<()> {
+        // The lock stays: another process may wait for it.
+        for name in [
+            "run.sqlite",
+            "run.sqlite-wal",
+            "run.sqlite-shm",
+            "settings.toml",
+            "pairs.jsonl",
+            "dropped.jsonl",
+            "failed.jsonl",
+            "summary.json",
+        ] {
+            let path = self.0.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the settings with the run.
+    pub(crate) fn write_settings(&self, settings: &Settings) -> Result<()> {
+        let path = self.settings();
+        let toml = toml::to_string(settings).map_err(|error| Error::Other(error.into()))?;
+        let write = || {
+            let mut file = NamedTempFile::new_in(&self.0)?;
+            file.write_all(HEAD.as_bytes())?;
+            file.write_all(toml.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|error| Error::io(&path, plain(error)))
+    }
+
+    /// The settings of the run.
+    pub(crate) fn read_settings(&self) -> Result<Given> {
+        from_file(&self.settings())
+    }
+}
+
+/// The error of the system, without the name of a temporary file.
+fn plain(error: io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or(error, io::Error::from_raw_os_error)
+}
+
+/// A word as a POSIX shell reads it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

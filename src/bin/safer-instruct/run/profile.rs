@@ -1,0 +1,192 @@
+//! What follows from the models, and what the user says otherwise.
+
+use safer_instruct::{
+    Result,
+    profiles::{self, InductionForm, JudgeForm, KnownModel, Languages, ModelFacts, Profile},
+};
+
+use crate::settings::{Chosen, Form, Judging, Place, Settings};
+
+/// How the next token of a draw or candidate is chosen where the user and the model say nothing: they only differ if the model samples.
+const DRAWN: (f64, f64) = (0.8, 0.95);
+
+/// What is known of a local model when it is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Whether its file holds a chat template.
+    pub(crate) has_chat_template: bool,
+    /// Whether the induction has an adapter.
+    pub(crate) has_adapter: bool,
+}
+
+/// The profile of a run: each stage follows its own model, and what the user sets wins.
+pub(crate) fn of(settings: &Settings, models: &[Chosen; 3], facts: [Facts; 3]) -> Result<Profile> {
+    let [induce, respond, judge] = models;
+    let [of_induce, of_respond, of_judge] = facts;
+    let mut profile = match &induce.place {
+        Place::Served { .. } => Profile::served(),
+        Place::Local(source) => {
+            let facts = ModelFacts {
+                // Where the user names a form, a base model is the user's own choice.
+                has_chat_template: of_induce.has_chat_template || settings.induce.form.is_some(),
+                tuned_in_reverse: of_induce.has_adapter,
+            };
+            Profile::of(&source_name(&induce.name, source.file_name()), facts)?
+        }
+    };
+    let expert = of_chat_model(respond, of_respond)?;
+    let judging = of_chat_model(judge, of_judge)?;
+    profile.response_sampling = expert.response_sampling;
+    profile.max_tokens = expert.max_tokens;
+    profile.judge = judging.judge;
+    profile.tie_margin = judging.tie_margin;
+    profile.languages = match &settings.filters.languages {
+        Some(codes) => Languages::of(codes)?,
+        None => common([&profile.languages, &expert.languages, &judging.languages])?,
+    };
+    choose(&mut profile, settings);
+    Ok(profile)
+}
+
+/// The languages that are worked on, as far as they are known before a model is loaded.
+pub(crate) fn languages(settings: &Settings) -> Result<Languages> {
+    if let Some(codes) = &settings.filters.languages {
+        return Languages::of(codes);
+    }
+    let of_known = |model: &Chosen| match &model.place {
+        Place::Served { .. } => Languages::ANY,
+        Place::Local(source) => {
+            let known = profiles::find(&source_name(&model.name, source.file_name()));
+            known.map_or(Languages::ANY, KnownModel::languages)
+        }
+    };
+    let [induce, respond, judge] = settings.models()?.map(|model| of_known(&model));
+    common([&induce, &respond, &judge])
+}
+
+/// The name that a profile is found by: that of the table, or that of the file.
+fn source_name(name: &str, file: &str) -> String {
+    match profiles::find(name) {
+        Some(_) => name.to_owned(),
+        None => file.to_owned(),
+    }
+}
+
+/// The profile of a model that responds or judges.
+fn of_chat_model(model: &Chosen, facts: Facts) -> Result<Profile> {
+    let Place::Local(source) = &model.place else {
+        return Ok(Profile::served());
+    };
+    let name = source_name(&model.name, source.file_name());
+    if let Some(known) = profiles::find(&name) {
+        return Ok(known.profile());
+    }
+    let facts = ModelFacts {
+        has_chat_template: facts.has_chat_template,
+        tuned_in_reverse: false,
+    };
+    Profile::of(&name, facts)
+}
+
+/// The languages that all models cover.
+fn common(all: [&Languages; 3]) -> Result<Languages> {
+    let mut common = Languages::ANY;
+    for languages in all {
+        common = match (common == Languages::ANY, *languages == Languages::ANY) {
+            (true, _) => languages.clone(),
+            (_, true) => common,
+            _ => {
+                let codes = languages.codes();
+                Languages::of(
+                    common
+                        .codes()
+                        .into_iter()
+                        .filter(|code| codes.contains(code)),
+                )?
+            }
+        };
+    }
+    Ok(common)
+}
+
+/// Puts the user's choices in the place of those of the models.
+fn choose(profile: &mut Profile, settings: &Settings) {
+    let (induce, respond, judge) = (&settings.induce, &settings.respond, &settings.judge);
+    if let Some(form) = induce.form {
+        profile.induction = form.into();
+    }
+    if let Some(candidates) = induce.candidates {
+        profile.candidates = candidates;
+    }
+    let sampling = &mut profile.induction_sampling;
+    if let Some(temperature) = induce.temperature {
+        sampling.temperature = temperature;
+    } else if sampling.temperature == 0.0 && (settings.run.draws > 1 || profile.candidates > 1) {
+        (sampling.temperature, sampling.top_p) = DRAWN;
+    }
+    if let Some(temperature) = respond.temperature {
+        profile.response_sampling.temperature = temperature;
+    }
+    if let Some(penalty) = respond.repetition_penalty {
+        profile.response_sampling.repetition_penalty = penalty;
+    }
+    if let Some(most) = respond.max_tokens {
+        profile.max_tokens = most as usize;
+    }
+    if let Some(form) = judge.form {
+        profile.judge = form.into();
+    }
+    if let Some(margin) = judge.tie_margin {
+        profile.tie_margin = margin;
+    }
+}
+
+/// The settings with what the profile says, so that they say all.
+pub(crate) fn fill(settings: &mut Settings, profile: &Profile) {
+    settings.induce.form = Some(profile.induction.into());
+    settings.induce.candidates = Some(profile.candidates);
+    settings.induce.temperature = Some(profile.induction_sampling.temperature);
+    settings.respond.temperature = Some(profile.response_sampling.temperature);
+    settings.respond.repetition_penalty = Some(profile.response_sampling.repetition_penalty);
+    settings.respond.max_tokens = u32::try_from(profile.max_tokens).ok();
+    settings.judge.form = Some(profile.judge.into());
+    settings.judge.tie_margin = Some(profile.tie_margin);
+    let codes = profile.languages.codes();
+    settings.filters.languages = Some(codes.into_iter().map(str::to_owned).collect());
+}
+
+impl From<Form> for InductionForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Reversed => Self::Reversed,
+            Form::Chat => Self::Chat,
+        }
+    }
+}
+
+impl From<InductionForm> for Form {
+    fn from(form: InductionForm) -> Self {
+        match form {
+            InductionForm::Reversed => Self::Reversed,
+            InductionForm::Chat => Self::Chat,
+        }
+    }
+}
+
+impl From<Judging> for JudgeForm {
+    fn from(form: Judging) -> Self {
+        match form {
+            Judging::Likelihood => Self::Likelihood,
+            Judging::Pairwise => Self::Pairwise,
+        }
+    }
+}
+
+impl From<JudgeForm> for Judging {
+    fn from(form: JudgeForm) -> Self {
+        match form {
+            JudgeForm::Likelihood => Self::Likelihood,
+            JudgeForm::Pairwise => Self::Pairwise,
+        }
+    }
+}

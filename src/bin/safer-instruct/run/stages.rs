@@ -1,0 +1,181 @@
+//! The pipeline of a run: stages, judge and filters.
+
+use std::{fs, path::Path, sync::Arc};
+
+use safer_instruct::{
+    DynPipeline, Error, InstructionGenerator, OnSourceWins, Pipeline, PreferenceJudge,
+    ResponseGenerator, Result,
+    filters::{
+        Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
+    },
+    judges::{LikelihoodJudge, PairwiseJudge},
+    profiles::{InductionForm, JudgeForm, Profile},
+    stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
+};
+use serde::Serialize;
+
+use super::models::Model;
+use crate::settings::{Settings, SourceWins};
+
+/// The prompts and policies that are not those of the crate.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Prompts {
+    induce: Option<String>,
+    respond: Option<String>,
+    judge: Option<String>,
+    policy: Option<String>,
+    judge_policy: Option<String>,
+}
+
+impl Prompts {
+    /// Reads their files.
+    pub(crate) fn read(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            induce: read(settings.induce.prompt_file.as_deref())?,
+            respond: read(settings.respond.prompt_file.as_deref())?,
+            judge: read(settings.judge.prompt_file.as_deref())?,
+            policy: read(settings.respond.policy_file.as_deref())?,
+            judge_policy: read(settings.judge.policy_file.as_deref())?,
+        })
+    }
+}
+
+fn read(path: Option<&Path>) -> Result<Option<String>> {
+    let read = |path| fs::read_to_string(path).map_err(|error| Error::io(path, error));
+    path.map(read).transpose()
+}
+
+/// What the stages are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) profile: &'a Profile,
+    pub(crate) prompts: &'a Prompts,
+}
+
+impl Parts<'_> {
+    /// The stage that induces; `scorer` chooses among several candidates.
+    pub(crate) fn inducer(
+        &self,
+        model: Arc<dyn Model>,
+        scorer: Arc<dyn Model>,
+    ) -> Result<Box<dyn InstructionGenerator>> {
+        let sampling = self.profile.induction_sampling.clone();
+        let most = self.settings.induce.max_tokens as usize;
+        let prompt = self.prompts.induce.as_deref();
+        let candidates = self.profile.candidates;
+        Ok(match self.profile.induction {
+            InductionForm::Reversed => {
+                let stage = ReversedInduction::new(model)
+                    .with_sampling(sampling)
+                    .with_max_tokens(most);
+                let stage = match prompt {
+                    Some(prompt) => stage.with_prompt(prompt)?,
+                    None => stage,
+                };
+                best_of(stage, scorer, candidates)
+            }
+            InductionForm::Chat => {
+                let stage = ChatInduction::new(model)
+                    .with_sampling(sampling)
+                    .with_max_tokens(most);
+                let stage = match prompt {
+                    Some(prompt) => stage.with_prompt(prompt)?,
+                    None => stage,
+                };
+                best_of(stage, scorer, candidates)
+            }
+        })
+    }
+
+    /// The stage that responds.
+    pub(crate) fn expert(&self, model: Arc<dyn Model>) -> Result<Box<dyn ResponseGenerator>> {
+        let mut stage = ExpertResponse::new(model)
+            .with_sampling(self.profile.response_sampling.clone())
+            .with_max_tokens(self.profile.max_tokens);
+        if let Some(policy) = &self.prompts.policy {
+            stage = stage.with_policy(policy.trim_end());
+        }
+        if let Some(prompt) = &self.prompts.respond {
+            stage = stage.with_prompt(prompt)?;
+        }
+        Ok(Box::new(stage))
+    }
+
+    /// The stage that judges.
+    pub(crate) fn judge(&self, model: Arc<dyn Model>) -> Result<Box<dyn PreferenceJudge>> {
+        let policy = self.prompts.judge_policy.as_deref().map(str::trim_end);
+        let prompt = self.prompts.judge.as_deref();
+        Ok(match self.profile.judge {
+            JudgeForm::Likelihood => {
+                let mut judge =
+                    LikelihoodJudge::new(model).with_tie_margin(self.profile.tie_margin);
+                if let Some(policy) = policy {
+                    judge = judge.with_policy(policy);
+                }
+                if let Some(prompt) = prompt {
+                    judge = judge.with_prompt(prompt)?;
+                }
+                Box::new(judge)
+            }
+            JudgeForm::Pairwise => {
+                let mut judge = PairwiseJudge::new(model);
+                if let Some(policy) = policy {
+                    judge = judge.with_policy(policy);
+                }
+                if let Some(prompt) = prompt {
+                    judge = judge.with_prompt(prompt)?;
+                }
+                Box::new(judge.both_orders())
+            }
+        })
+    }
+
+    /// The whole pipeline, with its filters.
+    pub(crate) fn pipeline(
+        &self,
+        induce: Box<dyn InstructionGenerator>,
+        respond: Box<dyn ResponseGenerator>,
+        judge: Box<dyn PreferenceJudge>,
+    ) -> DynPipeline {
+        let (run, filters) = (&self.settings.run, &self.settings.filters);
+        let chars = Length::chars()
+            .with_min(filters.min_source_chars as usize)
+            .with_max(filters.max_source_chars as usize);
+        let pipeline = Pipeline::new(induce, respond, judge)
+            .with_seed(run.seed)
+            .with_draws(run.draws)
+            .with_concurrency(run.concurrency as usize)
+            .with_on_source_wins(match self.settings.judge.source_wins {
+                SourceWins::Drop => OnSourceWins::Drop,
+                SourceWins::Flip => OnSourceWins::Flip,
+            })
+            .with_ordered_source_filter(Distinct::new)
+            .with_source_filter(chars)
+            .with_instruction_filter(NotEmpty)
+            .with_instruction_filter(Length::chars().with_min(4).with_max(400))
+            .with_instruction_filter(SameLanguage)
+            .with_instruction_filter(NotQuoting::new())
+            .with_instruction_filter(NotRepetitive::new())
+            .with_response_filter(NotCanned::new())
+            .with_response_filter(NotRepetitive::new())
+            .with_response_filter(SameLanguage)
+            .with_ordered_pair_filter(Distinct::new);
+        if filters.keep_truncated {
+            pipeline
+        } else {
+            pipeline.with_response_filter(Finished)
+        }
+    }
+}
+
+fn best_of(
+    stage: impl InstructionGenerator + 'static,
+    scorer: Arc<dyn Model>,
+    candidates: u32,
+) -> Box<dyn InstructionGenerator> {
+    if candidates > 1 {
+        Box::new(BestOf::new(stage, scorer, candidates))
+    } else {
+        Box::new(stage)
+    }
+}

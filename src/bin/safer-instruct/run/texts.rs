@@ -1,0 +1,121 @@
+//! The texts of a run.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
+
+use safer_instruct::{
+    Error, Result, SourceText,
+    dataset::{Columns, Reader},
+    profiles::{Languages, UncoveredTexts},
+};
+use serde::Deserialize;
+
+use super::folder::Folder;
+use crate::settings::Input;
+
+/// Mild texts in English and Japanese.
+const DEMO: &str = include_str!("../../../../assets/demo.jsonl");
+
+/// Texts, one after the other.
+pub(crate) type Texts = Box<dyn Iterator<Item = Result<SourceText>> + Send>;
+
+/// What is known of the texts before a run.
+pub(crate) struct Counted {
+    /// How many there are.
+    pub(crate) texts: u64,
+    /// Their characters, and of these the ones of scripts that are not set apart by spaces.
+    pub(crate) chars: u64,
+    pub(crate) dense: u64,
+    /// The first one.
+    pub(crate) first: Option<SourceText>,
+    /// Those that a model cannot handle.
+    pub(crate) uncovered: UncoveredTexts,
+}
+
+#[derive(Deserialize)]
+struct DemoText {
+    id: String,
+    text: String,
+    category: String,
+}
+
+/// Opens the input and tells `on_bad` of every record that is passed over.
+pub(crate) fn open(input: &Input, mut on_bad: impl FnMut(&str) + Send + 'static) -> Result<Texts> {
+    let Some(path) = &input.path else {
+        if !input.demo {
+            let reason = "there are no texts; give --input FILE, or --demo for the texts that come with the program";
+            return Err(Error::config("input", reason));
+        }
+        let most = input.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        return Ok(Box::new(DEMO.lines().map(demo_text).take(most)));
+    };
+    let mut columns = Columns::new(&input.text_column);
+    if let Some(id) = &input.id_column {
+        columns = columns.with_id(id);
+    }
+    if let Some(category) = &input.category_column {
+        columns = columns.with_category(category);
+    }
+    let reader = Reader::builder()
+        .with_columns(columns)
+        .with_unique_ids(true)
+        .with_limit(input.limit.unwrap_or(u64::MAX))
+        .open(path)?;
+    Ok(if input.skip_bad {
+        Box::new(reader.skip_bad(move |error| on_bad(&error.report())))
+    } else {
+        Box::new(reader)
+    })
+}
+
+fn demo_text(line: &str) -> Result<SourceText> {
+    let text: DemoText = serde_json::from_str(line).map_err(|error| Error::Other(error.into()))?;
+    Ok(SourceText::new(text.id, text.text).with_category(text.category))
+}
+
+/// Reads all texts once: bad input is better known before a model is loaded or a request is paid.
+pub(crate) fn count(input: &Input, languages: Languages) -> Result<Counted> {
+    let mut counted = Counted {
+        texts: 0,
+        chars: 0,
+        dense: 0,
+        first: None,
+        uncovered: UncoveredTexts::new(languages),
+    };
+    for text in open(input, |error| eprintln!("passed over: {error}"))? {
+        let text = text?;
+        counted.texts += 1;
+        for c in text.text().chars() {
+            counted.chars += 1;
+            // Kana, Chinese characters, Hangul and what lies between them.
+            counted.dense += u64::from(c >= '\u{2e80}');
+        }
+        counted.uncovered.add(text.text());
+        counted.first.get_or_insert(text);
+    }
+    Ok(counted)
+}
+
+/// Keeps the texts of standard input in the folder of the run: a run reads its texts again when it goes on.
+pub(crate) fn keep_stdin(input: &mut Input, folder: &Folder) -> Result<()> {
+    if input.path.as_deref() != Some(Path::new("-")) {
+        return Ok(());
+    }
+    folder.make()?;
+    let path = folder.input();
+    let copy = || {
+        let mut file = File::create(&path)?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        file.flush()?;
+        file.sync_all()
+    };
+    copy().map_err(|error| Error::io(&path, error))?;
+    let absolute = std::path::absolute(&path).map_err(|error| Error::io(&path, error))?;
+    input.path = Some(absolute);
+    Ok(())
+}

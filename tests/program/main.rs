@@ -1,0 +1,15 @@
+//! The program as its users start it: a process, its files, its exit codes, its words.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../candle_support/mod.rs"]
+mod candle_support;
+mod local;
+mod process;
+mod served;
+mod settings;
