@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{Place, SETTINGS, Side, TARGETS, WEIGHTS, name};
 use crate::{
@@ -101,7 +101,7 @@ pub(crate) fn write<'a>(
     let weights = safetensors::serialize(views, Some(metadata)).map_err(other)?;
 
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-    let mut settings = serde_json::to_vec_pretty(&settings(about)).unwrap_or_default();
+    let mut settings = serde_json::to_vec_pretty(&config(about)).unwrap_or_default();
     settings.push(b'\n');
     put(&folder.join(WEIGHTS), &weights)?;
     put(&folder.join(SETTINGS), &settings)
@@ -140,36 +140,60 @@ pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What PEFT writes for such an adapter (`LoraConfig`, `save_pretrained`).
-fn settings(about: &Written<'_>) -> serde_json::Value {
+/// What PEFT writes for such an adapter (`LoraConfig`, `save_pretrained`), its keys in the order of the alphabet.
+#[derive(Serialize)]
+struct Config<'a> {
+    base_model_name_or_path: &'a str,
+    bias: &'static str,
+    fan_in_fan_out: bool,
+    inference_mode: bool,
+    init_lora_weights: bool,
+    lora_alpha: Number,
+    lora_dropout: f64,
+    modules_to_save: (),
+    peft_type: &'static str,
+    r: usize,
+    target_modules: Vec<&'static str>,
+    task_type: &'static str,
+    use_dora: bool,
+    use_rslora: bool,
+}
+
+/// A whole number where it is one that is held exactly: some loaders expect that.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Number {
+    Whole(i64),
+    Real(f64),
+}
+
+fn config<'a>(about: &Written<'a>) -> Config<'a> {
     let targets = about
         .targets
         .iter()
         .filter_map(|target| TARGETS.get(*target));
-    let modules = targets.filter_map(|target| target.0.rsplit('.').next());
-    // A whole number where it is one that is held exactly: some loaders expect that.
-    let alpha = match about.alpha {
-        alpha if alpha.fract() == 0.0 && alpha.abs() <= EXACT => json!(alpha as i64),
-        alpha => json!(alpha),
-    };
-    // Its own digits, not those of its neighbour in double precision.
-    let dropout: f64 = about.dropout.to_string().parse().unwrap_or_default();
-    json!({
-        "base_model_name_or_path": about.base,
-        "bias": "none",
-        "fan_in_fan_out": false,
-        "inference_mode": true,
-        "init_lora_weights": true,
-        "lora_alpha": alpha,
-        "lora_dropout": dropout,
-        "modules_to_save": null,
-        "peft_type": "LORA",
-        "r": about.rank,
-        "target_modules": modules.collect::<Vec<_>>(),
-        "task_type": "CAUSAL_LM",
-        "use_dora": false,
-        "use_rslora": about.rank_stabilised,
-    })
+    Config {
+        base_model_name_or_path: about.base,
+        bias: "none",
+        fan_in_fan_out: false,
+        inference_mode: true,
+        init_lora_weights: true,
+        lora_alpha: match about.alpha {
+            alpha if alpha.fract() == 0.0 && alpha.abs() <= EXACT => Number::Whole(alpha as i64),
+            alpha => Number::Real(alpha),
+        },
+        // Its own digits, not those of its neighbour in double precision.
+        lora_dropout: about.dropout.to_string().parse().unwrap_or_default(),
+        modules_to_save: (),
+        peft_type: "LORA",
+        r: about.rank,
+        target_modules: targets
+            .filter_map(|target| target.0.rsplit('.').next())
+            .collect(),
+        task_type: "CAUSAL_LM",
+        use_dora: false,
+        use_rslora: about.rank_stabilised,
+    }
 }
 
 fn bytes(values: &[f32], numbers: Numbers) -> Option<Vec<u8>> {
@@ -208,6 +232,8 @@ fn unpermuted(b: &[f32], rank: usize, head_dim: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::backends::candle::weights::adapter::{Settings, permuted};
 
@@ -229,8 +255,12 @@ mod tests {
                 pairs: Pairs::Neighbours,
                 head_dim: 8,
             };
-            let json = settings(&about).to_string();
+            let json = serde_json::to_string(&config(&about)).unwrap();
             assert!(json.contains(written), "{json}");
+            // The same bytes as of a map that is sorted, so that a build in which maps keep their order writes no other.
+            let mut sorted: Value = serde_json::from_str(&json).unwrap();
+            sorted.sort_all_objects();
+            assert_eq!(sorted.to_string(), json);
             let read = Settings::parse(json.as_bytes()).unwrap();
             assert_eq!(read.lora_alpha, alpha);
         }
