@@ -179,8 +179,9 @@ impl CandleModelBuilder {
     /// The weights become `W + (lora_alpha / r) B A`, or `lora_alpha / sqrt(r)` with `use_rslora` (arXiv 2106.09685 and
     /// 2312.03732), so a request costs what it costs without. The adapter must have been trained on the model of the file; it
     /// may change the projections q, k, v, o, gate, up and down. [`load`](Self::load) refuses what does not fit the model and
-    /// what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. The
-    /// [`ModelId`] names the adapter by the hash of its two files.
+    /// what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. It also refuses an adapter whose
+    /// `base_model_name_or_path` is a repository (`owner/name`) of another family or size than the file says in its metadata.
+    /// The [`ModelId`] names the adapter by the hash of its two files.
     #[must_use]
     pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Self {
         self.adapter = Some(folder.as_ref().to_owned());
@@ -263,7 +264,9 @@ impl CandleModelBuilder {
         let gguf = Gguf::open(&self.path)?;
         let config = Config::read(&gguf)?;
         let context = self.context(&config)?;
-        let adapter = self.adapter.map(|folder| Adapter::read(&folder, &config));
+        let adapter = self
+            .adapter
+            .map(|folder| Adapter::read(&folder, &gguf, &config));
         let plan = Plan {
             device,
             precision,

@@ -149,6 +149,10 @@ fn settings() {
         with("layers_to_transform", json!([0, 2])),
         "its layers_to_transform are not among the 2 layers of the model"
     );
+    // The file says nothing of itself, so any name fits; a file that does is in the tests of `base`.
+    let mut lora = Lora::new();
+    lora.settings["base_model_name_or_path"] = json!("Qwen/Qwen2.5-Coder-1.5B");
+    load(lora.settings.to_string().as_bytes(), &lora.weights()).unwrap();
     let error = load(b"{\n\"r\": \"two\"}", &Lora::new().weights())
         .unwrap_err()
         .report();

@@ -32,7 +32,7 @@ const Q8_0: u32 = 8;
 const LAYERS: usize = 2;
 const VOCAB: usize = 34;
 
-pub(super) fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 

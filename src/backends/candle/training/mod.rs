@@ -65,8 +65,9 @@ impl Begin {
     /// # Errors
     /// As [`with_adapter`](super::CandleModelBuilder::with_adapter).
     pub(crate) fn read(path: &Path, adapter: &Path) -> Result<Self> {
-        let config = Config::read(&Gguf::open(path)?)?;
-        Adapter::read(adapter, &config).map(Self)
+        let gguf = Gguf::open(path)?;
+        let config = Config::read(&gguf)?;
+        Adapter::read(adapter, &gguf, &config).map(Self)
     }
 
     /// Rank, alpha, and whether it is rank-stabilised.

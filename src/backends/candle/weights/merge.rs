@@ -158,7 +158,7 @@ impl Merge {
     /// Writes all of the file; `to` is for messages.
     pub(crate) fn write_into(&mut self, out: &mut impl Write, to: &Path) -> Result<()> {
         let gguf = Gguf::open(&self.base)?;
-        let adapter = Adapter::read(&self.adapter, &Config::read(&gguf)?)?;
+        let adapter = Adapter::read(&self.adapter, &gguf, &Config::read(&gguf)?)?;
         check_base(&gguf, &adapter)?;
         let threads = thread_pool(gguf.name(), self.threads)?;
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io(to, error));

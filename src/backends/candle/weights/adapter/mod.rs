@@ -3,6 +3,7 @@
 //! `W + (alpha / r) B A` (LoRA, arXiv 2106.09685, section 4.1), or `alpha / sqrt r` if the adapter is rank-stabilised
 //! (arXiv 2312.03732).
 
+mod base;
 #[cfg(feature = "train")]
 mod write;
 
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     backends::candle::{
-        gguf::{TensorType, file_name, sha256},
+        gguf::{Gguf, TensorType, file_name, sha256},
         graph::config::Config,
         kernels::rows::Pairs,
     },
@@ -89,6 +90,8 @@ pub(crate) struct Update {
 /// What is read of `adapter_config.json`.
 #[derive(Deserialize)]
 struct Settings {
+    #[serde(default)]
+    base_model_name_or_path: Option<Value>,
     peft_type: String,
     r: usize,
     lora_alpha: f64,
@@ -107,12 +110,12 @@ struct Settings {
 }
 
 impl Adapter {
-    /// Reads the folder of an adapter for a model of this configuration.
+    /// Reads the folder of an adapter for the model of a file, which has this configuration.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read; [`Error::Model`] if it is damaged, does not fit the model, or asks for what is
-    /// not supported.
-    pub(crate) fn read(folder: &Path, config: &Config) -> Result<Self> {
+    /// [`Error::Io`] if a file cannot be read; [`Error::Model`] if it is damaged, does not fit the model, was trained on another
+    /// model, or asks for what is not supported.
+    pub(in super::super) fn read(folder: &Path, gguf: &Gguf, config: &Config) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read(&path).map_err(|source| Error::io(path, source))
@@ -120,6 +123,11 @@ impl Adapter {
         let (settings, weights) = (read(SETTINGS)?, read(WEIGHTS)?);
         let refused = |reason| Error::model(file_name(folder), reason);
         let parsed = Settings::parse(&settings).map_err(refused)?;
+        let base = parsed.base_model_name_or_path.as_ref();
+        let base = base.and_then(Value::as_str).unwrap_or_default();
+        if let Some(reason) = base::contradiction(base, gguf) {
+            return Err(refused(reason));
+        }
         let updates = updates(&parsed, &weights, config).map_err(refused)?;
         let hash = sha256([settings.as_slice(), weights.as_slice()]);
         let scale = (parsed.r, parsed.lora_alpha, parsed.use_rslora == Some(true));
