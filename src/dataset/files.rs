@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
+    checks::{check_text, utf8},
     decode, format,
-    parse::{check_text, utf8},
-    reader::too_long,
+    split::too_long,
 };
 use crate::error::{Error, Result};
 

@@ -28,6 +28,7 @@
 //! An [`InstructionReader`] gives one [`InstructionPair`] after the other, to train a model with.
 
 mod appender;
+mod checks;
 mod decode;
 mod files;
 mod format;

@@ -10,11 +10,10 @@ use serde_json::Value;
 
 use super::{
     ReaderBuilder,
+    checks::{check_nul, json_reason, keys, missing, object, take, utf8, wrong_type},
     decode::{self, Input},
     instructions::HoldOut,
-    parse::{check_nul, json_reason, keys, missing, object, take, utf8, wrong_type},
-    reader::whole,
-    split::Splitter,
+    split::{Splitter, whole},
 };
 use crate::{
     error::{Error, Result},

@@ -14,7 +14,7 @@ use super::{
     decode::{self, Input},
     files, format,
     parse::Parser,
-    split::{Fit, Splitter},
+    split::{Splitter, whole},
 };
 use crate::{
     error::{Error, Result},
@@ -285,16 +285,4 @@ impl fmt::Debug for Reader {
 
 fn is_new(seen: &mut HashSet<[u8; 32]>, id: &str) -> bool {
     seen.insert(Sha256::digest(id.as_bytes()).into())
-}
-
-pub(super) fn whole(fit: Fit, max_bytes: usize) -> Result<(), String> {
-    match fit {
-        Fit::Whole => Ok(()),
-        Fit::TooLong => Err(too_long(max_bytes)),
-        Fit::Unclosed => Err("the file ends within quotes that are never closed".to_owned()),
-    }
-}
-
-pub(super) fn too_long(max_bytes: usize) -> String {
-    format!("the record is longer than {max_bytes} bytes; split the text or allow longer records")
 }

@@ -139,6 +139,19 @@ impl Csv {
     }
 }
 
+/// Refuses a record that was not read as a whole.
+pub(super) fn whole(fit: Fit, max_bytes: usize) -> Result<(), String> {
+    match fit {
+        Fit::Whole => Ok(()),
+        Fit::TooLong => Err(too_long(max_bytes)),
+        Fit::Unclosed => Err("the file ends within quotes that are never closed".to_owned()),
+    }
+}
+
+pub(super) fn too_long(max_bytes: usize) -> String {
+    format!("the record is longer than {max_bytes} bytes; split the text or allow longer records")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::BufReader;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::parse::{missing, utf8};
+use super::checks::{missing, utf8};
 
 /// The names of the columns, and the fields of the record that was read last.
 pub(super) struct Table {

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::parse::{Found, found};
+use super::found::{Found, found};
 use crate::dataset::{
-    parse::{keys, missing, there, wrong_type},
+    checks::{keys, missing, there, wrong_type},
     table::Table,
 };
 

@@ -1,13 +1,11 @@
-//! One record to one pair, to a reason why it holds none, or to what is wrong with it. No reason shows the record.
+//! Parses a record into a pair, or a reason why it holds none. No reason shows the record.
 
-use super::{InstructionColumns, InstructionPair, columns, report::PassedOver, turns};
-use crate::dataset::parse::{check_nul, object, utf8};
-
-/// What a record that can be read holds.
-pub(super) enum Found {
-    Pair(InstructionPair),
-    PassedOver(PassedOver),
-}
+use super::{
+    columns::{self, InstructionColumns},
+    found::Found,
+    turns,
+};
+use crate::dataset::checks::{object, utf8};
 
 /// Where conversations stand: in ShareGPT's files, and in those of chat models.
 const LISTS: [&str; 2] = ["conversations", "messages"];
@@ -23,20 +21,4 @@ pub(super) fn json(columns: Option<&InstructionColumns>, record: &[u8]) -> Resul
         }
     }
     columns::in_object(columns, object)
-}
-
-/// A pair of two texts, unless one of them is empty.
-pub(super) fn found(instruction: String, response: String) -> Result<Found, String> {
-    check_nul("instruction", &instruction)?;
-    check_nul("response", &response)?;
-    Ok(if instruction.trim().is_empty() {
-        Found::PassedOver(PassedOver::EmptyInstruction)
-    } else if response.trim().is_empty() {
-        Found::PassedOver(PassedOver::EmptyResponse)
-    } else {
-        Found::Pair(InstructionPair {
-            instruction,
-            response,
-        })
-    })
 }

@@ -6,63 +6,13 @@ use std::{
 };
 
 use super::{
-    InstructionColumns, InstructionPair, InstructionReport, parse::Found, records::Records,
+    builder::InstructionReaderBuilder, found::Found, pair::InstructionPair, records::Records,
+    report::InstructionReport,
 };
 use crate::{
-    dataset::{Format, ReaderBuilder, SkipBad},
+    dataset::SkipBad,
     error::{Error, Result},
 };
-
-/// How to read pairs; made by [`InstructionReader::builder`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct InstructionReaderBuilder {
-    pub(super) format: Option<Format>,
-    pub(super) columns: Option<InstructionColumns>,
-    pub(super) max_record_bytes: usize,
-}
-
-impl InstructionReaderBuilder {
-    /// Sets the format: [`Format::Jsonl`], which includes JSON arrays, or [`Format::Csv`]. By default `.csv` is CSV, and
-    /// everything else that begins with a brace or a square bracket is JSON.
-    pub fn with_format(mut self, format: Format) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets which columns hold what, and reads no conversations. By default the columns are found by the names that data sets
-    /// use: see [`InstructionReader`].
-    pub fn with_columns(mut self, columns: InstructionColumns) -> Self {
-        self.columns = Some(columns);
-        self
-    }
-
-    /// Sets the most bytes of a record; a longer one is a bad record and is never held in memory as a whole.
-    /// By default [`ReaderBuilder::DEFAULT_MAX_RECORD_BYTES`].
-    pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
-        self.max_record_bytes = bytes;
-        self
-    }
-
-    /// Opens a file or standard input (`-`), and reads up to the first pair or the first bad record.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be opened or decompressed; [`Error::Config`] if neither ending nor content says the format,
-    /// or it is plain text; [`Error::Input`] if no record holds a pair or a CSV header lacks a column.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<InstructionReader> {
-        InstructionReader::new(self, path.as_ref())
-    }
-}
-
-impl Default for InstructionReaderBuilder {
-    fn default() -> Self {
-        Self {
-            format: None,
-            columns: None,
-            max_record_bytes: ReaderBuilder::DEFAULT_MAX_RECORD_BYTES,
-        }
-    }
-}
 
 /// Pairs of a file or standard input, one by one, in constant memory.
 ///
@@ -121,6 +71,17 @@ pub struct InstructionReader {
     report: InstructionReport,
     line: Option<u64>,
     cut_off: bool,
+}
+
+impl InstructionReaderBuilder {
+    /// Opens a file or standard input (`-`), and reads up to the first pair or the first bad record.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or decompressed; [`Error::Config`] if neither ending nor content says the format,
+    /// or it is plain text; [`Error::Input`] if no record holds a pair or a CSV header lacks a column.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<InstructionReader> {
+        InstructionReader::new(self, path.as_ref())
+    }
 }
 
 impl InstructionReader {

@@ -6,18 +6,18 @@ use std::{
 };
 
 use super::{
-    InstructionReaderBuilder,
+    builder::InstructionReaderBuilder,
     columns::Places,
     elements::{Element, Elements},
-    parse::{Found, json},
+    found::Found,
+    parse::json,
 };
 use crate::{
     dataset::{
         Format,
+        checks::utf8,
         decode::{self, Input},
-        parse::utf8,
-        reader::{too_long, whole},
-        split::Splitter,
+        split::{Splitter, too_long, whole},
         table::Table,
     },
     error::{Error, Result},

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    parse::{Found, found},
+    found::{Found, found},
     report::PassedOver,
 };
-use crate::dataset::parse::{kind, wrong_type};
+use crate::dataset::checks::{kind, wrong_type};
 
 /// The first turn of a person and the model's answer, behind system texts. White space around both is taken off.
 pub(super) fn first_exchange(list: &str, turns: Value) -> Result<Found, String> {
