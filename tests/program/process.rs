@@ -85,6 +85,12 @@ impl Running {
         assert!(sent.success());
     }
 
+    /// Ends it at once.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end, and keeps the pipe open until then.
     pub(crate) fn end(self) -> Output {
         self.errors.for_each(drop);

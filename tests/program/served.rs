@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    path::Path,
-    process::Output,
+    path::{Path, PathBuf},
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
-use crate::process::{Running, files, outcomes, program, said, stopped_after};
+use crate::process::{Running, files, outcomes, program, said, stopped_after, text};
 
 const CANARY: &str = "sk-canary-20f6c8a1d4";
 
@@ -288,47 +289,143 @@ async fn a_budget_ends_a_run_and_a_larger_one_lets_it_go_on() {
     assert_eq!(files(&folder), files(&whole));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_ctrl_c_nothing_is_asked_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = server(Arc::new(AtomicBool::new(true))).await;
-    let base = format!("{}/v1", server.uri());
-    let input = texts(dir.path(), 30);
-    let start = |folder: &Path| {
+/// The answer to the third text does not come while this is set.
+#[derive(Clone, Default)]
+struct Held(Arc<AtomicBool>);
+
+impl Held {
+    fn set(&self, held: bool) {
+        self.0.store(held, Ordering::SeqCst);
+    }
+
+    async fn mount(&self, server: &MockServer) {
+        let held = self.clone();
+        Mock::given(path("/v1/chat/completions"))
+            .and(|request: &Request| String::from_utf8_lossy(&request.body).contains("number 2."))
+            .respond_with(move |request: &Request| {
+                let answer = answer(request);
+                if held.0.load(Ordering::SeqCst) {
+                    answer.set_delay(Duration::from_secs(3_600))
+                } else {
+                    answer
+                }
+            })
+            .with_priority(1)
+            .mount(server)
+            .await;
+    }
+}
+
+/// A run of 30 texts that is asked for one by one.
+struct Long {
+    _dir: tempfile::TempDir,
+    server: MockServer,
+    held: Held,
+    base: String,
+    input: String,
+    whole: PathBuf,
+    other: PathBuf,
+    /// Requests that an undisturbed run makes, beside two that each session begins with.
+    needed: usize,
+}
+
+impl Long {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(Arc::new(AtomicBool::new(true))).await;
+        let held = Held::default();
+        held.mount(&server).await;
+        let mut long = Self {
+            base: format!("{}/v1", server.uri()),
+            input: texts(dir.path(), 30),
+            whole: dir.path().join("whole"),
+            other: dir.path().join("other"),
+            _dir: dir,
+            server,
+            held,
+            needed: 0,
+        };
+        let command = long.start(&long.whole);
+        let output = blocking(|| Running::start(command).end()).await;
+        assert!(output.status.success(), "{}", said(&output));
+        long.needed = long.requests().await - 2;
+        long
+    }
+
+    fn start(&self, folder: &Path) -> Command {
         let mut command = program(["run", "--model", "m", "--concurrency", "1"]);
         command
-            .args(["--base-url", &base, "--input", &input, "--output"])
+            .args(["--base-url", &self.base, "--input", &self.input, "--output"])
             .arg(folder)
             .env("OPENAI_API_KEY", CANARY);
         command
-    };
-    let requests = async || server.received_requests().await.unwrap().len();
-    let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped"));
-    let command = start(&whole);
-    let output = tokio::task::spawn_blocking(|| Running::start(command).end())
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let needed = requests().await - 2;
+    }
 
-    let command = start(&stopped);
-    let output = tokio::task::spawn_blocking(|| {
+    async fn requests(&self) -> usize {
+        self.server.received_requests().await.unwrap().len()
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_ctrl_c_nothing_that_was_answered_is_asked_again() {
+    let long = Long::new().await;
+    long.held.set(true);
+    let mut command = long.start(&long.other);
+    // What is held back would not come within any time.
+    command.args(["--drain", "0"]);
+    let output = blocking(|| {
         let mut running = Running::start(command);
         running.wait_for("2 of 30 outcomes");
         running.interrupt();
+        running.wait_for("stopping after the texts in work");
         running.end()
-    });
-    let output = output.await.unwrap();
+    })
+    .await;
+    long.held.set(false);
     assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     let (count, advice) = stopped_after(&output);
-    assert!((2..30).contains(&count), "{count}");
-    assert_eq!(outcomes(&stopped), count);
+    assert_eq!((count, outcomes(&long.other)), (2, 2));
     let words: Vec<&str> = advice.split(' ').skip(1).collect();
     let output = run(CANARY, &words).await;
     assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(files(&stopped), files(&whole));
-    // Each session asks two questions of its own: what models there are, and a greeting.
-    assert_eq!(requests().await, 2 * needed + 3 * 2);
+    assert_eq!(files(&long.other), files(&long.whole));
+    let sessions = 3;
+    assert!(long.requests().await <= 2 * long.needed + 1 + 2 * sessions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_goes_on_and_pays_again_for_nothing_but_what_was_in_flight() {
+    let long = Long::new().await;
+    long.held.set(true);
+    let (command, folder) = (long.start(&long.other), long.other.clone());
+    blocking(move || {
+        let mut running = Running::start(command);
+        running.wait_for("2 of 30 outcomes");
+        // Others may look on meanwhile, and one alone may work.
+        let output = program(["status"]).arg(&folder).output().unwrap();
+        let status = text(&output.stdout);
+        assert!(status.starts_with("not complete: 2 outcomes"), "{status}");
+        let output = program(["export"]).arg(&folder).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(outcomes(&folder), 2);
+        let mut other = program(["resume"]);
+        let output = other.arg(&folder).env("OPENAI_API_KEY", CANARY).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("in use"), "{}", said(&output));
+        running.kill();
+    })
+    .await;
+    long.held.set(false);
+    let output = run(CANARY, &["resume", long.other.to_str().unwrap()]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(files(&long.other), files(&long.whole));
+    // Of the third text its first call was in flight.
+    let sessions = 4;
+    assert!(long.requests().await <= 2 * long.needed + 1 + 2 * sessions);
 }
 
 #[tokio::test(flavor = "multi_thread")]
