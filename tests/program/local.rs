@@ -174,6 +174,30 @@ fn a_model_that_cannot_do_a_language_is_named_before_the_work_with_one_that_can(
         "{printed}"
     );
     assert!(!dir.path().join("out").exists(), "a dry run leaves nothing");
+
+    let input = dir.path().join("posts.txt");
+    fs::write(
+        &input,
+        "料理がまずくて食べられません。\nその夢はあきらめたほうがいいです。\n",
+    )
+    .unwrap();
+    let out = dir.path().join("out");
+    let output = run(&out, &["--input", input.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    let explanation = "2 texts are in a language that the model does not handle: Japanese (2). Use qwen2.5-coder-1.5b for them.";
+    assert_eq!(
+        said(&output).lines().next(),
+        Some(explanation),
+        "before the work"
+    );
+    assert!(
+        text(&output.stdout).contains(explanation),
+        "and in the summary"
+    );
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["dropped"]["source"]["unsupported_language"], 2);
+    assert_eq!(summary["usage"]["prompt_tokens"], 0);
 }
 
 #[test]

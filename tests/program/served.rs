@@ -413,7 +413,11 @@ async fn a_killed_run_goes_on_and_pays_again_for_nothing_but_what_was_in_flight(
         assert!(output.status.success(), "{}", said(&output));
         assert_eq!(outcomes(&folder), 2);
         let mut other = program(["resume"]);
-        let output = other.arg(&folder).env("OPENAI_API_KEY", CANARY).output().unwrap();
+        let output = other
+            .arg(&folder)
+            .env("OPENAI_API_KEY", CANARY)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains("in use"), "{}", said(&output));
         running.kill();

@@ -5,9 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use safer_instruct::{
     DynPipeline, Error, InstructionGenerator, OnSourceWins, Pipeline, PreferenceJudge,
     ResponseGenerator, Result,
-    filters::{
-        Distinct, Finished, Length, NotCanned, NotEmpty, NotQuoting, NotRepetitive, SameLanguage,
-    },
+    filters::Recommended,
     judges::{LikelihoodJudge, PairwiseJudge},
     profiles::{InductionForm, JudgeForm, Profile},
     stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
@@ -15,7 +13,7 @@ use safer_instruct::{
 use serde::Serialize;
 
 use super::models::Model;
-use crate::settings::{Settings, SourceWins};
+use crate::settings::{Filters, Settings, SourceWins};
 
 /// The prompts and policies that are not those of the crate.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -137,10 +135,7 @@ impl Parts<'_> {
         respond: Box<dyn ResponseGenerator>,
         judge: Box<dyn PreferenceJudge>,
     ) -> DynPipeline {
-        let (run, filters) = (&self.settings.run, &self.settings.filters);
-        let chars = Length::chars()
-            .with_min(filters.min_source_chars as usize)
-            .with_max(filters.max_source_chars as usize);
+        let run = &self.settings.run;
         let pipeline = Pipeline::new(induce, respond, judge)
             .with_seed(run.seed)
             .with_draws(run.draws)
@@ -148,22 +143,34 @@ impl Parts<'_> {
             .with_on_source_wins(match self.settings.judge.source_wins {
                 SourceWins::Drop => OnSourceWins::Drop,
                 SourceWins::Flip => OnSourceWins::Flip,
-            })
-            .with_ordered_source_filter(Distinct::new)
-            .with_source_filter(chars)
-            .with_instruction_filter(NotEmpty)
-            .with_instruction_filter(Length::chars().with_min(4).with_max(400))
-            .with_instruction_filter(SameLanguage)
-            .with_instruction_filter(NotQuoting::new())
-            .with_instruction_filter(NotRepetitive::new())
-            .with_response_filter(NotCanned::new())
-            .with_response_filter(NotRepetitive::new())
-            .with_response_filter(SameLanguage)
-            .with_ordered_pair_filter(Distinct::new);
-        if filters.keep_truncated {
-            pipeline
-        } else {
-            pipeline.with_response_filter(Finished)
+            });
+        self.filters().apply(pipeline)
+    }
+
+    fn filters(&self) -> Recommended {
+        let Filters {
+            languages: _,
+            min_source_chars,
+            max_source_chars,
+            min_instruction_chars,
+            max_instruction_chars,
+            keep_about_task,
+            max_quoted_share,
+            min_distinct_share,
+            keep_truncated,
+            min_words_beside_refusal,
+        } = self.settings.filters;
+        Recommended {
+            languages: self.profile.languages.clone(),
+            min_source_chars,
+            max_source_chars,
+            min_instruction_chars,
+            max_instruction_chars,
+            keep_about_task,
+            max_quoted_share,
+            min_distinct_share,
+            keep_truncated,
+            min_words_beside_refusal,
         }
     }
 }

@@ -34,3 +34,11 @@ pub(super) fn no_negative(text: &str) -> Result<f64, String> {
         Err("it must be 0 or more".to_owned())
     }
 }
+
+/// A number between 0 and 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match no_negative(text) {
+        Ok(number) if number > 1.0 => Err("it must be 1 or less".to_owned()),
+        number => number,
+    }
+}

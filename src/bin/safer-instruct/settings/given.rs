@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Form, Judging, SourceWins,
-    field::{Field, no_negative},
+    field::{Field, no_negative, share},
 };
 
 /// The largest integer that TOML can write.
@@ -184,18 +184,36 @@ given_stage! { GivenJudge "judge" {
 }}
 
 given! { GivenFilters {
+    /// Languages that are worked on, as codes such as `en,ja`, or `any` [default: those of the models]
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    languages: Option<Vec<String>>,
     /// Fewest characters of a text [default: 8]
     #[arg(long, value_name = "CHARS")]
     min_source_chars: Option<u32>,
     /// Most characters of a text [default: 8000]
     #[arg(long, value_name = "CHARS")]
     max_source_chars: Option<u32>,
-    /// Languages that are worked on, as codes such as `en,ja`, or `any` [default: those of the models]
-    #[arg(long, value_name = "CODES", value_delimiter = ',')]
-    languages: Option<Vec<String>>,
+    /// Fewest characters of an instruction [default: 4]
+    #[arg(long, value_name = "CHARS", hide_short_help = true)]
+    min_instruction_chars: Option<u32>,
+    /// Most characters of an instruction [default: 400]
+    #[arg(long, value_name = "CHARS", hide_short_help = true)]
+    max_instruction_chars: Option<u32>,
+    /// Keep instructions that speak of the task itself
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    keep_about_task: Option<bool>,
+    /// Share of an instruction that may stand in its text, between 0 and 1 [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = share, hide_short_help = true)]
+    max_quoted_share: Option<f64>,
+    /// Least share of an instruction or a response that is no repetition, between 0 and 1 [default: 0.6]
+    #[arg(long, value_name = "SHARE", value_parser = share, hide_short_help = true)]
+    min_distinct_share: Option<f64>,
     /// Keep responses that were cut off at --max-tokens
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     keep_truncated: Option<bool>,
+    /// Fewest words that a response must have beside a refusal [default: 8]
+    #[arg(long, value_name = "WORDS", hide_short_help = true)]
+    min_words_beside_refusal: Option<u32>,
 }}
 
 given! { GivenRun {

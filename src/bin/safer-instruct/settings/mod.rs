@@ -108,10 +108,16 @@ pub(crate) struct Judge {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Filters {
-    pub(crate) min_source_chars: u32,
-    pub(crate) max_source_chars: u32,
     pub(crate) languages: Option<Vec<String>>,
+    pub(crate) min_source_chars: usize,
+    pub(crate) max_source_chars: usize,
+    pub(crate) min_instruction_chars: usize,
+    pub(crate) max_instruction_chars: usize,
+    pub(crate) keep_about_task: bool,
+    pub(crate) max_quoted_share: f64,
+    pub(crate) min_distinct_share: f64,
     pub(crate) keep_truncated: bool,
+    pub(crate) min_words_beside_refusal: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, fs};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use safer_instruct::filters::Recommended;
 
 use super::*;
 
@@ -129,4 +130,15 @@ fn paths_of_a_file_begin_at_its_folder() {
     assert_eq!(settings.input.path, Some(dir.path().join("posts.jsonl")));
     assert_eq!(settings.induce.adapter.as_deref(), Some("none"));
     assert_eq!(settings.induce.by.model.as_deref(), Some("smollm2-135m"));
+}
+
+#[test]
+fn the_limits_of_filters_are_those_that_the_crate_recommends() {
+    let settings = Settings::of(&[]).unwrap();
+    let mut filters = toml::Table::try_from(&settings.filters).unwrap();
+    let mut recommended = toml::Table::try_from(Recommended::default()).unwrap();
+    // These follow from the models.
+    assert_eq!(filters.remove("languages"), None);
+    recommended.remove("languages").unwrap();
+    assert_eq!(filters, recommended);
 }
