@@ -144,6 +144,7 @@
 
 mod decorate;
 mod error;
+mod files;
 mod model;
 mod outcome;
 mod pipeline;

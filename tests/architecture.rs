@@ -21,13 +21,14 @@ const MAX_LINES: usize = 600;
 const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("text", &[]),
+    ("files", &["error"]),
     ("record", &["error"]),
     ("outcome", &["error", "record"]),
     ("stage", &["error", "record", "outcome"]),
     // `stage` only for the macros that forward a trait.
     ("model", &["error", "record", "stage"]),
     ("profiles", &["error", "model", "text"]),
-    ("prompt", &["error", "record", "model", "text"]),
+    ("prompt", &["error", "files", "record", "model", "text"]),
     (
         "decorate",
         &["error", "record", "outcome", "model", "stage"],
@@ -48,22 +49,26 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pipeline",
         ],
     ),
-    ("dataset", &["error", "record", "outcome", "text"]),
+    ("dataset", &["error", "files", "record", "outcome", "text"]),
     (
         "run",
         &[
-            "error", "record", "outcome", "model", "stage", "decorate", "pipeline", "dataset",
+            "error", "files", "record", "outcome", "model", "stage", "decorate", "pipeline",
+            "dataset",
         ],
     ),
-    ("hub", &["error"]),
+    ("hub", &["error", "files"]),
     (
         "backends",
-        &["error", "record", "model", "decorate", "hub", "text"],
+        &[
+            "error", "files", "record", "model", "decorate", "hub", "text",
+        ],
     ),
     (
         "train",
         &[
-            "error", "record", "model", "stage", "prompt", "filters", "dataset", "backends",
+            "error", "files", "record", "model", "stage", "prompt", "filters", "dataset",
+            "backends",
         ],
     ),
 ];

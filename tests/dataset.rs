@@ -338,7 +338,7 @@ fn two_processes_do_not_write_one_folder() {
             .unwrap_err()
             .report();
         assert!(
-            error.ends_with("progress.partial: another process is writing into this folder"),
+            error.ends_with("progress.partial: it is in use by another process, or by another part of this one; wait for its end, or choose another place"),
             "{error}"
         );
     }

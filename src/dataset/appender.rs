@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{Lock, beside},
+};
 
 /// One output file.
 ///
@@ -86,14 +89,7 @@ impl Appender {
 
     /// Keeps another process from writing the same file.
     pub(super) fn lock(&self) -> Result<()> {
-        match self.file.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => {
-                let error = io::Error::other("another process is writing into this folder");
-                Err(Error::io(&self.partial, error))
-            }
-            // Some network file systems know no locks.
-            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(()),
-        }
+        Lock::hold(&self.file, &self.partial)
     }
 
     /// Puts everything on the disk and gives the file its name.
@@ -120,9 +116,7 @@ impl Appender {
 
 /// The name while the run goes on.
 pub(super) fn partial_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+    beside(path, ".partial")
 }
 
 /// Whether there is anything under this name.

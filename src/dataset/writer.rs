@@ -1,7 +1,7 @@
 //! Writes the outcomes of a run into a folder.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::{remove, remove_partial, replace, sync_folder},
     outcome::Outcome,
 };
 
@@ -84,6 +85,7 @@ impl RunWriter {
         // The lock comes before anything is removed.
         let progress = Appender::open(dir.join(PROGRESS))?;
         progress.lock()?;
+        remove_partial(dir)?;
         remove_all(dir)?;
         let summary = Summary::new().with_manifest(manifest);
         write_summary(&partial_name(&dir.join(SUMMARY)), &summary)?;
@@ -157,7 +159,7 @@ impl RunWriter {
             self.progress.finish()?;
             fs::rename(&partial, &path).map_err(|error| Error::io(&path, error))?;
         }
-        sync_dir(&self.dir)?;
+        sync_folder(&self.dir)?;
         Ok(summary)
     }
 
@@ -188,6 +190,7 @@ impl RunWriter {
         }
         let progress = Appender::open(dir.join(PROGRESS))?;
         progress.lock()?;
+        remove_partial(dir)?;
         let mut writer = Self::open(dir, progress, new)?;
         // A complete run has no progress file: all its lines count.
         let kept = if old.is_complete() {
@@ -279,25 +282,16 @@ fn holds_run(dir: &Path) -> bool {
 
 fn remove_all(dir: &Path) -> Result<()> {
     for path in names(dir).flat_map(|path| [partial_name(&path), path]) {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(path, error));
-            }
-            _ => {}
-        }
+        remove(&path)?;
     }
     Ok(())
 }
 
 fn write_summary(path: &Path, summary: &Summary) -> Result<()> {
-    let write = || {
-        let mut json = serde_json::to_vec_pretty(summary)?;
-        json.push(b'\n');
-        let mut file = fs::File::create(path)?;
-        io::Write::write_all(&mut file, &json)?;
-        file.sync_all()
-    };
-    write().map_err(|error| Error::io(path, error))
+    let mut json =
+        serde_json::to_vec_pretty(summary).map_err(|error| Error::Other(error.into()))?;
+    json.push(b'\n');
+    replace(path, &json)
 }
 
 fn read_summary(dir: &Path) -> Result<Summary> {
@@ -316,13 +310,4 @@ fn parse<T: DeserializeOwned>(dir: &Path, name: &str, line: &[u8]) -> Result<T> 
         let reason = "a line is not of this version; choose another folder or overwrite the run";
         Error::input(dir.join(name), None, reason)
     })
-}
-
-/// Makes the new names last. Only Unix can open a folder for it.
-fn sync_dir(dir: &Path) -> Result<()> {
-    if cfg!(unix) {
-        let sync = || fs::File::open(dir)?.sync_all();
-        sync().map_err(|error| Error::io(dir, error))?;
-    }
-    Ok(())
 }

@@ -2,18 +2,18 @@
 
 use std::{
     env,
-    fs::{self, File, Metadata},
-    io::{Read, Write},
+    fs::{self, Metadata},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::source::ModelSource;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{beside, replace, sha256, sha256_file},
+};
 
 /// A folder for model files, each in a folder of its own that is named after its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl ModelCache {
     /// Where the file of `source` lies, or will lie.
     #[must_use]
     pub fn path_of(&self, source: &ModelSource) -> PathBuf {
-        let key = hex(&Sha256::digest(source.to_string().as_bytes()));
+        let key = sha256(source.to_string());
         let key: String = key.chars().take(16).collect();
         self.dir.join(key).join(source.file_name())
     }
@@ -93,9 +93,7 @@ impl Verified {
 }
 
 fn note_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".verified.json");
-    name.into()
+    beside(path, ".verified.json")
 }
 
 /// The hash of a file: remembered if size and time are still the same, otherwise computed. `None` if there is no file.
@@ -110,41 +108,15 @@ pub(super) fn known_hash(path: &Path) -> Result<Option<String>> {
     {
         return Ok(Some(note.sha256));
     }
-    let sha256 = hash_file(path)?;
+    let sha256 = sha256_file(path)?;
     remember(path, &sha256)?;
     Ok(Some(sha256))
 }
 
 /// Remembers the hash of a file beside it.
 pub(super) fn remember(path: &Path, sha256: &str) -> Result<()> {
-    let write = || {
-        let note = Verified::new(sha256.to_owned(), &path.metadata()?);
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut file = NamedTempFile::new_in(dir)?;
-        file.write_all(&serde_json::to_vec(&note)?)?;
-        file.persist(note_of(path))?;
-        Ok(())
-    };
-    write().map_err(|error| Error::io(path, error))
-}
-
-/// The SHA-256 of a file in hexadecimal digits.
-pub(super) fn hash_file(path: &Path) -> Result<String> {
-    let hash = || {
-        let mut file = File::open(path)?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(hex(&hash.finalize()));
-            }
-            hash.update(buffer.get(..count).unwrap_or_default());
-        }
-    };
-    hash().map_err(|error| Error::io(path, error))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let metadata = path.metadata().map_err(|error| Error::io(path, error))?;
+    let note = Verified::new(sha256.to_owned(), &metadata);
+    let json = serde_json::to_vec(&note).map_err(|error| Error::Other(error.into()))?;
+    replace(&note_of(path), &json)
 }

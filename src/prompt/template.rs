@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
+    files::hex,
     model::{Message, Prompt, Role},
 };
 
@@ -265,10 +266,5 @@ fn sha256(parts: &[&str]) -> Arc<str> {
         }
         hash.update(part.as_bytes());
     }
-    let hex: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}").into()
+    format!("sha256:{}", hex(hash.finalize())).into()
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     dataset::{Existing, Row, RunWriter, Summary},
     error::{Error, Result},
+    files::sync_folder,
 };
 
 /// Writes the outcomes of a journal into a folder: `pairs.jsonl`, `dropped.jsonl`, `failed.jsonl` and `summary.json`, the
@@ -67,10 +68,7 @@ pub fn export(journal: impl AsRef<Path>, folder: impl AsRef<Path>) -> Result<Sum
         fs::rename(aside.path().join(name), &place).map_err(|error| Error::io(place, error))?;
     }
     aside.close().map_err(in_folder)?;
-    if cfg!(unix) {
-        let sync = || fs::File::open(folder)?.sync_all();
-        sync().map_err(in_folder)?;
-    }
+    sync_folder(folder)?;
     Ok(summary)
 }
 

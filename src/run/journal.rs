@@ -1,11 +1,6 @@
 //! The journal of a run, as its users see it.
 
-use std::{
-    fs::{self, File, TryLockError},
-    io,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use serde_json::Value;
 
@@ -14,7 +9,7 @@ use super::{
     export::export,
     manifest::Manifest,
     recorded::{Recorded, Turns},
-    schema::{beside, build, open_reader, open_writer},
+    schema::{build, open_reader, open_writer},
     store::Store,
     trouble::Trouble,
     worker::Worker,
@@ -22,6 +17,7 @@ use super::{
 use crate::{
     dataset::Summary,
     error::{Error, Result},
+    files::{Lock, beside},
 };
 
 /// What is durably known of a run: outcomes, calls of models and what they cost, in one SQLite file.
@@ -68,7 +64,7 @@ pub struct Journal {
 pub(super) struct Shared {
     pub(super) worker: Worker,
     pub(super) turns: Turns,
-    pub(super) _lock: File,
+    pub(super) _lock: Lock,
 }
 
 impl Journal {
@@ -144,7 +140,7 @@ impl Journal {
         Self::start(path, lock)
     }
 
-    fn start(path: &Path, lock: File) -> Result<Self> {
+    fn start(path: &Path, lock: Lock) -> Result<Self> {
         let store = open_writer(path)
             .inspect(|_| tracing::trace!("opening"))
             .and_then(Store::new)
@@ -202,7 +198,7 @@ impl Journal {
     }
 }
 
-fn lock_new(path: &Path) -> Result<(&Path, File)> {
+fn lock_new(path: &Path) -> Result<(&Path, Lock)> {
     let lock = lock(path)?;
     if path.symlink_metadata().is_ok() {
         let reason = format!(
@@ -216,23 +212,6 @@ fn lock_new(path: &Path) -> Result<(&Path, File)> {
 
 /// Locks a file beside the journal. The journal itself must not be: SQLite has locks of its own on it, which closing it elsewhere
 /// in this process would take away.
-fn lock(path: &Path) -> Result<File> {
-    let path = beside(path, ".lock");
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| Error::io(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let reason = "the journal is in use: by another process, or by a model of this one that it records; wait for its end";
-            Err(Error::io(
-                path,
-                io::Error::new(io::ErrorKind::ResourceBusy, reason),
-            ))
-        }
-        Err(TryLockError::Error(error)) => Err(Error::io(path, error)),
-    }
+fn lock(path: &Path) -> Result<Lock> {
+    Lock::take(&beside(path, ".lock"))
 }

@@ -1,10 +1,6 @@
 //! The tables of a journal, and how its file is opened.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
@@ -13,6 +9,7 @@ use super::{
     planted::Planted,
     trouble::{NO_JOURNAL, Trouble},
 };
+use crate::files::{self, beside};
 
 /// Says in the header of the file that it is a journal: "saRJ".
 const APPLICATION: i32 = i32::from_be_bytes(*b"saRJ");
@@ -98,12 +95,7 @@ pub(super) fn build(
     let partial = beside(path, ".partial");
     // Left by a process that was killed at this point.
     for leftover in [partial.clone(), beside(&partial, "-journal")] {
-        match fs::remove_file(&leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Trouble::io(&error));
-            }
-            _ => {}
-        }
+        files::remove(&leftover)?;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = Connection::open_with_flags(&partial, flags)?;
@@ -122,15 +114,7 @@ pub(super) fn build(
     set_wal(&connection)?;
     // Moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;
-    let put = || {
-        fs::rename(&partial, path)?;
-        match path.parent() {
-            // Only Unix can open a folder for it.
-            Some(folder) if cfg!(unix) => fs::File::open(non_empty(folder))?.sync_all(),
-            _ => Ok(()),
-        }
-    };
-    put().map_err(|error| Trouble::io(&error))
+    Ok(files::rename(&partial, path)?)
 }
 
 /// Opens a journal to write.
@@ -187,20 +171,4 @@ pub(super) fn manifest_value(
     Ok(connection
         .query_row(sql, [name], |row| row.get(0))
         .optional()?)
-}
-
-/// The same path with something behind its name.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// The folder of a bare file name is the current one.
-fn non_empty(folder: &Path) -> &Path {
-    if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    }
 }

@@ -1,6 +1,6 @@
 //! What needs the inside of a journal: one transaction for all that wait, and a disk that is full.
 
-use std::{fs::File, sync::mpsc};
+use std::sync::mpsc;
 
 use futures::{executor::block_on, future::join_all};
 
@@ -12,7 +12,7 @@ use super::{
     store::{Begun, Store},
     worker::Worker,
 };
-use crate::error::Error;
+use crate::{error::Error, files::Lock};
 
 /// A journal in which no more than so many pages fit.
 fn small(path: &std::path::Path, pages: u32) -> Shared {
@@ -25,7 +25,7 @@ fn small(path: &std::path::Path, pages: u32) -> Shared {
     Shared {
         worker: Worker::start(path, store).unwrap(),
         turns: Turns::default(),
-        _lock: File::open(path.with_extension("sqlite.lock")).unwrap(),
+        _lock: Lock::take(&path.with_extension("sqlite.lock")).unwrap(),
     }
 }
 

@@ -32,6 +32,15 @@ impl Trouble {
     }
 }
 
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io { source, .. } => Self::io(&source),
+            other => Self::Damaged(other.report()),
+        }
+    }
+}
+
 /// Only the code goes on: SQLite's own words may hold values.
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {

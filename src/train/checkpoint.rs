@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::adam::Adam;
 use crate::{
-    backends::candle::training::put,
     error::{Error, Result},
+    files,
 };
 
 /// Names of its files in the folder of a run.
@@ -135,7 +135,7 @@ impl State {
             .map_err(other)?;
         let metadata = [(KEY.to_owned(), note)].into();
         let file = safetensors::serialize(views, Some(metadata)).map_err(other)?;
-        put(&folder.join(FILE), &file)
+        files::replace(&folder.join(FILE), &file)
     }
 
     /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is damaged. That
@@ -230,18 +230,13 @@ pub(super) fn go_back(folder: &Path) -> Result<()> {
 
 /// Removes the checkpoint before the last, which a run that is at its end needs no more.
 pub(super) fn forget(folder: &Path) -> Result<()> {
-    let path = folder.join(BEFORE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
-    }
+    files::remove(&folder.join(BEFORE))
 }
 
 fn rename(folder: &Path, from: &str, to: &str) -> Result<()> {
-    let from = folder.join(from);
-    match fs::rename(&from, folder.join(to)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(from, error)),
-        _ => Ok(()),
+    match files::rename(&folder.join(from), &folder.join(to)) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::files::hex;
+
 /// One example: a completion after its prompt, or two of them after the same prompt, the better one first.
 ///
 /// [`Policy`](super::Policy) makes them of texts; from token ids they can be made directly.
@@ -104,7 +106,7 @@ pub(super) fn hash(examples: &[Example]) -> String {
             hash.update(id.to_le_bytes());
         }
     }
-    hex(hash)
+    named(hash)
 }
 
 /// A hash of numbers, as `sha256:<hex>`.
@@ -113,11 +115,9 @@ pub(super) fn hash_of(values: &[f32]) -> String {
     for value in values {
         hash.update(value.to_le_bytes());
     }
-    hex(hash)
+    named(hash)
 }
 
-fn hex(hash: Sha256) -> String {
-    let bytes = hash.finalize();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+fn named(hash: Sha256) -> String {
+    format!("sha256:{}", hex(hash.finalize()))
 }

@@ -1,16 +1,16 @@
 //! The folder of a run: who may write into it, and what lies in it.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io,
-    path::{Path, PathBuf},
+    fs::{self, File, OpenOptions},
+    path::Path,
 };
 
 use super::{checkpoint, reference};
 use crate::{
-    backends::candle::training::{ADAPTER_FILES, remove_partial},
+    backends::candle::training::ADAPTER_FILES,
     dataset::Existing,
     error::{Error, Result},
+    files::{Lock, remove, remove_partial},
 };
 
 /// Name of the file of events.
@@ -87,14 +87,8 @@ fn lock(folder: &Path) -> Result<File> {
     let file = options
         .open(&path)
         .map_err(|error| Error::io(&path, error))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            let error = io::Error::other("another process is training into this folder");
-            Err(Error::io(&path, error))
-        }
-        // Some network file systems know no locks.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
-    }
+    Lock::hold(&file, &path)?;
+    Ok(file)
 }
 
 /// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the adapter behind both:
@@ -105,11 +99,4 @@ fn remove_files(folder: &Path) -> Result<()> {
         .chain(&ADAPTER_FILES)
         .chain([&reference::FILE])
         .try_for_each(|name| remove(&folder.join(name)))
-}
-
-fn remove(path: &PathBuf) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
-    }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
-use crate::{backends::candle::training::put, error::Result};
+use crate::{error::Result, files::replace};
 
 /// Name of the file in the folder of a run: a SHA-256 of the run's fingerprint and of what follows, then log-probabilities by their
 /// bits, the lowest byte first.
@@ -32,7 +32,7 @@ pub(super) fn save(folder: &Path, fingerprint: &str, values: &[f64]) -> Result<(
         .flat_map(|value| value.to_le_bytes())
         .collect();
     let file = [digest(fingerprint, &bytes).as_slice(), &bytes].concat();
-    put(&folder.join(FILE), &file)
+    replace(&folder.join(FILE), &file)
 }
 
 fn digest(fingerprint: &str, bytes: &[u8]) -> [u8; DIGEST] {

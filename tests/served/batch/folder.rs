@@ -54,7 +54,7 @@ async fn it_holds_the_files_that_the_guide_names_and_no_key() {
 async fn two_at_a_time_are_refused() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());
     let model = builder(&server, folder.path()).open().unwrap();
-    assert!(report(&server, folder.path()).contains("another process uses this folder"));
+    assert!(report(&server, folder.path()).contains("it is in use by another process"));
     drop(model);
     builder(&server, folder.path()).open().unwrap();
 }
@@ -131,7 +131,8 @@ async fn a_file_that_was_changed_is_named_with_the_way_out() {
 async fn what_was_not_finished_is_cleared_away() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());
     used(&server, folder.path()).await;
-    let left = ["000003.requests.jsonl", ".unfinished-a1b2"].map(|name| folder.path().join(name));
+    let left = ["000003.requests.jsonl", ".safer-instruct-partial-a1b2"]
+        .map(|name| folder.path().join(name));
     for path in &left {
         fs::write(path, "kettle").unwrap();
     }

@@ -16,7 +16,10 @@ use map::Map;
 pub(super) use types::TensorType;
 pub(super) use writer::{Planned, rows, write_header};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::hex,
+};
 
 /// An open file whose header is sound and whose tensors all lie inside it.
 pub(super) struct Gguf {
@@ -226,12 +229,7 @@ impl Rows<'_> {
 /// The hash of bytes, one part after the other, as `sha256:<hex>`.
 pub(super) fn sha256<const PARTS: usize>(parts: [&[u8]; PARTS]) -> String {
     let hash = parts.into_iter().fold(Sha256::new(), Sha256::chain_update);
-    let hex: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(hash.finalize()))
 }
 
 /// The last part of a path, for messages and [`ModelId`](crate::ModelId).

@@ -11,6 +11,7 @@ use super::tokenizer::{Piece, Tokenizer};
 use crate::{
     backends::candle::gguf::Gguf,
     error::{Error, Result},
+    files::hex,
     model::Message,
 };
 
@@ -168,11 +169,7 @@ impl Template {
             hasher.update(message.content.as_bytes());
             hasher.update([0xff]);
         }
-        let nonce: String = hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let nonce = hex(hasher.finalize());
         if messages
             .iter()
             .any(|message| message.content.contains(&nonce))

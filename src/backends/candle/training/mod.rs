@@ -20,7 +20,7 @@ use std::path::Path;
 
 use rayon::ThreadPool;
 
-pub(crate) use super::weights::adapter::{ADAPTER_FILES, put, remove_partial};
+pub(crate) use super::weights::adapter::ADAPTER_FILES;
 
 use self::{
     head::Logprobs,

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -20,6 +19,7 @@ use crate::{
         threads::thread_pool,
     },
     error::{Error, Result},
+    files::Partial,
 };
 
 /// Values that are held in memory at a time, unless a row has more: a strip of rows.
@@ -123,23 +123,16 @@ impl Merge {
     pub fn write(mut self, to: impl AsRef<Path>) -> Result<()> {
         let to = to.as_ref();
         self.check_target(to)?;
-        let folder = to.parent().filter(|folder| *folder != Path::new(""));
-        let folder = folder.unwrap_or(Path::new("."));
-        // Made with the permissions of any new file, unlike other temporary ones: others may have to serve it.
-        let file = tempfile::Builder::new().make_in(folder, |path| File::create_new(path));
-        let mut file = file.map_err(|error| Error::io(folder, error))?;
-        self.write_into(file.as_file_mut(), to)?;
-        let synced = file.as_file().sync_all();
-        synced.map_err(|error| Error::io(to, error))?;
-        let renamed = if self.overwrite {
-            file.persist(to)
-        } else {
-            file.persist_noclobber(to)
-        };
-        match renamed {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(is_there(to)),
-            Err(error) => Err(Error::io(to, error.error)),
+        let mut file = Partial::create(to)?;
+        self.write_into(&mut file, to)?;
+        if self.overwrite {
+            return file.commit();
+        }
+        match file.commit_new() {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(is_there(to))
+            }
+            done => done,
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use http::{HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     Batch, BatchPage,
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     backends::openai::{HttpResponse, OpenAiModel, errors::classify},
     error::{Error, Result},
+    files::sha256,
     record::Usage,
 };
 
@@ -204,13 +204,8 @@ fn checked(id: &str) -> Result<&str> {
 /// A form with the purpose and the file (RFC 7578), and its content type.
 fn multipart(file: &[u8]) -> Result<(HeaderValue, Vec<u8>)> {
     // A line that stands nowhere in the file, as its hash cannot.
-    let digest = Sha256::digest(file);
-    let hash: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let boundary = format!("safer-instruct-{hash}");
+    let hash = sha256(file);
+    let boundary = format!("safer-instruct-{hash:.32}");
     let head = format!(
         "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n\
          --{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"requests.jsonl\"\r\n\

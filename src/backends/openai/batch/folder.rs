@@ -15,24 +15,22 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fs::{self, File},
     hash::{BuildHasher, RandomState},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 
 use super::{BatchReader, BatchRow};
 use crate::{
     backends::openai::OpenAiModel,
     error::{Error, Result},
+    files::{Lock, remove, remove_partial, replace, sha256},
 };
 
 const FORMAT: u32 = 1;
 const HEAD: &str = "folder.json";
 const LOCK: &str = "lock";
-/// How unfinished files are named.
-const UNFINISHED: &str = ".unfinished-";
 
 /// What identifies a folder.
 #[derive(Serialize, Deserialize)]
@@ -119,7 +117,7 @@ pub(super) struct Folder {
     path: PathBuf,
     id: String,
     model: OpenAiModel,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Folder {
@@ -132,12 +130,17 @@ impl Folder {
         fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
         let head = path.join(HEAD);
         let names = names(path)?;
-        if !names.contains(HEAD) && names.iter().any(|name| name != LOCK) {
+        if !names.contains(HEAD)
+            && names
+                .iter()
+                .any(|name| name != LOCK && !name.starts_with('.'))
+        {
             let reason =
                 "it holds other files; give an empty folder, or one that batches were in before";
             return Err(Error::input(path, None, reason));
         }
-        let lock = lock(&path.join(LOCK))?;
+        let lock = Lock::take(&path.join(LOCK))?;
+        remove_partial(path)?;
         // Another process may have made it meanwhile.
         let names = self::names(path)?;
         let known = if names.contains(HEAD) {
@@ -151,7 +154,7 @@ impl Folder {
                 id: format!("{:016x}", RandomState::new().hash_one(path)),
                 base_url: base.to_owned(),
             };
-            write(&head, &json(&known)?)?;
+            replace(&head, &json(&known)?)?;
             known
         };
         if known.format != FORMAT {
@@ -186,10 +189,6 @@ impl Folder {
         };
         for name in names {
             let path = self.path.join(name);
-            if name.starts_with(UNFINISHED) {
-                fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
-                continue;
-            }
             let Some((number, kind)) = numbered(name) else {
                 if name == HEAD || name == LOCK || name.starts_with('.') {
                     continue;
@@ -204,7 +203,7 @@ impl Folder {
                 "batch.json" => self.add(number, &record, &mut contents)?,
                 // It was not uploaded yet.
                 "requests.jsonl" if !has_record => {
-                    fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+                    remove(&path)?;
                 }
                 _ if !has_record => {
                     let reason = format!(
@@ -259,7 +258,7 @@ impl Folder {
             remote: None,
             results: None,
         };
-        write(&self.requests_path(number), &requests)?;
+        replace(&self.requests_path(number), &requests)?;
         self.save(number, &record)?;
         Ok(record)
     }
@@ -270,19 +269,14 @@ impl Folder {
     }
 
     pub(super) fn save(&self, number: u64, record: &Record) -> Result<()> {
-        write(&self.record_path(number), &json(record)?)
+        replace(&self.record_path(number), &json(record)?)
     }
 
     /// Deletes a batch that the server has not created.
     pub(super) fn remove(&self, number: u64) -> Result<()> {
         // The record first: requests without one count as not uploaded.
         for path in [self.record_path(number), self.requests_path(number)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io(path, error));
-                }
-                _ => {}
-            }
+            remove(&path)?;
         }
         Ok(())
     }
@@ -298,7 +292,7 @@ impl Folder {
         let ids = self.ids(number, record)?;
         for (kind, bytes) in [(Kind::Output, output), (Kind::Errors, errors)] {
             if let Some(bytes) = bytes {
-                write(&self.results_path(number, kind), bytes)?;
+                replace(&self.results_path(number, kind), bytes)?;
             }
         }
         let results = Results {
@@ -462,44 +456,6 @@ fn numbered(name: &str) -> Option<(u64, &'static str)> {
     (file_name(number, kind) == name).then_some((number, kind))
 }
 
-fn lock(path: &Path) -> Result<File> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|error| Error::io(path, error))?;
-    match file.try_lock() {
-        Err(fs::TryLockError::WouldBlock) => {
-            let error = io::Error::other(
-                "another process uses this folder; wait for it, or give each a folder of its own",
-            );
-            Err(Error::io(path, error))
-        }
-        // Some network file systems know no locks.
-        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
-    }
-}
-
-/// Puts a whole file on the disk, or leaves what was there.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let put = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        // The name, too. Not every system can.
-        if let Ok(folder) = File::open(folder) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
-    };
-    put().map_err(|error| Error::io(path, error))
-}
-
 fn read_json<T: DeserializeOwned>(path: &Path, reason: &str) -> Result<T> {
     let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
     serde_json::from_slice(&bytes).map_err(|_| Error::input(path, None, reason))
@@ -535,9 +491,4 @@ pub(super) fn again(number: u64) -> String {
     format!(
         "to give the batch up, and ask and pay for its requests again, move the files {number:06}.* away"
     )
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

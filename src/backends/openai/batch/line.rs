@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     backends::openai::OpenAiModel,
     error::{Error, Result},
+    files::hex,
     model::ChatRequest,
 };
 
@@ -81,11 +82,7 @@ fn custom_id(url: &str, body: &Map<String, Value>) -> Result<String> {
     hash.update(url);
     hash.update(b"\n");
     add_object(&mut hash, body)?;
-    let mut id: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut id = hex(hash.finalize());
     id.truncate(ID);
     Ok(id)
 }

@@ -30,7 +30,7 @@ use crate::{
 #[cfg(feature = "train")]
 pub use write::Numbers;
 #[cfg(feature = "train")]
-pub(crate) use write::{Written, put, remove_partial, write};
+pub(crate) use write::{Written, write};
 
 const SETTINGS: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";

@@ -1,6 +1,6 @@
 //! Writing of an adapter as PEFT does.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, io::Write as _, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
@@ -10,12 +10,11 @@ use super::{Place, SETTINGS, Side, TARGETS, WEIGHTS, name};
 use crate::{
     backends::candle::kernels::rows::Pairs,
     error::{Error, Result},
+    files::replace,
 };
 
 /// The highest number up to which all whole ones are held exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// How the names of files begin that are not yet whole.
-const PARTIAL: &str = ".safer-instruct-partial-";
 
 /// In what numbers the matrices are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,41 +102,8 @@ pub(crate) fn write<'a>(
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
     let mut settings = serde_json::to_vec_pretty(&config(about)).unwrap_or_default();
     settings.push(b'\n');
-    put(&folder.join(WEIGHTS), &weights)?;
-    put(&folder.join(SETTINGS), &settings)
-}
-
-/// Writes a file that is there as a whole or not at all, even after a power cut.
-pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::io(path, source);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Opened as any other file: a temporary one of the crate's own making would be readable for its owner alone.
-    let mut file = tempfile::Builder::new()
-        .prefix(PARTIAL)
-        .make_in(folder, |path| fs::File::create_new(path))
-        .map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    // The name, too; where a folder cannot be opened, there is no more to do.
-    if let Ok(folder) = fs::File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
-}
-
-/// Removes what a process that was killed in the middle of [`put`] has left in a folder.
-pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
-    let io = |source| Error::io(folder, source);
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let is_file = entry.file_type().map_err(io)?.is_file();
-        if is_file && entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(|source| Error::io(path, source))?;
-        }
-    }
-    Ok(())
+    replace(&folder.join(WEIGHTS), &weights)?;
+    replace(&folder.join(SETTINGS), &settings)
 }
 
 /// What PEFT writes for such an adapter (`LoraConfig`, `save_pretrained`), its keys in the order of the alphabet.
