@@ -6,6 +6,9 @@
     clippy::indexing_slicing
 )]
 
+#[path = "architecture/circles.rs"]
+mod circles;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,

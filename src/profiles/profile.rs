@@ -2,11 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Languages, find};
-use crate::{
-    error::{Error, Result},
-    model::Sampling,
-};
+use super::Languages;
+use crate::model::Sampling;
 
 /// How instructions are induced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,37 +60,6 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of a local model. `name` is what the user calls it: a name of the table, or the path of a file.
-    ///
-    /// The row of a known model is taken if the model is used as the row says. Otherwise the form of induction follows from the
-    /// facts, see the [table](self) of the module; the languages of a known model stay.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a base model: no chat template, and no adapter that was tuned in reverse.
-    pub fn of(name: &str, facts: ModelFacts) -> Result<Self> {
-        let known = find(name);
-        if let Some(known) = known
-            && known.adapter.is_some() == facts.tuned_in_reverse
-        {
-            return Ok(known.profile());
-        }
-        let mut profile = if facts.tuned_in_reverse {
-            Self::reversed()
-        } else if facts.has_chat_template {
-            Self::chat()
-        } else {
-            let reason = format!(
-                "{name} has no chat template, so it is a base model that follows no instructions; take an instruct model, give an \
-                 adapter that was tuned in reverse, or tune one"
-            );
-            return Err(Error::config("model", reason));
-        };
-        if let Some(known) = known {
-            profile.languages = known.languages();
-        }
-        Ok(profile)
-    }
-
     /// The profile of a served model: [`InductionForm::Chat`] and [`JudgeForm::Pairwise`], likeliest tokens, any language.
     #[must_use]
     pub fn served() -> Self {

@@ -1,7 +1,10 @@
 //! The known models.
 
-use super::{Languages, Profile};
-use crate::model::Sampling;
+use super::{Languages, ModelFacts, Profile};
+use crate::{
+    error::{Error, Result},
+    model::Sampling,
+};
 
 /// A model that the crate knows.
 #[derive(Debug)]
@@ -77,6 +80,39 @@ impl KnownModel {
             languages: self.languages(),
             ..(self.profile)()
         }
+    }
+}
+
+impl Profile {
+    /// The profile of a local model. `name` is what the user calls it: a name of the table, or the path of a file.
+    ///
+    /// The row of a known model is taken if the model is used as the row says. Otherwise the form of induction follows from the
+    /// facts, see the [table](super) of the module; the languages of a known model stay.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a base model: no chat template, and no adapter that was tuned in reverse.
+    pub fn of(name: &str, facts: ModelFacts) -> Result<Self> {
+        let known = find(name);
+        if let Some(known) = known
+            && known.adapter.is_some() == facts.tuned_in_reverse
+        {
+            return Ok(known.profile());
+        }
+        let mut profile = if facts.tuned_in_reverse {
+            Self::reversed()
+        } else if facts.has_chat_template {
+            Self::chat()
+        } else {
+            let reason = format!(
+                "{name} has no chat template, so it is a base model that follows no instructions; take an instruct model, give an \
+                 adapter that was tuned in reverse, or tune one"
+            );
+            return Err(Error::config("model", reason));
+        };
+        if let Some(known) = known {
+            profile.languages = known.languages();
+        }
+        Ok(profile)
     }
 }
 

@@ -29,7 +29,7 @@ const RUNAWAY: (f64, f64) = (2.0, 2.0);
 /// Half-way there no checkpoint is written.
 const DOUBT: (f64, f64) = (1.5, 1.0);
 
-pub(super) struct Run<'a, O> {
+struct Run<'a, O> {
     trainer: &'a Trainer<O>,
     policy: &'a Policy,
     examples: &'a [Example],
@@ -43,9 +43,37 @@ pub(super) struct Run<'a, O> {
     steps: usize,
 }
 
+impl<O: Objective> Trainer<O> {
+    /// Trains on the examples, into the folder, and blocks until it is done. What is held out is never trained on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run, or
+    /// the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file cannot be written, or another
+    /// process trains into the folder; [`Error::Model`] if the loss runs away: then the best adapter is there, or that of the
+    /// checkpoint before the last one if nothing is held out. A loss runs away when its running mean (of the first ten, then keeping
+    /// 0.9 of itself a step) is more than 2 times its lowest value and more than 2 above it; the first five, which can be easy ones,
+    /// are compared with the first alone, and 2 more above it. A checkpoint that is written from half-way there on (1.5 times and 1
+    /// above), or because the run was stopped, never becomes the one before, which was so followed by steps enough to know that it is
+    /// good.
+    pub fn run(
+        &self,
+        policy: &Policy,
+        examples: &[Example],
+        held_out: &[Example],
+        folder: &Path,
+    ) -> Result<TrainingReport> {
+        self.check(policy, examples, held_out)?;
+        if self.existing == Existing::Overwrite && policy.begins_in(folder) {
+            let reason = "training begins with the adapter in this folder, which overwriting would remove first; take another folder";
+            return Err(Error::input(folder, None, reason));
+        }
+        Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
+    }
+}
+
 impl<'a, O: Objective> Run<'a, O> {
     /// Begins a run, or goes on with the one in the folder.
-    pub(super) fn open(
+    fn open(
         trainer: &'a Trainer<O>,
         policy: &'a Policy,
         examples: &'a [Example],
@@ -105,7 +133,7 @@ impl<'a, O: Objective> Run<'a, O> {
     }
 
     /// Makes the steps that are left.
-    pub(super) fn finish(mut self) -> Result<TrainingReport> {
+    fn finish(mut self) -> Result<TrainingReport> {
         let mut stopped = false;
         if self.state.place.step == 0 {
             // Before the first adapter, so that an adapter without a checkpoint is never a run that was killed.

@@ -3,18 +3,12 @@
 use std::{
     fmt,
     ops::ControlFlow,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use super::{
-    example::Example,
-    objective::Objective,
-    policy::Policy,
-    progress::{TrainingEvent, TrainingReport},
-    run::Run,
-    schedule::Schedule,
-    settings::Settings,
+    example::Example, objective::Objective, policy::Policy, progress::TrainingEvent,
+    schedule::Schedule, settings::Settings,
 };
 use crate::{
     backends::candle::Numbers,
@@ -38,7 +32,7 @@ use crate::{
 pub struct Trainer<O> {
     pub(super) objective: O,
     pub(super) settings: Settings,
-    existing: Existing,
+    pub(super) existing: Existing,
     pub(super) numbers: Numbers,
     pub(super) observer: Observer,
     pub(super) clock: Box<dyn Fn() -> Duration + Send + Sync>,
@@ -192,32 +186,6 @@ impl<O: Objective> Trainer<O> {
     pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
-    }
-
-    /// Trains on the examples, into the folder, and blocks until it is done. What is held out is never trained on.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run, or
-    /// the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file cannot be written, or another
-    /// process trains into the folder; [`Error::Model`] if the loss runs away: then the best adapter is there, or that of the
-    /// checkpoint before the last one if nothing is held out. A loss runs away when its running mean (of the first ten, then keeping
-    /// 0.9 of itself a step) is more than 2 times its lowest value and more than 2 above it; the first five, which can be easy ones,
-    /// are compared with the first alone, and 2 more above it. A checkpoint that is written from half-way there on (1.5 times and 1
-    /// above), or because the run was stopped, never becomes the one before, which was so followed by steps enough to know that it is
-    /// good.
-    pub fn run(
-        &self,
-        policy: &Policy,
-        examples: &[Example],
-        held_out: &[Example],
-        folder: &Path,
-    ) -> Result<TrainingReport> {
-        self.check(policy, examples, held_out)?;
-        if self.existing == Existing::Overwrite && policy.begins_in(folder) {
-            let reason = "training begins with the adapter in this folder, which overwriting would remove first; take another folder";
-            return Err(Error::input(folder, None, reason));
-        }
-        Run::open(self, policy, examples, held_out, folder, self.existing)?.finish()
     }
 
     /// Whether the settings can work, before examples are made.
