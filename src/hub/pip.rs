@@ -9,7 +9,7 @@ use std::{
 use zip::ZipArchive;
 
 use super::{
-    fetch::Download,
+    download::Download,
     source::{WheelFile, is_plain},
 };
 use crate::error::{Error, Result};
