@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use futures::{FutureExt, StreamExt, executor::block_on, stream};
+use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
     Instruction, Judgement, Pipeline, Response, SourceText, induce_fn, judge_fn, respond_fn,
 };
@@ -131,6 +131,7 @@ fn a_model_that_is_not_listed_and_answers_is_named() {
 fn a_server_that_asks_to_wait_is_named_once() {
     use std::time::Duration;
 
+    use futures::FutureExt;
     use safer_instruct::{
         ChatModel, ChatRequest, Message,
         backends::openai::{HttpRequest, HttpResponse, HttpTransport, OpenAiModel, TransportError},

@@ -81,7 +81,7 @@ impl PromptTemplate {
         Ok(template)
     }
 
-    /// Parses a prompt of this crate. `tests/prompts.rs` checks that each one can be parsed; otherwise it would be sent
+    /// Parses a prompt of this crate. `tests/core/prompts.rs` checks that each one can be parsed; otherwise it would be sent
     /// as it is.
     pub(crate) fn built_in(text: &str) -> Self {
         Self::read(text)

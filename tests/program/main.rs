@@ -13,3 +13,4 @@ mod local;
 mod process;
 mod served;
 mod settings;
+mod tools;

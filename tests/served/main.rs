@@ -8,8 +8,13 @@
 
 mod batch;
 mod bodies;
+#[cfg(feature = "candle")]
+#[path = "../candle_support/mod.rs"]
+mod candle_support;
 mod connecting;
 mod faults;
+#[cfg(feature = "candle")]
+mod llama;
 mod scripted;
 
 use safer_instruct::backends::openai::{Client, OpenAiModel, OpenAiModelBuilder};

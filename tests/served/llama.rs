@@ -1,21 +1,7 @@
 //! A served model over the real server of llama.cpp, beside the same file in this process.
-#![cfg(all(feature = "candle", feature = "reqwest", feature = "testkit"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod candle_support;
 
 use std::sync::LazyLock;
 
-use candle_support::{
-    block_on,
-    oracle::{F32_COPY, Served, tiny_model},
-    reference,
-};
 use futures::{StreamExt, stream};
 use safer_instruct::{
     ChatModel, ChatRequest, Error, Message, Outcome, Pipeline, Prompt, ScoreRequest, ScoringModel,
@@ -24,6 +10,12 @@ use safer_instruct::{
     judges::LikelihoodJudge,
     stages::{ExpertResponse, ReversedInduction},
     testkit::{chat_laws, scoring_laws},
+};
+
+use crate::candle_support::{
+    block_on,
+    oracle::{F32_COPY, Served, tiny_model},
+    reference,
 };
 
 /// The default model. One slot: with several, llama.cpp's sums depend on what else it works on.

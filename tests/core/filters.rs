@@ -1,10 +1,4 @@
 //! Filters: what they drop, with which reason, in several scripts.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::sync::LazyLock;
 

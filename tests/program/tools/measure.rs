@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{finish, program};
+use super::{finish, tool};
 
 /// The columns of the row of this name.
 fn row<'a>(printed: &'a str, name: &str) -> Vec<&'a str> {
@@ -27,7 +27,7 @@ fn forms_stand_beside_baselines_and_the_pairs_are_saved() {
         .collect();
     fs::write(folder.path().join("pairs.jsonl"), pairs.concat()).unwrap();
     let measure = |arguments: &[&str]| {
-        let mut command = program("measure", folder.path());
+        let mut command = tool("measure", folder.path());
         command.args(["--pairs", "pairs.jsonl", "--count", "4"]);
         command.args(["--max-tokens", "16", "--candidates", "2"]);
         command.args(arguments);

@@ -1,21 +1,6 @@
 //! Kinds of models that no small real file shows, beside a real llama.cpp: small files of random weights
 //! (`tests/oracle/tiny_models.py`), and a real vocabulary of SentencePiece.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
 
-mod candle_support;
-
-use candle_support::{
-    block_on,
-    oracle::{Oracle, tiny_model},
-    texts::Texts,
-};
 use futures::future::join_all;
 use safer_instruct::{
     ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel,
@@ -23,12 +8,18 @@ use safer_instruct::{
 };
 use serde_json::json;
 
+use crate::candle_support::{
+    block_on,
+    oracle::{Oracle, tiny_model},
+    texts::Texts,
+};
+
 /// Norms of heads; divisors of frequencies; divided positions, by name and without; a scaling that is off; multi-head attention
 /// with SentencePiece.
 const FAMILIES: [&str; 6] = ["qwen3", "rope_freqs", "linear", "factor", "none", "spm"];
 
-const MILD: &str = include_str!("data/mild.txt");
-const LICENSE: &str = include_str!("../LICENSE-APACHE");
+const MILD: &str = include_str!("../data/mild.txt");
+const LICENSE: &str = include_str!("../../LICENSE-APACHE");
 
 fn load(name: &str, precision: Precision) -> CandleModel {
     CandleModel::builder(tiny_model(name))

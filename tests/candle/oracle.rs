@@ -1,21 +1,13 @@
 //! Weights beside other programs: each type of tensor beside the package `gguf`, adapters beside a merge by numpy.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod candle_support;
 
 use std::path::Path;
 
-use candle_support::{block_on, oracle::python};
 use safer_instruct::{
     Prompt, ScoreRequest, ScoringModel,
     backends::candle::{CandleModel, CandleModelBuilder, Precision},
 };
+
+use crate::candle_support::{block_on, oracle::python};
 
 /// The log-probabilities of a few continuations, which all weights go into.
 fn scores(builder: CandleModelBuilder) -> Vec<f64> {

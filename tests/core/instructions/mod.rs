@@ -1,10 +1,4 @@
 //! Reading pairs of instructions and responses: all shapes, files that are cut off, bad input, and what is held out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 mod bad;
 mod cut;

@@ -1,25 +1,17 @@
 //! What 8 bits cost in quality: the same text, the same weights, in both precisions.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
 
-mod candle_support;
-
-use candle_support::{block_on, model, reference};
 use futures::future::join_all;
 use safer_instruct::{Prompt, ScoreRequest, ScoringModel, backends::candle::CandleModel};
+
+use crate::candle_support::{block_on, model, reference};
 
 /// English and Japanese, written for these tests, and English that never changes. `SAFER_INSTRUCT_TEXT` names another file.
 fn text() -> String {
     match std::env::var_os("SAFER_INSTRUCT_TEXT") {
         Some(path) => std::fs::read_to_string(path).expect("the text can be read"),
         None => [
-            include_str!("data/mild.txt"),
-            include_str!("../LICENSE-APACHE"),
+            include_str!("../data/mild.txt"),
+            include_str!("../../LICENSE-APACHE"),
         ]
         .join("\n\n"),
     }

@@ -1,11 +1,4 @@
 //! Fetching of model files, from a server and a wheel made here.
-#![cfg(feature = "hub")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::{
     fs,

@@ -1,10 +1,4 @@
 //! Judges on scripted models: the laws of symmetry, and texts that try to decide the verdict.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::{
     collections::hash_map::DefaultHasher,

@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod conformance;
 mod doubles;
 mod judge_mutants;
 mod model_mutants;

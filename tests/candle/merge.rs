@@ -1,22 +1,7 @@
 //! Merged files beside other programs: the bytes of the package `gguf`, a merge by numpy, and the text of a real llama.cpp.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
-
-mod candle_support;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use candle_support::{
-    block_on, model_path,
-    oracle::{Oracle, python},
-    reference,
-};
 use futures::future::join_all;
 use safer_instruct::{
     ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel,
@@ -24,6 +9,12 @@ use safer_instruct::{
 };
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use serde_json::{Value, json};
+
+use crate::candle_support::{
+    block_on, model_path,
+    oracle::{Oracle, python},
+    reference,
+};
 
 const FORMS: [(ModelForm, &str); 2] = [(ModelForm::F16, "F16"), (ModelForm::Q8_0, "Q8_0")];
 

@@ -1,10 +1,4 @@
 //! Bad input is named, counted and never lost without a word; the exact text of every error.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::{fs, io::Write, path::PathBuf};
 

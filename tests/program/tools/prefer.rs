@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{finish, program, start_until};
+use super::{finish, tool};
+use crate::process::Running;
 
 fn preference(folder: &Path, pairs: &str, arguments: &[&str]) -> Command {
-    let mut command = program("prefer", folder);
+    let mut command = tool("prefer", folder);
     command
         .args(["--measure", "1", "--pairs", pairs])
         .args(arguments);
@@ -104,9 +105,9 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
 
     // The runs of before are gone as soon as the first part begins: `--resume` must not meet the second.
     let again = preference(folder, "pairs.jsonl", &["--overwrite", "--rank", "3"]);
-    let (mut child, _errors) = start_until(again, "step 0: held-out loss");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut running = Running::start(again);
+    running.wait_for("step 0: held-out loss");
+    running.kill();
     assert!(!folder.join(FILES[2]).exists());
     let (code, said) = tune(folder, "pairs.jsonl", &["--resume", "--rank", "3"]);
     assert_eq!(code, 0, "{said}");
@@ -122,7 +123,7 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
     );
 
     let merge = |arguments: &[&str]| {
-        let mut command = program("merge", folder);
+        let mut command = tool("merge", folder);
         command
             .args(["--adapter", "preference-adapter/dpo"])
             .args(["--output", "tuned.gguf"])

@@ -1,10 +1,4 @@
 //! The stages, judges, filters and decorators of the crate keep the laws that it sets for others.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::{future::pending, sync::Arc, time::Duration};
 

@@ -1,10 +1,4 @@
 //! Reading and writing whole data sets.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::{fs, io::Write, path::Path};
 

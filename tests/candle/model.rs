@@ -1,17 +1,7 @@
 //! The local engine on a real model: the kit's laws, and what the kit cannot know.
-#![cfg(all(feature = "candle", feature = "testkit"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod candle_support;
 
 use std::io::Write;
 
-use candle_support::{block_on, model, model_path};
 use futures::future::join_all;
 use safer_instruct::{
     ChatModel, ChatRequest, Error, FinishReason, Message, Prompt, Sampling, ScoreRequest,
@@ -19,6 +9,8 @@ use safer_instruct::{
     backends::candle::CandleModel,
     testkit::{HOSTILE_TEXTS, chat_laws, scoring_laws},
 };
+
+use crate::candle_support::{block_on, model, model_path};
 
 chat_laws!(chat, model().clone());
 scoring_laws!(scoring, model().clone());

@@ -1,10 +1,4 @@
 //! The pipeline: its laws under shuffled schedules, its policies, its filters.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 mod events;
 mod filters;

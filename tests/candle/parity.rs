@@ -3,24 +3,9 @@
 //! Both read the same file, a copy of the model whose tensors are F32, where they differ by the order of sums alone. On
 //! the quantised file itself llama.cpp multiplies by activations that it rounds to 8 bits, which this engine in F32 does
 //! not; that is measured too.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
-
-mod candle_support;
 
 use std::sync::LazyLock;
 
-use candle_support::{
-    block_on, model,
-    oracle::{F32_COPY, Oracle},
-    texts::Texts,
-};
 use futures::future::join_all;
 use safer_instruct::{
     ChatModel, ChatRequest, Message, Prompt, ScoreRequest, ScoringModel,
@@ -28,12 +13,18 @@ use safer_instruct::{
 };
 use serde_json::json;
 
+use crate::candle_support::{
+    block_on, model,
+    oracle::{F32_COPY, Oracle},
+    texts::Texts,
+};
+
 /// Bytes of UTF-8 that have no token in SmolLM2's vocabulary.
 const WITHOUT_TOKEN: [u8; 8] = [0x04, 0x06, 0x13, 0x14, 0x16, 0x1d, 0xf1, 0xf2];
 
 /// A few thousand tokens in several languages, and as many in one that never change.
-const MILD: &str = include_str!("data/mild.txt");
-const LICENSE: &str = include_str!("../LICENSE-APACHE");
+const MILD: &str = include_str!("../data/mild.txt");
+const LICENSE: &str = include_str!("../../LICENSE-APACHE");
 
 /// This engine on the F32 file, one for all tests.
 fn ours() -> &'static CandleModel {

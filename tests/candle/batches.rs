@@ -1,15 +1,5 @@
 //! The local engine's scheduler on the real model: what is shared, what is freed, and that nobody can tell.
-#![cfg(feature = "candle")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
-mod candle_support;
-
-use candle_support::{block_on, model_path};
 use futures::{FutureExt, StreamExt, future::join_all, stream};
 use rand_chacha::{
     ChaCha8Rng,
@@ -19,6 +9,8 @@ use safer_instruct::{
     ChatModel, ChatRequest, Prompt, Sampling, ScoreRequest, ScoringModel,
     backends::candle::{CandleModel, CandleModelBuilder},
 };
+
+use crate::candle_support::{block_on, model_path};
 
 fn load(options: impl FnOnce(CandleModelBuilder) -> CandleModelBuilder) -> CandleModel {
     let builder = CandleModel::builder(model_path()).with_hash("sha256:not-read");

@@ -1,10 +1,4 @@
 //! Prompted stages on scripted models.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::sync::{Arc, Mutex};
 

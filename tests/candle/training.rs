@@ -1,14 +1,6 @@
 //! Runs of training beside those of torch, PEFT and TRL, from golden files (`benches/peers/train_peers.py`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout
-)]
 
-mod candle_support;
-#[path = "golden/training/adapter.rs"]
+#[path = "../golden/training/adapter.rs"]
 mod golden;
 
 use std::{
@@ -18,12 +10,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use candle_support::model_path;
 use safer_instruct::train::{
     Dpo, Example, Ipo, Objective, Policy, Schedule, Sft, Step, Trainer, TrainingEvent,
     TrainingReport,
 };
 use serde_json::Value;
+
+use crate::candle_support::model_path;
 
 fn read(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
@@ -86,7 +79,7 @@ fn run<O: Objective>(
 
 #[test]
 fn supervised_steps_are_those_of_torch_and_peft() {
-    let golden = read(include_str!("golden/training/sft.json"));
+    let golden = read(include_str!("../golden/training/sft.json"));
     let examples = |key: &str| -> Vec<Example> {
         let examples = golden[key].as_array().unwrap().iter();
         let make = |e: &Value| Example::completion(&ids(&e["prompt"]), &ids(&e["completion"]));
@@ -136,7 +129,7 @@ fn supervised_steps_are_those_of_torch_and_peft() {
 
 #[test]
 fn preference_steps_are_those_of_trl() {
-    let golden = read(include_str!("golden/training/preference.json"));
+    let golden = read(include_str!("../golden/training/preference.json"));
     let pairs: Vec<Example> = golden["pairs"]
         .as_array()
         .unwrap()

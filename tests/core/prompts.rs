@@ -1,12 +1,6 @@
 //! Prompt files: what is refused, what is never interpreted, and a snapshot of each built-in prompt.
 //!
-//! `UPDATE_SNAPSHOTS=1 cargo test --test prompts` writes the snapshots anew.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+//! `UPDATE_SNAPSHOTS=1 cargo test --test core prompts` writes the snapshots anew.
 
 use std::{fmt::Write, path::Path};
 

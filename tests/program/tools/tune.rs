@@ -6,10 +6,11 @@ use std::{
     process::Command,
 };
 
-use crate::{finish, interrupt, program, start_until};
+use super::{finish, tool};
+use crate::process::{Running, text};
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = program("tune", folder);
+    let mut command = tool("tune", folder);
     // `--self-instruct` is instead of pairs.
     if !arguments.contains(&"--self-instruct") {
         command.args(["--pairs", "pairs.jsonl"]);
@@ -48,12 +49,12 @@ fn ctrl_c_and_resume_give_the_adapter_of_an_undisturbed_run() {
     );
 
     let stopped = command(folder.path(), &["--output", "stopped"]);
-    let (child, errors) = start_until(stopped, "step 0: held-out loss");
-    interrupt(&child);
-    errors.for_each(drop);
-    let output = child.wait_with_output().unwrap();
+    let mut running = Running::start(stopped);
+    running.wait_for("step 0: held-out loss");
+    running.interrupt();
+    let output = running.end();
     assert_eq!(output.status.code(), Some(130));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let said = text(&output.stdout);
     assert!(
         said.starts_with("stopped after ") && said.contains("--resume goes on"),
         "{said}"

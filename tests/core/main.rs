@@ -1,0 +1,19 @@
+//! What the crate does without a model and without a network: data sets, prompts, stages, judges, filters, the pipeline.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod bad_input;
+mod dataset;
+mod filters;
+#[cfg(feature = "hub")]
+mod hub;
+mod instructions;
+mod judges;
+#[cfg(feature = "testkit")]
+mod pipeline;
+mod prompts;
+mod stages;
