@@ -1,13 +1,15 @@
 //! Several induced instructions, of which the best is kept.
 
+use std::{fmt, sync::Arc};
+
 use async_trait::async_trait;
 use futures::future::join_all;
 
 use crate::{
     error::{Error, Result},
     model::{Message, Prompt, ScoreRequest, ScoringModel},
-    record::{Instruction, SourceText, Usage},
-    stage::InstructionGenerator,
+    record::{Draft, Instruction, SourceText, Usage},
+    stage::{Filter, InstructionGenerator},
 };
 
 /// Induces several times and keeps the instruction under which the source text is likeliest.
@@ -15,7 +17,8 @@ use crate::{
 /// Candidate `i` is asked for under a lineage whose run seed is `lineage.seed("best_of/i")`; the inner stage must sample
 /// (temperature above 0), or all candidates are the same. Each distinct candidate `x` is scored once by log P(y | x) per
 /// token, `x` being the user's message and the source text `y` the model's. The likeliest wins, the earlier one of two
-/// equal ones. A candidate that cannot be made or scored is left out.
+/// equal ones. A candidate that cannot be made or scored is left out. So is one that a filter drops, because a candidate that
+/// quotes the source text or states what it says makes it likely too; if the filters drop all of them, all stay.
 ///
 /// # Errors
 /// If no candidate is left: the last error.
@@ -42,11 +45,12 @@ use crate::{
 /// # Ok::<_, Error>(())
 /// # }).unwrap();
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BestOf<G, S> {
     generator: G,
     scorer: S,
     candidates: u32,
+    filters: Vec<Arc<dyn Filter<Draft>>>,
 }
 
 impl<G, S> BestOf<G, S> {
@@ -56,7 +60,16 @@ impl<G, S> BestOf<G, S> {
             generator,
             scorer,
             candidates: candidates.max(1),
+            filters: Vec::new(),
         }
+    }
+
+    /// Adds a filter that candidates should pass, such as those of
+    /// [`Recommended::instruction_filters`](crate::filters::Recommended::instruction_filters). By default there is none.
+    #[must_use]
+    pub fn with_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
+        self.filters.push(Arc::new(filter));
+        self
     }
 
     /// How many instructions are induced for each source text.
@@ -76,6 +89,30 @@ impl<G: InstructionGenerator, S: ScoringModel> BestOf<G, S> {
         self.generator.induce(&source).await
     }
 
+    /// The candidates that pass all filters; all candidates if none does.
+    async fn passing(
+        &self,
+        candidates: Vec<Instruction>,
+        source: &SourceText,
+    ) -> Result<Vec<Instruction>> {
+        let mut passing = Vec::new();
+        for candidate in &candidates {
+            let draft = Draft::new(source.clone()).with_instruction(candidate.clone());
+            let mut passes = true;
+            for filter in &self.filters {
+                passes = passes && filter.assess(&draft).await?.is_keep();
+            }
+            if passes {
+                passing.push(candidate.clone());
+            }
+        }
+        Ok(if passing.is_empty() {
+            candidates
+        } else {
+            passing
+        })
+    }
+
     /// log P(source text | instruction) per token. A score that is no number never wins.
     async fn score(&self, instruction: &Instruction, source: &SourceText) -> Result<(f64, Usage)> {
         let prompt = Prompt::Chat(vec![Message::user(instruction.text().to_owned())]);
@@ -86,6 +123,17 @@ impl<G: InstructionGenerator, S: ScoringModel> BestOf<G, S> {
             [score] => Ok((score.per_token(), scores.usage)),
             _ => Err(Error::malformed("one score for one continuation")),
         }
+    }
+}
+
+impl<G: fmt::Debug, S: fmt::Debug> fmt::Debug for BestOf<G, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BestOf")
+            .field("generator", &self.generator)
+            .field("scorer", &self.scorer)
+            .field("candidates", &self.candidates)
+            .field("filters", &self.filters.len())
+            .finish()
     }
 }
 
@@ -115,6 +163,7 @@ impl<G: InstructionGenerator, S: ScoringModel> InstructionGenerator for BestOf<G
             }
         }
 
+        let distinct = self.passing(distinct, source).await?;
         let scores = join_all(distinct.iter().map(|x| self.score(x, source))).await;
         let mut best: Option<(f64, Instruction)> = None;
         for (instruction, score) in distinct.into_iter().zip(scores) {

@@ -1,12 +1,15 @@
 //! Prompted stages on scripted models.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use futures::executor::block_on;
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Continuation, Error, FinishReason, Instruction,
-    InstructionGenerator, Lineage, ModelId, Origin, Prompt, ResponseGenerator, ScoreRequest,
-    Scores, ScoringModel, SourceText, Usage, complete_fn, induce_fn,
+    ChatModel, ChatRequest, Completion, Continuation, Decision, Draft, Error, FinishReason,
+    Instruction, InstructionGenerator, Lineage, ModelId, Origin, Prompt, ResponseGenerator,
+    ScoreRequest, Scores, ScoringModel, SourceText, Usage, complete_fn, filter_fn, induce_fn,
     prompt::built_in,
     score_fn,
     stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
@@ -272,4 +275,41 @@ fn best_of_fails_only_if_every_candidate_does() {
     let none = induce_fn(|_| async { Err(Error::malformed("x")) });
     let error = block_on(BestOf::new(none, scorer(&calls), 3).induce(&source("The text.")));
     assert!(matches!(error, Err(Error::Malformed { .. })));
+}
+
+#[test]
+fn best_of_prefers_candidates_that_pass_the_filters() {
+    let text = source("The text.");
+    let digits: BTreeSet<u64> = (0..8)
+        .map(|i| {
+            let seed = text.lineage().seed(&format!("best_of/{i}"));
+            text.lineage().clone().with_run_seed(seed).seed("induce") % 4
+        })
+        .collect();
+    let induce = || {
+        induce_fn(|source: SourceText| async move {
+            let digit = source.lineage().seed("induce") % 4;
+            Ok(Instruction::new(format!("Say {digit}")))
+        })
+    };
+    let least = *digits.first().unwrap();
+    let drop_least = filter_fn(move |draft: &Draft| {
+        let dropped = draft.instruction()?.text() == format!("Say {least}");
+        Ok(if dropped {
+            Decision::drop("least")
+        } else {
+            Decision::Keep
+        })
+    });
+    let calls = Arc::new(Mutex::new(0));
+    let best = BestOf::new(induce(), scorer(&calls), 8).with_filter(drop_least);
+    let second = digits.iter().nth(1).unwrap();
+    let found = block_on(best.induce(&text)).unwrap();
+    assert_eq!(found.text(), format!("Say {second}"));
+    assert_eq!(*calls.lock().unwrap(), digits.len() - 1);
+
+    let drop_all = filter_fn(|_: &Draft| Ok(Decision::drop("all")));
+    let best = BestOf::new(induce(), scorer(&calls), 8).with_filter(drop_all);
+    let found = block_on(best.induce(&text)).unwrap();
+    assert_eq!(found.text(), format!("Say {least}"));
 }
