@@ -9,7 +9,7 @@ use divan::{
 };
 use safer_instruct::{
     Judged, Lineage, Outcome, PreferencePair, Provenance, Side, Verdict,
-    dataset::{Existing, InstructionReader, Reader, RunWriter},
+    dataset::{InstructionReader, Reader, RunWriter},
 };
 
 fn main() {
@@ -101,8 +101,7 @@ fn write_pairs(bencher: Bencher<'_, '_>, length: usize) {
         .counter(ItemsCount::new(1000_usize))
         .with_inputs(|| {
             let dir = tempfile::tempdir().unwrap();
-            let writer =
-                RunWriter::create(dir.path(), serde_json::Value::Null, Existing::Refuse).unwrap();
+            let writer = RunWriter::create(dir.path(), serde_json::Value::Null).unwrap();
             (dir, writer)
         })
         .bench_values(|(dir, mut writer)| {

@@ -1,4 +1,4 @@
-//! What the journal costs: stages that cost nothing, with and without it.
+//! What a store costs: stages that cost nothing, without one, with a folder and with a journal.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -10,9 +10,10 @@ use divan::{Bencher, counter::ItemsCount};
 use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
     ChatModel, ChatRequest, Completion, FinishReason, Instruction, Judgement, ModelId, Pipeline,
-    PreferenceJudge, Prompt, Response, SourceText, Usage, complete_fn, induce_fn, judge_fn,
-    respond_fn,
-    run::{Journal, Runner},
+    PreferenceJudge, Prompt, Response, SourceText, Usage, complete_fn,
+    dataset::Existing,
+    induce_fn, judge_fn, respond_fn,
+    run::{FolderStore, Journal, Runner},
 };
 
 const TEXTS: usize = 20_000;
@@ -75,6 +76,25 @@ fn outcomes(bencher: Bencher<'_, '_>) {
             let mut journal = journal(folder);
             let begun = Instant::now();
             let runner = Runner::new(&mut journal, &pipeline, || begun.elapsed(), never);
+            block_on(runner.run(stream::iter(texts().map(Ok)))).unwrap()
+        });
+}
+
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn outcomes_in_a_folder(bencher: Bencher<'_, '_>) {
+    let pipeline = Pipeline::new(
+        induce_fn(|_| async { Ok(Instruction::new("What do you say to a beginner?")) }),
+        respond_fn(|_| async { Ok(Response::new("Keep at it.")) }),
+        judge(),
+    );
+    bencher
+        .counter(ItemsCount::new(TEXTS))
+        .with_inputs(|| tempfile::tempdir().unwrap())
+        .bench_local_refs(|folder| {
+            let manifest = serde_json::Value::Null;
+            let mut store = FolderStore::open(folder.path(), manifest, Existing::Refuse).unwrap();
+            let begun = Instant::now();
+            let runner = Runner::new(&mut store, &pipeline, || begun.elapsed(), never);
             block_on(runner.run(stream::iter(texts().map(Ok)))).unwrap()
         });
 }

@@ -1,51 +1,49 @@
-//! The pipeline inside an async service: texts come in through a queue, a task works on them, pairs come out.
+//! The pipeline inside an async service: texts come in through a queue, a task works on them, pairs come out and lie in a folder.
 //!
 //! ```text
 //! cargo run --example embedded
 //! ```
 //!
-//! The crate itself knows no runtime; time comes in as `tokio::time::sleep`. The model is a closure, so nothing is downloaded.
+//! Run it twice: what is in the folder is not made again. The crate itself knows no runtime; time comes in as
+//! `tokio::time::sleep`. The stages are closures, so nothing is downloaded.
 #![allow(clippy::print_stdout)]
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Decorate, DynPipeline, Error, FinishReason, Judgement,
-    ModelId, Outcome, Pipeline, Prompt, Response, Result, RetryPolicy, SourceText, Usage,
-    complete_fn,
-    filters::{Distinct, NotCanned, SameLanguage},
-    judge_fn,
-    stages::{ExpertResponse, ReversedInduction},
+    Decorate, DynPipeline, Error, Instruction, Judgement, Outcome, Pipeline, Response, Result,
+    RetryPolicy, SourceText,
+    dataset::Existing,
+    filters::{Distinct, NotCanned},
+    induce_fn, judge_fn, respond_fn,
+    run::{FolderStore, RunReport, Runner},
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
-/// A service that others submit texts to.
+/// A service that others submit texts to. After a restart they submit the same texts again: what is done is passed over.
 struct PairService {
     texts: mpsc::Sender<SourceText>,
-    worker: JoinHandle<()>,
+    worker: JoinHandle<Result<RunReport>>,
 }
 
 impl PairService {
-    /// Starts the worker. Its outcomes come out of the receiver, in the order in which the texts went in.
-    fn start(pipeline: DynPipeline) -> (Self, mpsc::Receiver<Outcome>) {
+    /// Starts the worker. New outcomes come out of the receiver in the order of their texts, each when it is on the disk.
+    fn start(pipeline: DynPipeline, folder: PathBuf) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
         let (texts, mut queue) = mpsc::channel(64);
-        let (finished, outcomes) = mpsc::channel(64);
+        let (finished, outcomes) = mpsc::unbounded_channel();
         let worker = tokio::spawn(async move {
-            let texts = stream::poll_fn(move |context| queue.poll_recv(context));
-            let mut outcomes = Box::pin(pipeline.run(texts));
-            while let Some(outcome) = outcomes.next().await {
-                // Nobody listens any more: dropping the stream cancels what is in flight.
-                if finished.send(outcome).await.is_err() {
-                    break;
-                }
-            }
+            let manifest = serde_json::json!({"service": "embedded", "stages": "closures"});
+            let open = || FolderStore::open(folder, manifest, Existing::Resume);
+            let mut store = tokio::task::block_in_place(open)?;
+            let begun = Instant::now();
+            Runner::new(&mut store, &pipeline, || begun.elapsed(), sleep)
+                .with_outcomes(|outcome| drop(finished.send(outcome)))
+                .run(stream::poll_fn(move |context| queue.poll_recv(context)).map(Ok))
+                .await
         });
         (Self { texts, worker }, outcomes)
     }
@@ -60,59 +58,25 @@ impl PairService {
     }
 
     /// Takes no more texts and waits for the outcomes of those that were submitted.
-    async fn finish(self) -> Result<()> {
+    async fn finish(self) -> Result<RunReport> {
         drop(self.texts);
-        self.worker
-            .await
-            .map_err(|error| Error::Other(error.into()))
+        let joined = self.worker.await;
+        joined.map_err(|error| Error::Other(error.into()))?
     }
 }
 
-/// A model as it may be behind a network: each third call fails, and succeeds if it is tried again.
-fn model() -> impl ChatModel + Clone + 'static {
-    let calls = Arc::new(AtomicU32::new(0));
-    let id = Arc::new(ModelId::new("closure"));
-    let model = complete_fn(move |request: ChatRequest| {
-        let call = calls.fetch_add(1, Ordering::Relaxed);
-        let model = Arc::clone(&id);
-        async move {
-            sleep(Duration::from_millis(20)).await;
-            if call % 3 == 2 {
-                let source = "connection reset".into();
-                return Err(Error::Transport {
-                    backend: "closure".to_owned(),
-                    source,
-                });
-            }
-            let text = match request.prompt {
-                Prompt::Raw(_) => " Is it too late for me to learn the piano?",
-                Prompt::Chat(_) | Prompt::Unfinished(_) => {
-                    "No. Begin with ten minutes a day and a song that you like."
-                }
-            };
-            Ok(Completion::new(
-                text,
-                FinishReason::Stop,
-                Usage::default(),
-                model,
-            ))
-        }
-    });
-    let policy = RetryPolicy {
-        base: Duration::from_millis(10),
-        ..RetryPolicy::default()
-    };
-    // From the inside out: a try has a second, a call has several tries, and four calls run at once.
-    Arc::new(
-        model
-            .with_timeout(Duration::from_secs(1), sleep)
-            .with_retry(policy, sleep)
-            .with_concurrency_limit(4),
-    )
-}
-
+/// Stages of one's own. A network is slow, and may need a second try.
 fn pipeline() -> DynPipeline {
-    let model = model();
+    let induce = induce_fn(|_| async {
+        sleep(Duration::from_millis(20)).await;
+        Ok(Instruction::new(
+            "Is it too late for me to learn the piano?",
+        ))
+    });
+    let respond = respond_fn(|_| async {
+        sleep(Duration::from_millis(20)).await;
+        Ok(Response::new("No. Begin with ten minutes a day."))
+    });
     let kinder = judge_fn(|_, first: Response, _| async move {
         let kind = first.text().starts_with("No. Begin");
         Ok(if kind {
@@ -121,20 +85,19 @@ fn pipeline() -> DynPipeline {
             Judgement::second()
         })
     });
-    Pipeline::new(
-        ReversedInduction::new(model.clone()),
-        ExpertResponse::new(model),
-        kinder,
-    )
-    .boxed()
-    .with_ordered_source_filter(Distinct::new)
-    .with_instruction_filter(SameLanguage)
-    .with_response_filter(NotCanned::new())
+    let respond = respond
+        .with_timeout(Duration::from_secs(1), sleep)
+        .with_retry(RetryPolicy::default(), sleep);
+    Pipeline::new(induce, respond, kinder)
+        .boxed()
+        .with_ordered_source_filter(Distinct::new)
+        .with_response_filter(NotCanned::new())
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (service, mut outcomes) = PairService::start(pipeline());
+    let folder = std::env::args_os().nth(1).unwrap_or("out/embedded".into());
+    let (service, mut outcomes) = PairService::start(pipeline(), folder.into());
     let texts = [
         "You are far too old to learn the piano. Give it up now.",
         "Beginners of your age never get past the first lesson. Save your money.",
@@ -145,22 +108,13 @@ async fn main() -> Result<()> {
             .submit(SourceText::new(format!("post-{place}"), text))
             .await?;
     }
-    // Both at once: a full queue of outcomes that nobody takes would hold up the worker.
-    let (finished, ()) = tokio::join!(service.finish(), async {
-        while let Some(outcome) = outcomes.recv().await {
-            print(&outcome);
-        }
-    });
-    finished
-}
-
-fn print(outcome: &Outcome) {
-    let id = outcome.lineage().source_id();
-    match outcome {
-        Outcome::Kept(pair) => println!("{id}: {} -> {}", pair.prompt, pair.chosen),
-        Outcome::Dropped { stage, reason, .. } => println!("{id}: dropped at {stage}: {reason}"),
-        Outcome::Failed { stage, error, .. } => {
-            println!("{id}: failed at {stage}: {}", error.report());
+    let report = service.finish().await?;
+    while let Some(outcome) = outcomes.recv().await {
+        match &outcome {
+            Outcome::Kept(pair) => println!("{} -> {}", pair.prompt, pair.chosen),
+            other => println!("no pair of {}", other.lineage().source_id()),
         }
     }
+    println!("{} outcomes in all", report.progress.done);
+    Ok(())
 }

@@ -97,10 +97,11 @@
 //! [`Pipeline::process`] is the same for one text, and an [`Observer`] is told of progress. Models and stages are made
 //! patient by [`Decorate`]: `with_retry`, `with_timeout`, `with_concurrency_limit`, `with_cache`.
 //!
-//! # Writing
+//! # Runs
 //!
-//! [`dataset::RunWriter`] writes pairs, rejects and a summary into a folder that a run can be continued from.
-//! Long runs against paid models have a durable journal, in the module `run` with the feature of that name.
+//! A [`run::Runner`] takes texts, a pipeline and a store. It writes pairs, rejects and a summary into a folder
+//! ([`run::FolderStore`]), and goes on where it was after a stop, a kill or a full disk. Runs against paid models are kept in a
+//! journal instead (`run::Journal`, with the feature `run`), which pays for no answer twice.
 //!
 //! # Backends
 //!
@@ -120,7 +121,7 @@
 //! | `candle` | the reference backend on local hardware | no |
 //! | `hub` | fetching and checking of model files; part of `candle` | no |
 //! | `llguidance` | completions that satisfy a JSON schema, with `candle` | no |
-//! | `run` | the durable journal of a long run, with budgets and progress | no |
+//! | `run` | the journal of a long run against a paid model, with budgets | no |
 //! | `train` | tuning of local models, with `candle` | no |
 //! | `cuda`, `metal` | a device for `candle` | no |
 //! | `openai` | served models by OpenAI's protocol, without an HTTP client | no |
@@ -163,8 +164,6 @@ pub mod hub;
 pub mod judges;
 pub mod profiles;
 pub mod prompt;
-#[cfg(feature = "run")]
-#[cfg_attr(docsrs, doc(cfg(feature = "run")))]
 pub mod run;
 pub mod stages;
 #[cfg(feature = "testkit")]

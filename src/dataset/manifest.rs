@@ -10,9 +10,7 @@ pub(crate) struct Difference<'a> {
     /// Such as `model.name`.
     pub(crate) place: String,
     /// `None` if the place is not there.
-    #[cfg_attr(not(feature = "run"), allow(dead_code))]
     pub(crate) old: Option<&'a Value>,
-    #[cfg_attr(not(feature = "run"), allow(dead_code))]
     pub(crate) new: Option<&'a Value>,
 }
 

@@ -10,6 +10,24 @@ use crate::{
     record::{Draft, Instruction, Judgement, Origin, PreferencePair, Response, Usage},
 };
 
+/// In which file an outcome ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Kept,
+    Dropped,
+    Failed,
+}
+
+/// What a summary counts of an outcome.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) kind: Kind,
+    /// The stage at which it ended, and the code of the reason or the kind of the error.
+    pub(crate) end: Option<(Stage, String)>,
+    pub(crate) usage: Usage,
+}
+
 /// One outcome as a line of its file.
 #[derive(Debug)]
 pub(crate) enum Row<'a> {
@@ -124,8 +142,28 @@ impl<'a> Row<'a> {
         }
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Kept(_) => Kind::Kept,
+            Self::Dropped(_) => Kind::Dropped,
+            Self::Failed(_) => Kind::Failed,
+        }
+    }
+
+    pub(crate) fn counted(&self) -> Counted {
+        Counted {
+            kind: self.kind(),
+            end: match self {
+                Self::Kept(_) => None,
+                Self::Dropped(row) => Some((row.stage, row.reason.to_string())),
+                Self::Failed(row) => Some((row.stage, row.error_kind.to_string())),
+            },
+            usage: self.usage(),
+        }
+    }
+
     /// Tokens of everything that was made of the source text.
-    pub(crate) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         match self {
             Self::Kept(pair) => {
                 let made = &pair.provenance;

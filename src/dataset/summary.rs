@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{manifest::sorted, row::Row};
+use super::{
+    manifest::sorted,
+    row::{Counted, Kind, Row},
+};
 use crate::{
     outcome::{Outcome, Stage},
     record::Usage,
@@ -51,7 +54,7 @@ impl Summary {
     /// Says whether the whole input was worked on. By default it was not.
     #[must_use]
     pub fn with_complete(mut self, complete: bool) -> Self {
-        self.complete = complete;
+        self.set_complete(complete);
         self
     }
 
@@ -114,22 +117,28 @@ impl Summary {
         &self.manifest
     }
 
-    pub(super) fn add_row(&mut self, row: &Row<'_>) {
+    pub(crate) fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
+    }
+
+    pub(crate) fn add_row(&mut self, row: &Row<'_>) {
+        self.count(row.counted());
+    }
+
+    pub(crate) fn count(&mut self, outcome: Counted) {
         self.read += 1;
-        self.usage += row.usage();
-        let (counts, stage, key) = match row {
-            Row::Kept(_) => {
+        self.usage += outcome.usage;
+        let counts = match outcome.kind {
+            Kind::Kept => {
                 self.kept += 1;
                 return;
             }
-            Row::Dropped(row) => (&mut self.dropped, row.stage, &row.reason),
-            Row::Failed(row) => (&mut self.failed, row.stage, &row.error_kind),
+            Kind::Dropped => &mut self.dropped,
+            Kind::Failed => &mut self.failed,
         };
-        *counts
-            .entry(stage)
-            .or_default()
-            .entry(key.to_string())
-            .or_default() += 1;
+        if let Some((stage, code)) = outcome.end {
+            *counts.entry(stage).or_default().entry(code).or_default() += 1;
+        }
     }
 }
 

@@ -16,7 +16,6 @@ pub(crate) struct Memories {
     pub(super) pairs: Remembering<PreferencePair>,
 }
 
-#[cfg(feature = "run")]
 impl Memories {
     /// Shows a source text that was read before.
     pub(crate) fn saw_source(&mut self, source: &SourceText) {

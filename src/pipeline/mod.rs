@@ -12,7 +12,6 @@ mod steps;
 
 use std::{fmt, sync::Arc};
 
-#[cfg(feature = "run")]
 pub(crate) use memory::{Given, Memories};
 pub use observer::{Event, Observer};
 

@@ -73,7 +73,6 @@ where
     }
 
     /// Works on single draws, whose texts the ordered filters have let through before.
-    #[cfg(feature = "run")]
     pub(crate) fn run_draws<'a, S>(
         &'a self,
         memories: Memories,

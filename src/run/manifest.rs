@@ -1,26 +1,21 @@
 //! What a run is made with, and how a change of it is told.
 
-use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    schema::manifest_value,
-    trouble::{DAMAGED, Trouble},
-};
 use crate::dataset::{differences, sorted};
 
-const MANIFEST: &str = "manifest";
-const LIBRARY: &str = "library";
 /// The most characters that are shown of a string without white space, such as a hash.
 const MOST_CHARS: usize = 40;
 /// And of one with white space, which may be a text.
 const MOST_CHARS_OF_TEXT: usize = 24;
 
 /// What the caller says, and the version of the crate.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    value: Value,
-    library: String,
+    pub(super) library: String,
+    #[serde(rename = "manifest")]
+    pub(super) value: Value,
 }
 
 impl Manifest {
@@ -29,27 +24,6 @@ impl Manifest {
             value: sorted(value),
             library: env!("CARGO_PKG_VERSION").to_owned(),
         }
-    }
-
-    pub(super) fn read(connection: &Connection) -> Result<Self, Trouble> {
-        let missing = || Trouble::damaged(DAMAGED);
-        let value = manifest_value(connection, MANIFEST)?.ok_or_else(missing)?;
-        Ok(Self {
-            value: serde_json::from_str(&value).map_err(|_| missing())?,
-            library: manifest_value(connection, LIBRARY)?.ok_or_else(missing)?,
-        })
-    }
-
-    /// As the caller gave it, with its names in order.
-    pub(super) fn into_value(self) -> Value {
-        self.value
-    }
-
-    pub(super) fn rows(&self) -> [(&'static str, String); 2] {
-        [
-            (MANIFEST, self.value.to_string()),
-            (LIBRARY, self.library.clone()),
-        ]
     }
 
     /// What is another in `new`, as `place: old -> new`.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{budget::Limit, store::Tally};
+use super::{limit::Limit, store::Tally};
 use crate::record::Usage;
 
 /// How a run gets on. Counts are of all its sessions, unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Progress {
+pub struct RunProgress {
     /// Outcomes: one for each draw at each text.
     pub done: u64,
     /// Outcomes that there will be, if [`with_total`](super::Runner::with_total) says so.
@@ -21,11 +21,11 @@ pub struct Progress {
     pub dropped: u64,
     /// Draws that failed.
     pub failed: u64,
-    /// Calls that were made.
+    /// Calls that were made, where the store knows of calls: a [`FolderStore`](super::FolderStore) does not.
     pub requests: u64,
-    /// Calls of this session that were answered from the journal.
+    /// Calls of this session that were answered from the store.
     pub replayed: u64,
-    /// Tokens of the calls that were answered.
+    /// Tokens of the calls that were answered; of the outcomes where the store does not know of calls.
     pub usage: Usage,
     /// Cost so far, in millionths of a unit of money.
     pub cost: u64,
@@ -37,23 +37,22 @@ pub struct Progress {
     pub seconds_left: Option<f64>,
 }
 
-impl Progress {
+impl RunProgress {
     /// `made` outcomes in the `session` so far.
     pub(super) fn new(tally: &Tally, made: u64, session: Duration, total: Option<u64>) -> Self {
-        let counts = tally.counts;
         let seconds = session.as_secs_f64();
         let per_second = if seconds > 0.0 {
             made as f64 / seconds
         } else {
             0.0
         };
-        let left = total.map(|total| total.saturating_sub(counts.total()));
+        let left = total.map(|total| total.saturating_sub(tally.done()));
         Self {
-            done: counts.total(),
+            done: tally.done(),
             total,
-            kept: counts.kept,
-            dropped: counts.dropped,
-            failed: counts.failed,
+            kept: tally.kept,
+            dropped: tally.dropped,
+            failed: tally.failed,
             requests: tally.spent.requests,
             replayed: tally.replayed,
             usage: tally.spent.usage,
@@ -88,9 +87,9 @@ pub enum End {
 /// What a session of a run came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Report {
+pub struct RunReport {
     /// Why it ended.
     pub end: End,
     /// How the run stands.
-    pub progress: Progress,
+    pub progress: RunProgress,
 }

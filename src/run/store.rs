@@ -1,377 +1,163 @@
-//! What is done to the tables, within a transaction of the [worker](super::worker).
+//! Where a run is kept.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use async_trait::async_trait;
 
-use super::{
-    budget::{Budget, Overdraft, Spent, milliseconds},
-    planted::Planted,
-    schema::manifest_value,
-    trouble::{DAMAGED, Trouble},
+use super::limit::{Limit, Spent};
+use crate::{
+    error::Result,
+    outcome::Outcome,
+    record::{PreferencePair, Usage},
 };
-use crate::record::Usage;
 
-pub(super) type Hash = [u8; 32];
+/// The hash of a source text.
+pub type TextHash = [u8; 32];
 
-const COMPLETE: &str = "complete";
+/// Where a [`Runner`](super::Runner) keeps what is durably known of a run: its outcomes, by place.
+///
+/// The place of an outcome is the number of its text times the draws, plus its draw. Places begin at 0, and a store has those of
+/// the first outcomes, without a gap. What a store promises is what a run can promise:
+///
+/// - An outcome is durable when [`append`](Self::append) ends: it outlives the end of the process and of the power.
+/// - After a crash at any moment the store opens with the outcomes that are durable, and perhaps some of those after them.
+/// - No two runners work with one store, in this process or another.
+///
+/// Methods must not block: those that wait for a disk are futures. [`FolderStore`](super::FolderStore) and, with the feature
+/// `run`, `Journal` are the stores of this crate.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not keep a run",
+    label = "not a `RunStore`",
+    note = "take a `run::FolderStore` or, with the feature `run`, a `run::Journal`"
+)]
+pub trait RunStore: Send + Sync {
+    /// Where it is, for errors.
+    fn path(&self) -> &Path;
 
-/// In which file an outcome ends.
+    /// How the run stands.
+    fn tally(&self) -> Tally;
+
+    /// By what a source text is known again.
+    fn text_hash(&self, text: &str) -> TextHash;
+
+    /// Begins a session. It is asked before anything else.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if failed outcomes are to be replaced and this store cannot do so, with what to do
+    /// instead.
+    fn begin_session(&self, session: Session) -> Result<()>;
+
+    /// Gives outcomes that are there, in the order of their places: those that `query` asks for.
+    ///
+    /// # Errors
+    /// Those of reading.
+    async fn past(&self, query: PastQuery) -> Result<Vec<PastOutcome>>;
+
+    /// Adds outcomes behind those that are there. Ends when they are durable.
+    ///
+    /// # Errors
+    /// Those of writing, after which the store is of no more use; what was durable stays.
+    async fn append(&self, outcomes: &[NewOutcome]) -> Result<()>;
+
+    /// Puts outcomes in the places of failed ones. Ends when they are durable.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    async fn replace(&self, outcomes: &[NewOutcome]) -> Result<()>;
+
+    /// Ends a session. `complete` says whether the whole input has been worked on in it.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    async fn end_session(&self, complete: bool) -> Result<()>;
+
+    /// The limit that a call of this session was refused for, if there is one. No outcome is written then.
+    fn limit_reached(&self) -> Option<Limit>;
+
+    /// How long the run may go on, if there is a limit.
+    fn time_left(&self) -> Option<Duration>;
+
+    /// Notes that the run has taken more time. It is written with the next outcomes.
+    fn add_time(&self, time: Duration);
+}
+
+/// What a session is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Kept,
-    Dropped,
-    Failed,
+pub enum Session {
+    /// Add outcomes behind those that are there.
+    Append,
+    /// Replace failed outcomes.
+    Replace,
 }
 
-impl Kind {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Kept => "kept",
-            Self::Dropped => "dropped",
-            Self::Failed => "failed",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::Kept, Self::Dropped, Self::Failed]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-    }
-}
-
-/// Outcomes by kind.
+/// How a run stands in its store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) kept: u64,
-    pub(super) dropped: u64,
-    pub(super) failed: u64,
+pub struct Tally {
+    /// Pairs.
+    pub kept: u64,
+    /// Draws that were dropped.
+    pub dropped: u64,
+    /// Draws that failed.
+    pub failed: u64,
+    /// Calls of this session that were answered by the store.
+    pub replayed: u64,
+    /// What was spent.
+    pub spent: Spent,
 }
 
-impl Counts {
-    pub(super) fn read(connection: &Connection) -> Result<Self, Trouble> {
-        let mut counts = Self::default();
-        let mut query = connection.prepare("SELECT kind, count(*) FROM outcomes GROUP BY kind")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let kind: String = row.get(0)?;
-            if let Some(kind) = Kind::parse(&kind) {
-                *counts.of(kind) = row.get(1)?;
-            }
-        }
-        Ok(counts)
-    }
-
-    pub(super) fn total(&self) -> u64 {
+impl Tally {
+    /// Outcomes altogether.
+    #[must_use]
+    pub fn done(&self) -> u64 {
         self.kept + self.dropped + self.failed
     }
 
-    fn of(&mut self, kind: Kind) -> &mut u64 {
-        match kind {
-            Kind::Kept => &mut self.kept,
-            Kind::Dropped => &mut self.dropped,
-            Kind::Failed => &mut self.failed,
-        }
+    /// The tally of a store that knows of no calls, but of the tokens that outcomes hold.
+    pub(super) fn with_usage(mut self, usage: Usage) -> Self {
+        self.spent.usage = usage;
+        self
     }
 }
 
-/// What is known without asking the file.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) counts: Counts,
-    pub(super) spent: Spent,
-    pub(super) budget: Budget,
-    /// Calls of this session that were answered from the journal.
-    pub(super) replayed: u64,
+/// An outcome that is to be written.
+#[derive(Debug)]
+pub struct NewOutcome {
+    /// Its place.
+    pub place: u64,
+    /// The hash of its source text.
+    pub text_hash: TextHash,
+    /// What became of the text.
+    pub outcome: Outcome,
+    /// The pair that filters with a memory have seen, if it was one of them that dropped it.
+    pub dropped_pair: Option<Box<PreferencePair>>,
 }
 
-/// What is to be done about a call.
-#[derive(Debug, PartialEq)]
-pub(super) enum Begun {
-    /// It is written down; make it.
-    Make,
-    /// It was answered before.
-    Answered(String),
-    /// There is no money for it, or no tokens or requests.
-    Refused(Overdraft),
-}
-
-/// A call that was answered.
-pub(super) struct Answered {
-    pub(super) key: Hash,
-    pub(super) answer: String,
-    pub(super) usage: Usage,
-    pub(super) cost: u64,
-}
-
-/// An outcome as a row.
-pub(super) struct OutcomeRow {
-    pub(super) place: u64,
-    pub(super) source_id: String,
-    pub(super) draw: u32,
-    pub(super) kind: Kind,
-    pub(super) stage: Option<&'static str>,
-    pub(super) code: Option<String>,
-    pub(super) text_hash: Hash,
-    pub(super) line: String,
-    pub(super) dropped_pair: Option<String>,
+/// Which outcomes are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastQuery {
+    /// The first place.
+    pub from: u64,
+    /// The most outcomes. More than none are given if there are any.
+    pub most: u32,
+    /// Only those that failed.
+    pub failed: bool,
+    /// With the pairs that filters with a memory have seen.
+    pub pairs: bool,
 }
 
 /// What an outcome that is there says of its text.
-pub(super) struct Past {
-    pub(super) place: u64,
-    pub(super) source_id: String,
-    pub(super) draw: u32,
-    pub(super) text_hash: Hash,
-    /// The pair that filters with a memory saw, if it is asked for and there was one.
-    pub(super) pair: Option<String>,
-}
-
-/// Which outcomes that are there are asked for.
-#[derive(Clone, Copy)]
-pub(super) enum Which {
-    All,
-    Failed,
-}
-
-/// The one connection that writes.
-pub(super) struct Store {
-    connection: Connection,
-    pub(super) tally: Tally,
-    saved: Spent,
-}
-
-impl Store {
-    pub(super) fn new(connection: Connection) -> Result<Self, Trouble> {
-        let (spent, budget) = read_budget(&connection)?;
-        let tally = Tally {
-            counts: Counts::read(&connection)?,
-            spent,
-            budget,
-            replayed: 0,
-        };
-        let next = "SELECT coalesce(max(place) + 1, 0) FROM outcomes";
-        let next: u64 = connection.query_row(next, [], |row| row.get(0))?;
-        if next != tally.counts.total() {
-            return Err(Trouble::damaged(DAMAGED));
-        }
-        Ok(Self {
-            connection,
-            tally,
-            saved: spent,
-        })
-    }
-
-    pub(super) fn begin_transaction(&self) -> Result<(), Trouble> {
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
-    }
-
-    /// Commits what was done, and with it what it cost.
-    pub(super) fn commit(&mut self, wall_time: Duration) -> Result<(), Trouble> {
-        if Planted::CostApart.is_here() {
-            self.connection.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
-        }
-        self.tally.spent.wall_time = wall_time;
-        let spent = self.tally.spent;
-        if spent != self.saved {
-            let sql = "UPDATE budget SET prompt_tokens = ?1, completion_tokens = ?2, money = ?3, requests = ?4, milliseconds = ?5";
-            self.connection.prepare_cached(sql)?.execute(params![
-                spent.usage.prompt_tokens,
-                spent.usage.completion_tokens,
-                spent.money,
-                spent.requests,
-                milliseconds(spent.wall_time),
-            ])?;
-            self.saved = spent;
-        }
-        tracing::trace!("committing");
-        Ok(self.connection.execute_batch("COMMIT")?)
-    }
-
-    /// Looks a call up, and writes it down before it is made.
-    pub(super) fn begin_call(&mut self, key: &Hash, model: &str) -> Result<Begun, Trouble> {
-        let sql = "SELECT answer FROM calls WHERE key = ?1";
-        let known: Option<Option<String>> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([key], |row| row.get(0))
-            .optional()?;
-        if let Some(answer) = known.flatten() {
-            self.tally.replayed += 1;
-            return Ok(Begun::Answered(answer));
-        }
-        if let Some(overdraft) = self.tally.budget.refusal(&self.tally.spent) {
-            return Ok(Begun::Refused(overdraft));
-        }
-        if !Planted::IntentAfterCall.is_here() {
-            self.write_intent(key, model)?;
-        }
-        Ok(Begun::Make)
-    }
-
-    fn write_intent(&mut self, key: &Hash, model: &str) -> Result<(), Trouble> {
-        let sql = "INSERT INTO calls (key, model, state, tries) VALUES (?1, ?2, 'intent', 1)
-            ON CONFLICT (key) DO UPDATE SET state = 'intent', tries = tries + 1";
-        self.connection
-            .prepare_cached(sql)?
-            .execute(params![key, model])?;
-        self.tally.spent.requests += 1;
-        Ok(())
-    }
-
-    /// Writes an answer and its cost.
-    pub(super) fn finish_call(&mut self, call: &Answered) -> Result<(), Trouble> {
-        if Planted::IntentAfterCall.is_here() {
-            self.write_intent(&call.key, "")?;
-        }
-        let sql = "UPDATE calls SET state = 'done', answer = ?2, prompt_tokens = ?3, completion_tokens = ?4, cost = ?5 WHERE key = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![
-            call.key,
-            call.answer,
-            call.usage.prompt_tokens,
-            call.usage.completion_tokens,
-            call.cost,
-        ])?;
-        self.tally.spent.usage += call.usage;
-        self.tally.spent.money = self.tally.spent.money.saturating_add(call.cost);
-        Ok(())
-    }
-
-    /// Counts a call that ended with an error.
-    pub(super) fn fail_call(&mut self, key: &Hash) -> Result<(), Trouble> {
-        let sql = "UPDATE calls SET state = 'failed', errors = errors + 1 WHERE key = ?1";
-        self.connection.prepare_cached(sql)?.execute([key])?;
-        Ok(())
-    }
-
-    /// Adds outcomes behind those that are there.
-    pub(super) fn append(&mut self, rows: &[OutcomeRow]) -> Result<(), Trouble> {
-        self.set_complete(false)?;
-        let sql = "INSERT INTO outcomes (source_id, draw, kind, stage, code, text_hash, line, dropped_pair, place)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let dropped = usize::from(Planted::DropLast.is_here() && rows.len() > 1);
-        for row in rows.iter().take(rows.len() - dropped) {
-            self.write(sql, row)?;
-        }
-        Ok(())
-    }
-
-    /// Puts outcomes in the places of failed ones, which become dead letters.
-    pub(super) fn replace(&mut self, rows: &[OutcomeRow]) -> Result<(), Trouble> {
-        let bury = "INSERT INTO dead_letters (place, number, source_id, draw, stage, code, line)
-            SELECT place, (SELECT count(*) FROM dead_letters AS older WHERE older.place = outcomes.place), source_id, draw, stage, code, line
-            FROM outcomes WHERE place = ?1";
-        let sql = "UPDATE outcomes SET source_id = ?1, draw = ?2, kind = ?3, stage = ?4, code = ?5, text_hash = ?6, line = ?7, dropped_pair = ?8
-            WHERE place = ?9";
-        for row in rows {
-            self.connection.prepare_cached(bury)?.execute([row.place])?;
-            self.write(sql, row)?;
-            self.tally.counts.failed -= 1;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, sql: &str, row: &OutcomeRow) -> Result<(), Trouble> {
-        let pair = row
-            .dropped_pair
-            .as_ref()
-            .filter(|_| !Planted::ForgetPair.is_here());
-        self.connection.prepare_cached(sql)?.execute(params![
-            row.source_id,
-            row.draw,
-            row.kind.as_str(),
-            row.stage,
-            row.code,
-            row.text_hash,
-            row.line,
-            pair,
-            row.place,
-        ])?;
-        *self.tally.counts.of(row.kind) += 1;
-        Ok(())
-    }
-
-    /// Outcomes from a place on, at most `most`.
-    pub(super) fn past(
-        &self,
-        which: Which,
-        from: u64,
-        most: u32,
-        with_pairs: bool,
-    ) -> Result<Vec<Past>, Trouble> {
-        let pair = if with_pairs {
-            "CASE kind WHEN 'kept' THEN line ELSE dropped_pair END"
-        } else {
-            "NULL"
-        };
-        let only = match which {
-            Which::All => "",
-            Which::Failed => "AND kind = 'failed'",
-        };
-        let sql = format!(
-            "SELECT place, source_id, draw, text_hash, {pair} FROM outcomes WHERE place >= ?1 {only} ORDER BY place LIMIT ?2"
-        );
-        let mut query = self.connection.prepare_cached(&sql)?;
-        let rows = query.query_map(params![from, most], |row| {
-            Ok(Past {
-                place: row.get(0)?,
-                source_id: row.get(1)?,
-                draw: row.get(2)?,
-                text_hash: row.get(3)?,
-                pair: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    pub(super) fn set_budget(&mut self, budget: Budget) -> Result<(), Trouble> {
-        let sql = "UPDATE budget SET most_tokens = ?1, most_money = ?2, most_requests = ?3, most_milliseconds = ?4";
-        self.connection.execute(
-            sql,
-            params![
-                budget.tokens,
-                budget.money,
-                budget.requests,
-                budget.wall_time.map(milliseconds),
-            ],
-        )?;
-        self.tally.budget = budget;
-        Ok(())
-    }
-
-    /// Notes whether the whole input was worked on.
-    pub(super) fn set_complete(&self, complete: bool) -> Result<(), Trouble> {
-        let sql = "INSERT INTO manifest (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value <> ?2";
-        self.connection
-            .prepare_cached(sql)?
-            .execute([COMPLETE, if complete { "true" } else { "false" }])?;
-        Ok(())
-    }
-}
-
-pub(super) fn is_complete(connection: &Connection) -> Result<bool, Trouble> {
-    Ok(manifest_value(connection, COMPLETE)?.is_some_and(|value| value == "true"))
-}
-
-pub(super) fn read_budget(connection: &Connection) -> Result<(Spent, Budget), Trouble> {
-    let sql = "SELECT prompt_tokens, completion_tokens, money, requests, milliseconds, most_tokens, most_money, most_requests, most_milliseconds FROM budget";
-    Ok(connection.query_row(sql, [], |row| {
-        let spent = Spent {
-            usage: Usage {
-                prompt_tokens: row.get(0)?,
-                completion_tokens: row.get(1)?,
-            },
-            money: row.get(2)?,
-            requests: row.get(3)?,
-            wall_time: Duration::from_millis(row.get(4)?),
-        };
-        let wall_time: Option<u64> = row.get(8)?;
-        let budget = Budget {
-            tokens: row.get(5)?,
-            money: row.get(6)?,
-            requests: row.get(7)?,
-            wall_time: wall_time.map(Duration::from_millis),
-        };
-        Ok((spent, budget))
-    })?)
+#[derive(Debug)]
+pub struct PastOutcome {
+    /// Its place.
+    pub place: u64,
+    /// The id of its source text.
+    pub source_id: String,
+    /// Its draw.
+    pub draw: u32,
+    /// The hash of its source text.
+    pub text_hash: TextHash,
+    /// The pair that filters with a memory have seen, if it is asked for and there was one: that of an outcome that was kept, or
+    /// that one of them dropped.
+    pub pair: Option<Box<PreferencePair>>,
 }

@@ -1,14 +1,9 @@
-//! The thread that owns the connection.
+//! The thread that does the blocking work of a store.
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use futures::{
@@ -17,73 +12,76 @@ use futures::{
     executor::block_on,
 };
 
-use super::{
-    budget::{Overdraft, milliseconds},
-    planted::Planted,
-    store::{Store, Tally},
-    trouble::Trouble,
-};
+use super::faults::faults;
 use crate::error::{Error, Result};
 
 /// How many jobs wait at most. Whoever brings one more waits.
 const QUEUE: usize = 1_024;
 
-/// Something to do within a transaction; what it gives is called when that is committed.
-type Job = Box<dyn FnOnce(&mut Store) -> Result<Answer, Trouble> + Send>;
+/// What the thread of a store owns.
+pub(super) trait Blocking: Send + 'static {
+    /// What the thread tells after each commit.
+    type Tally: Clone + Send + 'static;
+
+    /// What it is, for errors.
+    const WHAT: &'static str;
+
+    /// Begins what is committed together.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Makes what was done durable.
+    fn commit(&mut self) -> Result<()>;
+
+    /// How it stands.
+    fn tally(&self) -> Self::Tally;
+}
+
+/// Something to do between a beginning and a commit; what it gives is called after the commit.
+type Job<B> = Box<dyn FnOnce(&mut B) -> Result<Answer> + Send>;
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// A handle of the thread. When it is dropped the thread ends what it has and closes the file.
-pub(super) struct Worker {
-    path: PathBuf,
-    queue: Option<async_lock::Mutex<mpsc::Sender<Job>>>,
+/// A handle of the thread. When it is dropped the thread ends what it has and closes its files.
+pub(super) struct Worker<B: Blocking> {
+    queue: Option<async_lock::Mutex<mpsc::Sender<Job<B>>>>,
     thread: Option<JoinHandle<()>>,
-    live: Arc<Live>,
+    live: Arc<Live<B::Tally>>,
 }
 
 /// What the thread tells without being asked.
-#[derive(Default)]
-struct Live {
-    tally: Mutex<Tally>,
-    trouble: Mutex<Option<Trouble>>,
-    refused: Mutex<Option<Overdraft>>,
-    /// Milliseconds, of all sessions.
-    wall_time: AtomicU64,
+struct Live<T> {
+    tally: Mutex<T>,
+    fatal: Mutex<Option<Error>>,
 }
 
-impl Worker {
-    pub(super) fn start(path: &Path, store: Store) -> Result<Self> {
-        let live = Arc::new(Live::default());
+impl<B: Blocking> Worker<B> {
+    pub(super) fn start(owned: B) -> Result<Self> {
+        let live = Arc::new(Live {
+            tally: Mutex::new(owned.tally()),
+            fatal: Mutex::new(None),
+        });
         let (sender, receiver) = mpsc::channel(QUEUE);
-        *lock(&live.tally) = store.tally;
-        let spent = milliseconds(store.tally.spent.wall_time);
-        live.wall_time.store(spent, Ordering::Relaxed);
         let told = Arc::clone(&live);
         let thread = thread::Builder::new()
-            .name("run-journal".to_owned())
-            .spawn(move || serve(store, receiver, &told))
-            .map_err(|error| stopped(&format!("its thread cannot be started: {error}")))?;
+            .name("run-store".to_owned())
+            .spawn(move || serve(owned, receiver, &told))
+            .map_err(|error| stopped(B::WHAT, &format!("its thread cannot be started: {error}")))?;
         Ok(Self {
-            path: path.to_owned(),
             queue: Some(async_lock::Mutex::new(sender)),
             thread: Some(thread),
             live,
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Has something done, and ends when it is on the disk. What is asked for is done even if nobody waits for it.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Store) -> Result<T, Trouble> + Send + 'static,
+        work: impl FnOnce(&mut B) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let live = Arc::clone(&self.live);
-        let job: Job = Box::new(move |store| {
+        let job: Job<B> = Box::new(move |owned| {
             // Noted before the reply is dropped: whoever waits then finds the reason.
-            let result = work(store).inspect_err(|trouble| live.note(trouble))?;
+            let result = work(owned).inspect_err(|error| live.note(error))?;
             Ok(Box::new(move || drop(reply.send(result))))
         });
         if let Some(queue) = &self.queue {
@@ -93,54 +91,25 @@ impl Worker {
         answer.await.map_err(|_| self.gone())
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        *lock(&self.live.tally)
-    }
-
-    /// Notes that a call was refused: what comes of it must not be written.
-    pub(super) fn note_refusal(&self, overdraft: Overdraft) {
-        lock(&self.live.refused).get_or_insert(overdraft);
-    }
-
-    pub(super) fn refused(&self) -> Option<Overdraft> {
-        *lock(&self.live.refused)
-    }
-
-    pub(super) fn forget_refusal(&self) {
-        *lock(&self.live.refused) = None;
-    }
-
-    /// Adds to the time of the run; it is written with the next transaction.
-    pub(super) fn add_wall_time(&self, time: Duration) {
-        self.live
-            .wall_time
-            .fetch_add(milliseconds(time), Ordering::Relaxed);
-    }
-
-    pub(super) fn wall_time(&self) -> Duration {
-        self.live.wall_time()
+    pub(super) fn tally(&self) -> B::Tally {
+        lock(&self.live.tally).clone()
     }
 
     /// Why the thread has ended.
     fn gone(&self) -> Error {
-        match lock(&self.live.trouble).clone() {
-            Some(trouble) => trouble.error(&self.path),
-            None => stopped("its thread has ended"),
-        }
+        let fatal = lock(&self.live.fatal);
+        let ended = || stopped(B::WHAT, "its thread has ended");
+        fatal.as_ref().map_or_else(ended, again)
     }
 }
 
-impl Live {
-    fn note(&self, trouble: &Trouble) {
-        lock(&self.trouble).get_or_insert_with(|| trouble.clone());
-    }
-
-    fn wall_time(&self) -> Duration {
-        Duration::from_millis(self.wall_time.load(Ordering::Relaxed))
+impl<T> Live<T> {
+    fn note(&self, error: &Error) {
+        lock(&self.fatal).get_or_insert_with(|| again(error));
     }
 }
 
-impl Drop for Worker {
+impl<B: Blocking> Drop for Worker<B> {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
@@ -150,38 +119,37 @@ impl Drop for Worker {
     }
 }
 
-impl fmt::Debug for Worker {
+impl<B: Blocking> fmt::Debug for Worker<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Worker").finish_non_exhaustive()
     }
 }
 
-/// Everything that waits goes into one transaction, and is answered when that is on the disk: many calls share one wait for it.
+/// Everything that waits is committed together, and answered when that is on the disk: many share one wait for it.
 ///
 /// The first failure ends the thread, so that nothing is written behind a gap; what was committed stays.
-fn serve(mut store: Store, mut queue: mpsc::Receiver<Job>, live: &Live) {
+fn serve<B: Blocking>(mut owned: B, mut queue: mpsc::Receiver<Job<B>>, live: &Live<B::Tally>) {
     while let Some(first) = block_on(queue.next()) {
         let mut answers = Vec::new();
-        let done = store.begin_transaction().and_then(|()| {
-            answers.push(first(&mut store)?);
+        let done = owned.begin().and_then(|()| {
+            answers.push(first(&mut owned)?);
             while answers.len() < QUEUE
                 && let Ok(next) = queue.try_recv()
             {
-                answers.push(next(&mut store)?);
+                answers.push(next(&mut owned)?);
             }
-            if Planted::EarlyAnswer.is_here() {
+            if !faults().answers_after_the_commit() {
                 answers.drain(..).for_each(|answer| answer());
             }
-            store.commit(live.wall_time())
+            tracing::trace!("committing");
+            owned.commit()
         });
-        if let Err(trouble) = done {
-            live.note(&trouble);
+        if let Err(error) = done {
+            live.note(&error);
             return;
         }
         tracing::trace!("committed");
-        *lock(&live.tally) = store.tally;
+        *lock(&live.tally) = owned.tally();
         for answer in answers {
             answer();
         }
@@ -193,9 +161,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stopped(reason: &str) -> Error {
+fn stopped(what: &str, reason: &str) -> Error {
     Error::Stopped {
-        backend: "the journal of the run".to_owned(),
+        backend: what.to_owned(),
         reason: reason.to_owned(),
+    }
+}
+
+/// The same error for somebody else.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::Io { path, source } => {
+            Error::io(path, std::io::Error::new(source.kind(), source.to_string()))
+        }
+        Error::Input { path, line, reason } => Error::input(path, *line, reason.clone()),
+        other => Error::Other(other.report().into()),
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use safer_instruct::{
     Draft, Error, Instruction, Judged, Lineage, Origin, Outcome, PreferencePair, Provenance,
     Reason, Side, SourceText, Stage, Usage, Verdict,
-    dataset::{Columns, Existing, Reader, RunWriter, Summary, read_pairs, read_preferences},
+    dataset::{Columns, Reader, RunWriter, Summary, read_pairs, read_preferences},
 };
 use serde_json::json;
 
@@ -70,9 +70,9 @@ fn outcome(n: u64) -> Outcome {
     }
 }
 
-fn run(dir: &Path, existing: Existing, range: std::ops::Range<u64>, complete: bool) -> Summary {
-    let mut writer = RunWriter::create(dir, json!({"seed": 7}), existing).unwrap();
-    for n in range.skip(usize::try_from(writer.done()).unwrap()) {
+fn run(dir: &Path, range: std::ops::Range<u64>, complete: bool) -> Summary {
+    let mut writer = RunWriter::create(dir, json!({"seed": 7})).unwrap();
+    for n in range {
         writer.write(&outcome(n)).unwrap();
     }
     writer.finish(complete).unwrap()
@@ -82,6 +82,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name() != ".lock")
         .map(|entry| {
             (
                 entry.file_name().into_string().unwrap(),
@@ -96,7 +97,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn a_run_is_four_files_and_every_outcome_is_in_one() {
     let dir = tempfile::tempdir().unwrap();
-    let summary = run(dir.path(), Existing::Refuse, 0..10, true);
+    let summary = run(dir.path(), 0..10, true);
     assert_eq!(
         (
             summary.read(),
@@ -150,7 +151,7 @@ fn a_run_is_four_files_and_every_outcome_is_in_one() {
 #[test]
 fn the_summary_is_a_table() {
     let dir = tempfile::tempdir().unwrap();
-    let table = run(dir.path(), Existing::Refuse, 0..5, false).to_string();
+    let table = run(dir.path(), 0..5, false).to_string();
     let expected = "\
 read                                       5
 kept                                       3    60.0 %
@@ -167,7 +168,7 @@ the run is not complete";
 #[test]
 fn pairs_and_failures_can_be_read_again() {
     let dir = tempfile::tempdir().unwrap();
-    run(dir.path(), Existing::Refuse, 0..10, true);
+    run(dir.path(), 0..10, true);
     let pairs: Vec<PreferencePair> = read_pairs(dir.path().join("pairs.jsonl"))
         .unwrap()
         .map(Result::unwrap)
@@ -203,7 +204,7 @@ fn pairs_and_failures_can_be_read_again() {
 fn preferences_of_anyone_are_read_and_bad_ones_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pairs.jsonl");
-    run(dir.path(), Existing::Refuse, 0..10, true);
+    run(dir.path(), 0..10, true);
     let written: Vec<[String; 3]> = (0..10)
         .filter_map(|n| outcome(n).pair().cloned())
         .map(|pair| [pair.prompt, pair.chosen, pair.rejected])
@@ -253,120 +254,29 @@ fn preferences_of_anyone_are_read_and_bad_ones_are_named() {
 }
 
 #[test]
-fn a_stopped_run_goes_on_to_the_same_bytes() {
-    let whole = tempfile::tempdir().unwrap();
-    run(whole.path(), Existing::Refuse, 0..13, true);
-    let expected = files(whole.path());
-    for stop in 0..=13 {
-        let dir = tempfile::tempdir().unwrap();
-        run(dir.path(), Existing::Refuse, 0..stop, false);
-        let writer = RunWriter::create(dir.path(), json!({"seed": 7}), Existing::Resume).unwrap();
-        assert_eq!(writer.done(), stop);
-        drop(writer);
-        run(dir.path(), Existing::Resume, 0..13, true);
-        assert_eq!(files(dir.path()), expected, "stopped at {stop}");
-    }
-    run(whole.path(), Existing::Resume, 0..13, true);
-    assert_eq!(files(whole.path()), expected, "a complete run");
-}
-
-#[test]
-fn a_killed_run_goes_on_to_the_same_bytes() {
-    let whole = tempfile::tempdir().unwrap();
-    run(whole.path(), Existing::Refuse, 0..12, true);
-    for name in ["pairs.jsonl", "dropped.jsonl", "failed.jsonl", "progress"] {
-        for lost in [0, 1, 3, 7, 150, 700, 100_000] {
-            let dir = tempfile::tempdir().unwrap();
-            let mut writer =
-                RunWriter::create(dir.path(), json!({"seed": 7}), Existing::Refuse).unwrap();
-            for n in 0..9 {
-                writer.write(&outcome(n)).unwrap();
-            }
-            drop(writer);
-            // What the disk had not yet taken when the power went away.
-            let file = dir.path().join(format!("{name}.partial"));
-            let file = fs::File::options().write(true).open(file).unwrap();
-            file.set_len(file.metadata().unwrap().len().saturating_sub(lost))
-                .unwrap();
-            run(dir.path(), Existing::Resume, 0..12, true);
-            assert_eq!(
-                files(dir.path()),
-                files(whole.path()),
-                "{name} lost {lost} bytes"
-            );
-        }
-    }
-}
-
-#[test]
-fn results_are_never_overwritten_without_being_asked() {
+fn results_are_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    run(&out, Existing::Refuse, 0..5, true);
-    let before = files(&out);
-    let error = RunWriter::create(&out, json!({}), Existing::Refuse)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error.replace(out.to_str().unwrap(), "OUT"),
-        "output folder: OUT already holds a run; choose another folder, resume it or overwrite it"
-    );
-    let other = json!({"seed": 8, "models": {"expert": "m"}});
-    let error = RunWriter::create(&out, other, Existing::Resume)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error.replace(out.to_str().unwrap(), "OUT"),
-        "output folder: OUT holds a run with other settings (models, seed); choose another folder or overwrite it"
-    );
-    assert_eq!(files(&out), before);
-    assert_eq!(run(&out, Existing::Overwrite, 0..2, true).read(), 2);
-}
-
-#[test]
-fn two_processes_do_not_write_one_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let writer = RunWriter::create(dir.path(), json!({}), Existing::Refuse).unwrap();
-    for existing in [Existing::Overwrite, Existing::Resume] {
-        let error = RunWriter::create(dir.path(), json!({}), existing)
-            .unwrap_err()
-            .report();
-        assert!(
-            error.ends_with("progress.partial: it is in use by another process, or by another part of this one; wait for its end, or choose another place"),
-            "{error}"
-        );
-    }
-    writer.finish(true).unwrap();
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_loses_nothing_that_was_written() {
-    let whole = tempfile::tempdir().unwrap();
-    run(whole.path(), Existing::Refuse, 2..6, true);
-    let dir = tempfile::tempdir().unwrap();
-    run(dir.path(), Existing::Refuse, 2..5, false);
-    // The next dropped outcome meets a device that is always full.
-    fs::remove_file(dir.path().join("dropped.jsonl")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", dir.path().join("dropped.jsonl")).unwrap();
-    let mut writer = full_writer(dir.path());
-    let error = writer.write(&outcome(5)).unwrap_err().report();
-    assert!(
-        error.ends_with("dropped.jsonl.partial: No space left on device (os error 28)"),
-        "{error}"
-    );
-    assert_eq!(writer.summary().read(), 3);
+    let mut writer = RunWriter::create(&out, json!({"seed": 7})).unwrap();
+    writer.write(&outcome(0)).unwrap();
+    let error = RunWriter::create(&out, json!({})).unwrap_err().report();
+    assert!(error.contains(".lock: it is in use"), "{error}");
     drop(writer);
-    fs::remove_file(dir.path().join("dropped.jsonl.partial")).unwrap();
-    run(dir.path(), Existing::Resume, 2..6, true);
-    assert_eq!(files(dir.path()), files(whole.path()));
-}
-
-#[cfg(target_os = "linux")]
-fn full_writer(dir: &Path) -> RunWriter {
-    let writer = RunWriter::create(dir, json!({"seed": 7}), Existing::Resume).unwrap();
-    assert_eq!(writer.done(), 3);
-    writer
+    let before = files(&out);
+    let refused = || {
+        let error = RunWriter::create(&out, json!({})).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(out.to_str().unwrap(), "OUT"),
+            "output folder: OUT already holds a run; choose another folder"
+        );
+    };
+    refused();
+    assert_eq!(files(&out), before);
+    for (name, _) in before {
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    run(&out, 0..5, true);
+    refused();
 }
 
 #[test]
@@ -374,7 +284,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = RunWriter::create(file.join("run"), json!({}), Existing::Refuse).unwrap_err();
+    let error = RunWriter::create(file.join("run"), json!({})).unwrap_err();
     assert!(
         matches!(&error, Error::Io { path, .. } if *path == file.join("run")),
         "{error}"

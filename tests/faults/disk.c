@@ -1,6 +1,6 @@
 // What a disk surely holds: loaded into a worker (LD_PRELOAD) on Linux.
 //
-// Whenever a file below $SAFER_FAULTS_FOLDER was synced, it is copied to $SAFER_FAULTS_DISK, under its name. A power cut leaves
+// Whenever a file below $SAFER_FAULTS_FOLDER was synced, it is copied to $SAFER_FAULTS_DISK, under its inode. A power cut leaves
 // that, and of what came later anything. Names are taken to be durable at once. The sync number $SAFER_FAULTS_FAIL fails.
 
 #define _GNU_SOURCE
@@ -16,11 +16,6 @@
 
 static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 static long syncs;
-
-static const char *file_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 static int copy(const char *from, const char *to) {
     static char buffer[1 << 16];
@@ -60,9 +55,8 @@ static int synced(const char *name, int fd) {
     } else if (!(result = sync(fd)) && disk) {
         // Under another name first: the process may be killed at any moment.
         snprintf(partial, sizeof partial, "%s/.copy", disk);
-        snprintf(whole, sizeof whole, "%s/%s", disk, file_name(path));
-        int (*move)(const char *, const char *) = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
-        if (copy(path, partial) || move(partial, whole))
+        snprintf(whole, sizeof whole, "%s/%llu", disk, (unsigned long long)status.st_ino);
+        if (copy(path, partial) || rename(partial, whole))
             abort();
     }
     pthread_mutex_unlock(&one);
@@ -73,15 +67,17 @@ int fsync(int fd) { return synced("fsync", fd); }
 
 int fdatasync(int fd) { return synced("fdatasync", fd); }
 
-int rename(const char *from, const char *to) {
-    int (*move)(const char *, const char *) = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
+// Another file may get the inode.
+int unlink(const char *path) {
+    int (*remove_name)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
     const char *disk = getenv("SAFER_FAULTS_DISK");
-    int result = move(from, to);
-    if (!result && disk) {
-        char old[4200], new[4200];
-        snprintf(old, sizeof old, "%s/%s", disk, file_name(from));
-        snprintf(new, sizeof new, "%s/%s", disk, file_name(to));
-        move(old, new);
+    struct stat status;
+    char copied[4200];
+    int known = disk && !stat(path, &status);
+    int result = remove_name(path);
+    if (known && !result) {
+        snprintf(copied, sizeof copied, "%s/%llu", disk, (unsigned long long)status.st_ino);
+        remove_name(copied);
     }
     return result;
 }

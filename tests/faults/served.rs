@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     server::Fault,
     trial::{Kill, Trial},
+    worker::Store,
 };
 
 #[test]
@@ -19,7 +20,7 @@ fn a_server_that_misbehaves_changes_nothing() {
         Fault::Error500,
         Fault::Drip,
     ] {
-        let mut trial = Trial::new();
+        let mut trial = Trial::new(Store::Journal);
         // Nothing else takes so long, and one that hangs is given up in good time.
         trial.order.timeout = Some(Duration::from_secs(if fault == Fault::Hang {
             3
@@ -48,7 +49,7 @@ fn a_server_that_misbehaves_changes_nothing() {
 
 #[test]
 fn a_key_that_expires_fails_texts_and_a_retry_mends_them_without_paying_twice() {
-    let mut trial = Trial::new();
+    let mut trial = Trial::new(Store::Journal);
     trial.order.plain = true;
     trial.server.expire_from(Some(100));
     let session = trial.session(None);

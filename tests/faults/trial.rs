@@ -1,4 +1,4 @@
-//! A run in a folder, its sessions, and what must hold after each of them and at its end.
+//! A run and its sessions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +15,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
-
 use crate::{
+    checks::expect,
     server::{CANARY, Server},
-    worker::{CONCURRENCY, COST, ORDER, Order},
+    worker::{ORDER, Order, Store},
 };
 
 /// A worker that says nothing for so long hangs.
@@ -42,7 +41,8 @@ pub(crate) enum Kill {
     At(&'static str, u64),
     /// When the server has so many calls of it.
     Called(u64),
-    /// In the midst of the write that makes a file so many bytes larger than the journal's log is now.
+    /// In the middle of the write that makes a file so many bytes larger than the journal's log, or the largest file of a folder, is
+    /// now.
     Write(u64),
     /// After so long.
     After(Duration),
@@ -56,40 +56,11 @@ pub(crate) struct Session {
     pub(crate) killed: bool,
     pub(crate) succeeded: bool,
     /// Calls whose answers were given out.
-    answers: Vec<String>,
+    pub(crate) answers: Vec<String>,
     /// Outcomes of which it was told that they are written.
-    done: u64,
+    pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) output: String,
-}
-
-/// An outcome: place, text, draw, kind and line.
-type Row = (u64, String, u32, String, String);
-
-/// What a run is without faults.
-pub(crate) struct Reference {
-    rows: Vec<Row>,
-    files: BTreeMap<String, Vec<u8>>,
-    calls: u64,
-}
-
-/// The same for every test; another one without the filter that remembers pairs.
-pub(crate) fn reference(plain: bool) -> &'static Reference {
-    static REFERENCES: [OnceLock<Reference>; 2] = [OnceLock::new(), OnceLock::new()];
-    REFERENCES[usize::from(plain)].get_or_init(|| {
-        let mut trial = Trial::new();
-        trial.order.plain = plain;
-        let session = trial.session(None);
-        assert!(session.succeeded && session.failed == 0, "{session:?}");
-        let reference = Reference {
-            rows: trial.rows(),
-            files: trial.files(),
-            calls: trial.number("SELECT count(*) FROM calls"),
-        };
-        let kinds: BTreeSet<&str> = reference.rows.iter().map(|row| row.3.as_str()).collect();
-        assert_eq!(kinds.len(), 2, "kept and dropped: {kinds:?}");
-        reference
-    })
 }
 
 pub(crate) struct Trial {
@@ -100,17 +71,18 @@ pub(crate) struct Trial {
     pub(crate) variables: Vec<(&'static str, PathBuf)>,
     /// What runs before the worker, in a shell that has its command as arguments.
     pub(crate) script: Option<String>,
-    sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
     /// Calls in flight at the last look, with their tries.
-    intents: BTreeSet<(String, u64)>,
-    in_flight: u64,
+    pub(crate) intents: BTreeSet<(String, u64)>,
+    pub(crate) in_flight: u64,
 }
 
 impl Trial {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let order = Order {
             folder: folder.path().join("run"),
+            store,
             ..Order::default()
         };
         fs::create_dir(&order.folder).unwrap();
@@ -131,10 +103,6 @@ impl Trial {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn journal(&self) -> PathBuf {
-        self.order.folder.join("run.sqlite")
-    }
-
     /// One life of a worker, which goes on with the run.
     pub(crate) fn session(&mut self, kill: Option<Kill>) -> &Session {
         let number = self.sessions.len() as u64;
@@ -147,8 +115,7 @@ impl Trial {
             Some(Kill::At(point, time)) => self.order.point = Some((point.to_owned(), time)),
             Some(Kill::Called(more)) => self.server.tell(Some((more, sender.clone()))),
             Some(Kill::Write(more)) => {
-                let log = fs::metadata(self.order.folder.join("run.sqlite-wal"));
-                let most = log.map_or(0, |log| log.len()) + more;
+                let most = self.largest() + more;
                 // Beyond it a signal kills the process.
                 script = Some(format!("ulimit -f {}; exec \"$@\"", blocks(most)));
             }
@@ -200,6 +167,18 @@ impl Trial {
         self.sessions.last().unwrap()
     }
 
+    fn largest(&self) -> u64 {
+        let bytes = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
+        match self.order.store {
+            Store::Journal => bytes(self.order.folder.join("run.sqlite-wal")),
+            Store::Folder => {
+                let entries = fs::read_dir(&self.order.folder).unwrap();
+                let all = entries.map(|entry| bytes(entry.unwrap().path()));
+                all.max().unwrap_or(0)
+            }
+        }
+    }
+
     fn start(&self, script: Option<String>) -> Child {
         let this = env::current_exe().unwrap();
         let mut command = match script {
@@ -220,154 +199,6 @@ impl Trial {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
-    }
-
-    /// What must hold after a session.
-    pub(crate) fn check(&mut self) -> Result<(), Finding> {
-        let session = self.sessions.last().unwrap();
-        if !session.killed && !session.succeeded {
-            return Err(("worker", session.output.clone()));
-        }
-        self.check_journal()
-    }
-
-    /// What must hold of the journal at any time.
-    pub(crate) fn check_journal(&mut self) -> Result<(), Finding> {
-        let acknowledged = self.sessions.iter().map(|session| session.done).max();
-        let acknowledged = acknowledged.unwrap_or(0);
-        if !self.journal().exists() {
-            return expect("acknowledged", acknowledged == 0, || {
-                "no journal".to_owned()
-            });
-        }
-        let sound: String = self
-            .reader()
-            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-            .unwrap_or_else(|error| error.to_string());
-        expect("sound", sound == "ok", || sound.clone())?;
-
-        let rows = self.rows();
-        let count = rows.len() as u64;
-        expect("acknowledged", acknowledged <= count, || {
-            format!("{acknowledged} outcomes are acknowledged, {count} are there")
-        })?;
-        let known = &reference(self.order.plain).rows;
-        expect("outcomes", known.starts_with(&rows), || {
-            let differ = known.iter().zip(&rows).position(|(a, b)| a != b);
-            format!("of {count} the one at {differ:?} is another")
-        })?;
-        for (of_calls, of_budget) in [("cost", "money"), ("tries", "requests")] {
-            let calls = self.number(&format!("SELECT coalesce(sum({of_calls}), 0) FROM calls"));
-            let budget = self.number(&format!("SELECT {of_budget} FROM budget"));
-            expect("sums", calls == budget, || {
-                format!("{of_calls}: {calls} in the calls, {budget} in the budget")
-            })?;
-        }
-        let done = self.number("SELECT count(*) FROM calls WHERE state = 'done'");
-        let cost = self.number("SELECT coalesce(sum(cost), 0) FROM calls");
-        expect("sums", cost == done * COST, || {
-            format!("{done} answers cost {cost}")
-        })?;
-
-        self.note_in_flight()
-    }
-
-    /// Counts the calls that were in flight when the last session ended.
-    pub(crate) fn note_in_flight(&mut self) -> Result<(), Finding> {
-        let intents = self.intents();
-        let new = intents.difference(&self.intents).count();
-        expect("in flight", new <= CONCURRENCY, || {
-            format!("{new} calls were in flight")
-        })?;
-        self.in_flight += new as u64;
-        self.intents = intents;
-        Ok(())
-    }
-
-    /// What must hold at the end. Gives the number of calls that were paid for in vain.
-    pub(crate) fn finish(mut self) -> Result<u64, Finding> {
-        if !self.sessions.last().is_some_and(|last| last.succeeded) {
-            self.session(None);
-            self.check()?;
-        }
-        let reference = reference(self.order.plain);
-        let in_vain = self.check_bill()?;
-        expect("in flight", in_vain <= self.in_flight, || {
-            format!("{in_vain} paid in vain, {} in flight", self.in_flight)
-        })?;
-        let rows = self.rows();
-        expect("outcomes", rows == reference.rows, || {
-            format!("{} of {}", rows.len(), reference.rows.len())
-        })?;
-        let files = self.files();
-        for (name, bytes) in &reference.files {
-            let same = files.get(name) == Some(bytes);
-            expect("bytes", same, || name.clone())?;
-        }
-        expect("bytes", files.len() == reference.files.len(), || {
-            format!("{} files", files.len())
-        })?;
-        self.order.changed = true;
-        let session = self.session(None);
-        let refused = session
-            .output
-            .contains("record 4 (\"post-3\") has another text");
-        expect("another text", !session.succeeded && refused, || {
-            format!("it is not refused\n{}", session.output)
-        })?;
-        self.check_canary()?;
-        Ok(in_vain)
-    }
-
-    /// That no call was made again whose answer was given out, and how many were paid without one.
-    fn check_bill(&self) -> Result<u64, Finding> {
-        let bill = self.server.bill();
-        let mut answered: BTreeSet<&str> = BTreeSet::new();
-        let mut may_be: BTreeMap<&str, u64> = BTreeMap::new();
-        for (number, session) in self.sessions.iter().enumerate() {
-            let mine = bill.iter().filter(|(of, _)| *of == number as u64);
-            let mut asked: BTreeSet<&str> = BTreeSet::new();
-            for (_, call) in mine {
-                expect("paid once", asked.insert(call), || {
-                    format!("{call} twice in session {number}")
-                })?;
-                expect("paid once", !answered.contains(call.as_str()), || {
-                    format!("{call} again in session {number}")
-                })?;
-            }
-            answered.extend(session.answers.iter().map(String::as_str));
-            let lost: Vec<&&str> = asked
-                .iter()
-                .filter(|call| !answered.contains(**call))
-                .collect();
-            let most = if session.succeeded { 0 } else { CONCURRENCY };
-            expect("paid once", lost.len() <= most, || {
-                format!("{} in flight in session {number}", lost.len())
-            })?;
-            for call in lost {
-                *may_be.entry(call).or_insert(1) += 1;
-            }
-        }
-        let mut paid: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, call) in &bill {
-            *paid.entry(call).or_default() += 1;
-        }
-        for (call, times) in &paid {
-            let most = may_be.get(call).copied().unwrap_or(1);
-            expect("paid once", *times <= most, || {
-                format!("{call} {times} times of {most}")
-            })?;
-        }
-        let tries = self.number("SELECT sum(tries) FROM calls");
-        let times = bill.len() as u64;
-        expect("tries", tries >= times, || {
-            format!("{tries} tries, {times} paid")
-        })?;
-        let calls = reference(self.order.plain).calls;
-        expect("paid once", paid.len() as u64 == calls, || {
-            format!("{} calls, and {calls} without faults", paid.len())
-        })?;
-        Ok(times - calls)
     }
 
     /// That the key is nowhere.
@@ -399,48 +230,20 @@ impl Trial {
     }
 
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let entries = fs::read_dir(self.order.folder.join("out")).unwrap();
+        let folder = match self.order.store {
+            Store::Journal => self.order.folder.join("out"),
+            Store::Folder => self.order.folder.clone(),
+        };
+        let entries = fs::read_dir(folder).unwrap();
         entries
             .map(|entry| entry.unwrap())
-            // What an export that was killed leaves.
-            .filter(|entry| entry.file_type().unwrap().is_file())
+            // Without what an export that was killed leaves.
+            .filter(|entry| entry.file_type().unwrap().is_file() && entry.file_name() != ".lock")
             .map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
                 (name, fs::read(entry.path()).unwrap())
             })
             .collect()
-    }
-
-    fn reader(&self) -> Connection {
-        Connection::open_with_flags(self.journal(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
-    }
-
-    pub(crate) fn number(&self, sql: &str) -> u64 {
-        self.reader().query_row(sql, [], |row| row.get(0)).unwrap()
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        let reader = self.reader();
-        let sql = "SELECT place, source_id, draw, kind, line FROM outcomes ORDER BY place";
-        let mut query = reader.prepare(sql).unwrap();
-        let rows = query.query_map([], |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-            ))
-        });
-        rows.unwrap().map(Result::unwrap).collect()
-    }
-
-    fn intents(&self) -> BTreeSet<(String, u64)> {
-        let reader = self.reader();
-        let sql = "SELECT hex(key), tries FROM calls WHERE state = 'intent'";
-        let mut query = reader.prepare(sql).unwrap();
-        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-        rows.unwrap().map(Result::unwrap).collect()
     }
 }
 
@@ -450,15 +253,11 @@ impl Session {
         self.output.push('\n');
         match line.split_once(' ') {
             Some(("answer", call)) => self.answers.push(call.to_owned()),
-            Some(("done", number)) => self.done = number.parse().unwrap(),
+            Some(("done", number)) => self.done = self.done.max(number.parse().unwrap()),
             Some(("failed", number)) => self.failed = number.parse().unwrap(),
             _ => {}
         }
     }
-}
-
-fn expect(check: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Finding> {
-    if holds { Ok(()) } else { Err((check, what())) }
 }
 
 /// So many bytes in the unit of the shell's `ulimit -f`, which is 512 bytes in some and 1,024 in others.

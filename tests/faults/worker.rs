@@ -20,16 +20,20 @@ use safer_instruct::{
     OrderedFilter, Pipeline, PreferenceJudge, PreferencePair, Prompt, ResponseGenerator, Result,
     RetryPolicy, Sampling, Sleep, SourceText,
     backends::openai::{Client, OpenAiModel, Server},
+    dataset::Existing,
     filters::Distinct,
     judges::PairwiseJudge,
-    run::{Journal, Planted, Price, Runner},
+    run::{FolderStore, Journal, Price, RunStore, Runner, export},
     stages::{ChatInduction, ExpertResponse},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{Metadata, Subscriber, field, span};
 
-use crate::server::{self, CANARY};
+use crate::{
+    bugs::{Bug, Faulty},
+    server::{self, CANARY},
+};
 
 /// Holds an [`Order`] as JSON.
 pub(crate) const ORDER: &str = "SAFER_INSTRUCT_FAULTS";
@@ -39,15 +43,23 @@ const TEXTS: usize = 40;
 /// So many times faster do waits pass.
 const HASTE: u32 = 1_000;
 
+/// Where a worker keeps its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Store {
+    #[default]
+    Journal,
+    Folder,
+}
+
 /// What a worker is to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) folder: PathBuf,
+    pub(crate) store: Store,
     pub(crate) url: String,
     /// Where it stands still, and at which time that it comes there.
     pub(crate) point: Option<(String, u64)>,
-    /// A bug: its place in [`BUGS`].
-    pub(crate) planted: Option<usize>,
+    pub(crate) bug: Option<Bug>,
     /// Without the filter that remembers pairs.
     pub(crate) plain: bool,
     /// Works on the failed texts.
@@ -57,16 +69,6 @@ pub(crate) struct Order {
     pub(crate) timeout: Option<Duration>,
 }
 
-pub(crate) const BUGS: [Planted; 7] = [
-    Planted::NoSync,
-    Planted::IntentAfterCall,
-    Planted::CostApart,
-    Planted::NoTextHash,
-    Planted::EarlyAnswer,
-    Planted::DropLast,
-    Planted::ForgetPair,
-];
-
 #[test]
 #[ignore = "it is started by the tests"]
 fn worker() {
@@ -74,12 +76,12 @@ fn worker() {
         return;
     };
     let order: Order = serde_json::from_str(&order).unwrap();
-    if let Some(bug) = order.planted {
-        BUGS[bug].plant();
+    if let Some(bug) = order.bug {
+        bug.plant();
     }
     if let Some((point, time)) = order.point.clone() {
         // A bug has more time to show itself, also on a busy machine.
-        let moment = Duration::from_millis(if order.planted.is_some() { 20 } else { 2 });
+        let moment = Duration::from_millis(if order.bug.is_some() { 20 } else { 2 });
         POINT.set((point, AtomicU64::new(time), moment)).unwrap();
         tracing::subscriber::set_global_default(Events).unwrap();
     }
@@ -91,13 +93,6 @@ fn worker() {
 }
 
 fn work(order: &Order) -> Result<()> {
-    let path = order.folder.join("run.sqlite");
-    let mut journal = if path.exists() {
-        Journal::open(path, manifest())?
-    } else {
-        Journal::create(path, manifest())?
-    };
-    say("open");
     let client = Client::builder()
         .with_timeout(order.timeout.unwrap_or(Duration::from_secs(600)))
         .build()?;
@@ -113,20 +108,41 @@ fn work(order: &Order) -> Result<()> {
         .with_clock(move || begun.elapsed() * HASTE)
         .with_sleep(sleep.clone())
         .build()?;
-    let recorded = journal.record(Inner(model), "served").with_price(price());
+    let (store, model): (Box<dyn RunStore>, Arc<dyn ChatModel>) = match order.store {
+        Store::Journal => {
+            let journal = Journal::open_or_create(order.folder.join("run.sqlite"), manifest())?;
+            let recorded = journal.record(Inner(model), "served").with_price(price());
+            (Box::new(journal), Arc::new(recorded))
+        }
+        Store::Folder => {
+            let store = FolderStore::open(&order.folder, manifest(), Existing::Resume)?;
+            (Box::new(store), Arc::new(Inner(model)))
+        }
+    };
+    say("open");
+    let mut store = Faulty {
+        bug: order.bug,
+        store,
+    };
     let policy = RetryPolicy {
         max_attempts: 8,
         ..RetryPolicy::default()
     };
-    let model = Arc::new(Outer(recorded).with_retry(policy, sleep));
+    let model = Arc::new(Outer(model).with_retry(policy, sleep));
     let pipeline = pipeline(model, order.plain);
+    let mut done = store.tally().done();
     let runner = Runner::new(
-        &mut journal,
+        &mut store,
         &pipeline,
         || Duration::ZERO,
         |_| std::future::pending::<()>(),
     )
-    .with_observer(|progress| say(&format!("done {}", progress.done)));
+    .with_observer(|progress| say(&format!("done {}", progress.done)))
+    // What is given out is acknowledged, too.
+    .with_outcomes(|_| {
+        done += u64::from(!order.retry);
+        say(&format!("done {done}"));
+    });
     let texts = stream::iter(texts(order.changed).into_iter().map(Ok));
     let report = if order.retry {
         block_on(runner.retry(texts))?
@@ -134,7 +150,9 @@ fn work(order: &Order) -> Result<()> {
         block_on(runner.run(texts))?
     };
     say(&format!("failed {}", report.progress.failed));
-    journal.export(order.folder.join("out"))?;
+    if order.store == Store::Journal {
+        export(order.folder.join("run.sqlite"), order.folder.join("out"))?;
+    }
     Ok(())
 }
 
@@ -220,7 +238,7 @@ impl OrderedFilter<PreferencePair> for Fifth {
     }
 }
 
-/// Between the journal and the server.
+/// Between the store and the server.
 struct Inner(OpenAiModel);
 
 #[async_trait]
@@ -233,7 +251,7 @@ impl ChatModel for Inner {
     }
 }
 
-/// Before the journal. What it gives out is acknowledged.
+/// Before the store. What a journal gives out is acknowledged.
 struct Outer<M>(M);
 
 #[async_trait]
@@ -279,7 +297,7 @@ fn say(what: &str) {
     let _ = std::io::stdout().write_all(format!("{what}\n").as_bytes());
 }
 
-/// The points that the journal itself tells of.
+/// The points that a store itself tells of.
 struct Events;
 
 struct Message;
@@ -294,7 +312,11 @@ impl field::Visit for Message {
 
 impl Subscriber for Events {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("safer_instruct::run") && metadata.is_event()
+        let targets = ["safer_instruct::run", "safer_instruct::files"];
+        let ours = targets
+            .iter()
+            .any(|target| metadata.target().starts_with(target));
+        ours && metadata.is_event()
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

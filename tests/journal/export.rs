@@ -5,7 +5,7 @@ use std::fs;
 use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
     dataset::{Existing, RunWriter, Summary},
-    run::{End, Journal, export},
+    run::{End, FolderStore, Journal, export},
 };
 
 use crate::support::{Counted, files, folder, manifest, pipeline, run, texts};
@@ -13,7 +13,7 @@ use crate::support::{Counted, files, folder, manifest, pipeline, run, texts};
 /// Without a journal.
 fn written(count: usize) -> (std::collections::BTreeMap<String, String>, Summary) {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = RunWriter::create(folder.path(), manifest(), Existing::Refuse).unwrap();
+    let mut writer = RunWriter::create(folder.path(), manifest()).unwrap();
     let model = Counted::default();
     model.fail(true);
     let pipeline = pipeline(&model);
@@ -52,22 +52,28 @@ fn an_export_is_what_a_run_writer_writes() {
 }
 
 #[test]
-fn a_run_that_another_writer_goes_on_with_is_left_alone() {
+fn a_folder_with_a_run_of_its_own_is_left_alone() {
     let (folder, path) = folder();
     let journal = Journal::create(&path, manifest()).unwrap();
     let out = folder.path().join("out");
-    let mut writer = RunWriter::create(&out, manifest(), Existing::Refuse).unwrap();
-    let error = journal.export(&out).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "output folder: {} holds a run that is not finished; choose another folder",
-            out.display()
-        )
-    );
+    let refused = || {
+        let error = journal.export(&out).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "output folder: {} holds another run; choose another folder",
+                out.display()
+            )
+        );
+    };
+    let mut writer = RunWriter::create(&out, manifest()).unwrap();
+    refused();
     let outcome = block_on(pipeline(&Counted::default()).process(texts(1).remove(0)));
     writer.write(&outcome).unwrap();
     writer.finish(true).unwrap();
     let summary = journal.export(&out).unwrap();
     assert_eq!((summary.read(), summary.is_complete()), (0, false));
+
+    drop(FolderStore::open(&out, manifest(), Existing::Overwrite).unwrap());
+    refused();
 }

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use safer_instruct::{
     ChatModel, ChatRequest, Completion, Result, ScoreRequest, Scores, ScoringModel,
-    run::{Journal, Recorded},
+    run::{Journal, RecordedModel},
     testkit::{Latency, ScriptedModel, chat_laws, scoring_laws},
 };
 
 /// With the folder of its journal, which is removed after it.
 struct InFolder {
-    model: Recorded<Latency<ScriptedModel>>,
+    model: RecordedModel<Latency<ScriptedModel>>,
     _folder: tempfile::TempDir,
 }
 

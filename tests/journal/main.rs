@@ -1,4 +1,4 @@
-//! The journal of a run: what is durable, what is paid for once, and what the files are.
+//! Runs and their stores: what is durable, what is paid for once, and what the files are.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,7 @@
 mod budget;
 mod export;
 mod file;
+mod folder;
 mod fork;
 mod killed;
 #[cfg(feature = "testkit")]
@@ -16,4 +17,5 @@ mod laws;
 mod recorded;
 mod retry;
 mod runner;
+mod stores;
 mod support;

@@ -3,7 +3,7 @@
 use futures::executor::block_on;
 use safer_instruct::{
     Result, SourceText,
-    run::{End, Journal, Report, Runner, Status},
+    run::{End, Journal, RunReport, Runner, Status},
 };
 
 use crate::support::{
@@ -13,7 +13,7 @@ use crate::support::{
 
 const TEXTS: usize = 30;
 
-fn retry(journal: &mut Journal, model: &Counted, texts: Vec<SourceText>) -> Result<Report> {
+fn retry(journal: &mut Journal, model: &Counted, texts: Vec<SourceText>) -> Result<RunReport> {
     let model = journal.record(model.clone(), "counted").with_price(price());
     let pipeline = pipeline(&model);
     let runner = Runner::new(journal, &pipeline, no_time, never);

@@ -9,16 +9,13 @@ use std::{
     time::Duration,
 };
 
-use futures::{channel::oneshot, executor::block_on, stream};
+use futures::{channel::oneshot, executor::block_on};
 use rusqlite::Connection;
-use safer_instruct::{
-    Error, SourceText,
-    run::{End, Journal, Progress, Runner, Status},
-};
+use safer_instruct::run::{End, Journal, RunProgress, RunReport, Runner, Status};
 
 use crate::support::{
-    COST, Counted, DRAWS, can_be_spawned, files, folder, manifest, never, no_time, number,
-    pipeline, price, run, stream_of, texts, undisturbed,
+    COST, Counted, DRAWS, files, folder, manifest, never, no_time, number, pipeline, price, run,
+    stream_of, texts, undisturbed,
 };
 
 const TEXTS: usize = 24;
@@ -54,50 +51,8 @@ fn a_run_goes_on_behind_any_outcome_without_a_call() {
     assert_eq!(model.calls(), calls);
 }
 
-#[test]
-fn another_input_is_refused_with_the_record_that_changed() {
-    let (_folder, path) = folder();
-    let model = Counted::default();
-    let mut journal = Journal::create(&path, manifest()).unwrap();
-    run(&mut journal, &model, texts(TEXTS)).unwrap();
-    let mut refused = |texts: Vec<SourceText>| {
-        let error = run(&mut journal, &model, texts).unwrap_err();
-        let shown = error.to_string();
-        assert!(matches!(error, Error::Input { .. }), "{shown}");
-        shown.replace(path.to_str().unwrap(), "JOURNAL")
-    };
-
-    let mut other = texts(TEXTS);
-    other[4] = SourceText::new("post-4", "Nobody asked you at all.");
-    assert_eq!(
-        refused(other),
-        "JOURNAL: the input has changed: record 5 (\"post-4\") has another text; give the same input, or fork the journal"
-    );
-    let mut other = texts(TEXTS);
-    other.remove(4);
-    assert_eq!(
-        refused(other),
-        "JOURNAL: the input has changed: its record 5 is \"post-5\" and was \"post-4\"; give the same input, or fork the journal"
-    );
-    assert_eq!(
-        refused(texts(9)),
-        "JOURNAL: the input has 9 texts, and the journal has outcomes of more: give the whole input, in the same order"
-    );
-    // Nothing was lost by it.
-    assert_eq!(journal.done(), TEXTS as u64 * u64::from(DRAWS));
-
-    let recorded = journal.record(&model, "counted");
-    let pipeline = pipeline(&recorded).with_draws(3);
-    let error =
-        block_on(Runner::new(&mut journal, &pipeline, no_time, never).run(stream_of(texts(TEXTS))));
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "draws: the journal was made with another number of draws than 3"
-    );
-}
-
 /// A run that is told to stop at its n-th call.
-fn stopped(journal: &mut Journal, calls: u64) -> safer_instruct::run::Report {
+fn stopped(journal: &mut Journal, calls: u64) -> RunReport {
     let (stop, stopped) = oneshot::channel();
     let (stop, begun) = (Mutex::new(Some(stop)), AtomicU64::new(0));
     let model = Counted::telling(move |what, _| {
@@ -179,41 +134,6 @@ fn a_run_does_not_wait_beyond_its_drain() {
 }
 
 #[test]
-fn a_run_that_is_stopped_before_it_begins_makes_no_call() {
-    let (_folder, path) = folder();
-    let mut journal = Journal::create(&path, manifest()).unwrap();
-    let model = Counted::default();
-    let recorded = journal.record(&model, "counted");
-    let pipeline = pipeline(&recorded);
-    let runner =
-        Runner::new(&mut journal, &pipeline, no_time, never).with_stop(std::future::ready(()));
-    let run = runner.run(stream_of(texts(TEXTS)));
-    let report = block_on(can_be_spawned(run)).unwrap();
-    assert_eq!((report.end, model.calls()), (End::Stopped, 0));
-}
-
-#[test]
-fn what_was_read_before_an_error_of_the_input_is_done() {
-    let (_folder, path) = folder();
-    let mut journal = Journal::create(&path, manifest()).unwrap();
-    let model = Counted::default();
-    let recorded = journal.record(&model, "counted");
-    let pipeline = pipeline(&recorded);
-    let bad = Err(Error::input("posts.jsonl", 6, "not valid JSON"));
-    let sources = texts(5)
-        .into_iter()
-        .map(Ok)
-        .chain([bad])
-        .chain(texts(1).into_iter().map(Ok));
-    let error =
-        block_on(Runner::new(&mut journal, &pipeline, no_time, never).run(stream::iter(sources)))
-            .unwrap_err();
-    assert_eq!(error.to_string(), "posts.jsonl:6: not valid JSON");
-    let status = Status::read(&path).unwrap();
-    assert_eq!((status.done(), status.complete), (10, false));
-}
-
-#[test]
 fn progress_says_rate_yield_cost_and_what_is_left() {
     let (_folder, path) = folder();
     let mut journal = Journal::create(&path, manifest()).unwrap();
@@ -224,7 +144,7 @@ fn progress_says_rate_yield_cost_and_what_is_left() {
     // A clock that goes on by ten milliseconds whenever it is looked at.
     let ticks = AtomicU64::new(0);
     let clock = || Duration::from_millis(10 * ticks.fetch_add(1, Ordering::SeqCst));
-    let mut told: Vec<Progress> = Vec::new();
+    let mut told: Vec<RunProgress> = Vec::new();
     let runner = Runner::new(&mut journal, &pipeline, clock, never)
         .with_total(TEXTS as u64)
         .with_observer(|progress| told.push(progress.clone()));
@@ -250,5 +170,5 @@ fn progress_says_rate_yield_cost_and_what_is_left() {
     let left = (total - early.done) as f64 / early.per_second;
     assert_eq!(early.seconds_left, Some(left));
     let json = serde_json::to_string(last).unwrap();
-    assert_eq!(serde_json::from_str::<Progress>(&json).unwrap(), *last);
+    assert_eq!(serde_json::from_str::<RunProgress>(&json).unwrap(), *last);
 }

@@ -20,7 +20,7 @@ use safer_instruct::{
     ResponseGenerator, Result, ScoreRequest, Scores, ScoringModel, SourceText, Usage,
     filters::Distinct,
     judges::LikelihoodJudge,
-    run::{Journal, Price, Report, Runner},
+    run::{Journal, Price, RunReport, Runner},
     stages::{ChatInduction, ExpertResponse},
 };
 use serde::Serialize;
@@ -239,7 +239,7 @@ pub(crate) fn run(
     journal: &mut Journal,
     model: &Counted,
     texts: Vec<SourceText>,
-) -> Result<Report> {
+) -> Result<RunReport> {
     let model = journal.record(model.clone(), "counted").with_price(price());
     let pipeline = pipeline(&model);
     block_on(Runner::new(journal, &pipeline, no_time, never).run(stream_of(texts)))

@@ -6,7 +6,7 @@ use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
     Decision, Draft, DynPipeline, Error, Filter, Instruction, Judgement, OrderedFilter, Pipeline,
     PreferencePair, Response, Result, SourceText,
-    dataset::{Columns, Existing, Reader, RunWriter},
+    dataset::{Columns, Reader, RunWriter},
     filter_fn, induce_fn, judge_fn, respond_fn,
 };
 use serde_json::json;
@@ -122,7 +122,7 @@ fn texts_that_were_dropped_or_failed_can_be_read_again() {
     for counterpart in [false, true] {
         let pipeline = pipeline(counterpart);
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = RunWriter::create(folder.path(), json!({}), Existing::Refuse).unwrap();
+        let mut writer = RunWriter::create(folder.path(), json!({})).unwrap();
         block_on(pipeline.run(stream::iter(texts())).for_each(|outcome| {
             writer.write(&outcome).unwrap();
             async {}

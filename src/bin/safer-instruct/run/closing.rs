@@ -9,7 +9,7 @@ use std::{
 use safer_instruct::{
     Error, Judgement, Result,
     dataset::{Summary, read_pairs},
-    run::{End, Report},
+    run::{End, RunReport},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -23,7 +23,7 @@ const SHOWN: usize = 3;
 /// What a run came to.
 pub(crate) struct Closing<'a> {
     pub(crate) folder: &'a Folder,
-    pub(crate) report: &'a Report,
+    pub(crate) report: &'a RunReport,
     pub(crate) summary: &'a Summary,
     pub(crate) uncovered: &'a str,
 }

@@ -8,7 +8,7 @@ use std::{
 use safer_instruct::{
     Decorate, Error, Result, RetryPolicy,
     dataset::{Summary, into_stream},
-    run::{Budget, End, Journal, Progress as RunProgress, Report, Runner},
+    run::{Budget, End, Journal, RunProgress, RunReport, Runner},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -165,7 +165,7 @@ impl Work<'_> {
     }
 
     /// Says what came of it.
-    fn close(&self, report: &Report, summary: &Summary) -> Result<Ended> {
+    fn close(&self, report: &RunReport, summary: &Summary) -> Result<Ended> {
         let closing = Closing {
             folder: self.folder,
             report,

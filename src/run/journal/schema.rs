@@ -4,12 +4,14 @@ use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::{
-    manifest::Manifest,
-    planted::Planted,
-    trouble::{NO_JOURNAL, Trouble},
+use super::fatal::{DAMAGED, Fatal, NO_JOURNAL};
+use crate::{
+    files::{self, beside},
+    run::{faults::faults, manifest::Manifest},
 };
-use crate::files::{self, beside};
+
+const MANIFEST: &str = "manifest";
+const LIBRARY: &str = "library";
 
 /// Says in the header of the file that it is a journal: "saRJ".
 const APPLICATION: i32 = i32::from_be_bytes(*b"saRJ");
@@ -90,8 +92,8 @@ INSERT INTO budget (only) VALUES (0);
 pub(super) fn build(
     path: &Path,
     manifest: &Manifest,
-    fill: impl FnOnce(&Connection) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+    fill: impl FnOnce(&Connection) -> Result<(), Fatal>,
+) -> Result<(), Fatal> {
     let partial = beside(path, ".partial");
     // Left by a process that was killed at this point.
     for leftover in [partial.clone(), beside(&partial, "-journal")] {
@@ -105,9 +107,8 @@ pub(super) fn build(
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(TABLES)?;
     let mut insert = connection.prepare("INSERT INTO manifest (name, value) VALUES (?1, ?2)")?;
-    for (name, value) in manifest.rows() {
-        insert.execute(params![name, value])?;
-    }
+    insert.execute(params![MANIFEST, manifest.value.to_string()])?;
+    insert.execute(params![LIBRARY, manifest.library])?;
     drop(insert);
     fill(&connection)?;
     connection.execute_batch("COMMIT")?;
@@ -118,24 +119,24 @@ pub(super) fn build(
 }
 
 /// Opens a journal to write.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Trouble> {
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Fatal> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     set_wal(&connection)?;
-    let synchronous = if Planted::NoSync.is_here() {
-        "OFF"
-    } else {
+    let synchronous = if faults().waits_for_the_disk() {
         "FULL"
+    } else {
+        "OFF"
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     Ok(connection)
 }
 
 /// Opens a journal to read, while another process may write it.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, Trouble> {
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Fatal> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Trouble> {
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Fatal> {
     // Each connection belongs to one thread.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -143,32 +144,39 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Trouble> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
     let (application, version): (i32, i32) = (number("application_id")?, number("user_version")?);
     if application != APPLICATION {
-        return Err(Trouble::damaged(NO_JOURNAL));
+        return Err(Fatal::damaged(NO_JOURNAL));
     }
     if version != VERSION {
-        return Err(Trouble::damaged(format!(
+        return Err(Fatal::damaged(format!(
             "the journal has the schema {version}, and this version of the library knows {VERSION}: take the version that made it"
         )));
     }
     Ok(connection)
 }
 
-fn set_wal(connection: &Connection) -> Result<(), Trouble> {
+fn set_wal(connection: &Connection) -> Result<(), Fatal> {
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode == "wal" {
         return Ok(());
     }
     let reason = "SQLite cannot keep a write-ahead log here: put the journal on a local disk";
-    Err(Trouble::Io(io::ErrorKind::Unsupported, reason.to_owned()))
+    Err(Fatal::Io(io::ErrorKind::Unsupported, reason.to_owned()))
 }
 
 /// One value of the manifest.
-pub(super) fn manifest_value(
-    connection: &Connection,
-    name: &str,
-) -> Result<Option<String>, Trouble> {
+pub(super) fn manifest_value(connection: &Connection, name: &str) -> Result<Option<String>, Fatal> {
     let sql = "SELECT value FROM manifest WHERE name = ?1";
     Ok(connection
         .query_row(sql, [name], |row| row.get(0))
         .optional()?)
+}
+
+/// What the run is made with.
+pub(super) fn read_manifest(connection: &Connection) -> Result<Manifest, Fatal> {
+    let missing = || Fatal::damaged(DAMAGED);
+    let value = manifest_value(connection, MANIFEST)?.ok_or_else(missing)?;
+    Ok(Manifest {
+        value: serde_json::from_str(&value).map_err(|_| missing())?,
+        library: manifest_value(connection, LIBRARY)?.ok_or_else(missing)?,
+    })
 }

@@ -1,10 +1,14 @@
 //! What calls cost, and what a run may spend.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, record::Usage};
+use crate::{
+    error::Error,
+    record::Usage,
+    run::limit::{Limit, Spent},
+};
 
 /// What a model costs, in millionths of a unit of money for a million tokens.
 ///
@@ -82,8 +86,8 @@ impl Budget {
         self
     }
 
-    /// Limits the time in which a [`Runner`](super::Runner) runs, counted in whole milliseconds. Texts in work then still have the
-    /// time of [`with_drain`](super::Runner::with_drain) to end. By default there is no limit.
+    /// Limits the time in which a [`Runner`](crate::run::Runner) runs, counted in whole milliseconds. Texts in work then still have the
+    /// time of [`with_drain`](crate::run::Runner::with_drain) to end. By default there is no limit.
     #[must_use]
     pub fn with_wall_time(mut self, time: Duration) -> Self {
         self.wall_time = Some(time);
@@ -105,51 +109,6 @@ impl Budget {
     }
 }
 
-/// What a run has spent, all its sessions together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Spent {
-    /// Tokens of the calls that were answered.
-    pub usage: Usage,
-    /// Cost of the calls that were answered, in millionths of a unit of money.
-    pub money: u64,
-    /// Calls that were made, answered or not.
-    pub requests: u64,
-    /// Time in which a [`Runner`](super::Runner) ran.
-    pub wall_time: Duration,
-}
-
-/// A part of a [`Budget`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// [`Budget::with_tokens`].
-    Tokens,
-    /// [`Budget::with_money`].
-    Money,
-    /// [`Budget::with_requests`].
-    Requests,
-    /// [`Budget::with_wall_time`].
-    WallTime,
-}
-
-impl Limit {
-    fn unit(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Money => "millionths of a unit of money",
-            Self::Requests => "requests",
-            Self::WallTime => "milliseconds of wall time",
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.unit())
-    }
-}
-
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overdraft {
@@ -166,10 +125,6 @@ impl Overdraft {
             limit: self.most,
         }
     }
-}
-
-pub(super) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The loop around a pipeline: outcomes go into the journal while the next ones are made.
+//! The loop around a pipeline: outcomes go into the store while the next ones are made.
 
 use std::{
     future::poll_fn,
@@ -14,14 +14,12 @@ use futures::{
 };
 
 use super::{
-    budget::{Limit, milliseconds},
-    journal::Shared,
-    progress::{End, Progress, Report},
-    sources::{Desk, Ticket},
-    store::{Kind, OutcomeRow},
+    limit::{Limit, milliseconds},
+    progress::{End, RunProgress, RunReport},
+    resume::Desk,
+    store::{NewOutcome, RunStore, Session},
 };
 use crate::{
-    dataset::Row,
     decorate::Sleep,
     error::{Error, Result},
     outcome::Outcome,
@@ -31,57 +29,49 @@ use crate::{
 /// The most outcomes that wait for the one write before them.
 const BATCH: usize = 256;
 
-/// Where outcomes go.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Mode {
-    Append,
-    Replace,
-}
-
-/// Everything but the pipeline and its texts.
-pub(super) struct Drive<'a> {
+/// Everything but the pipeline, its texts and the store.
+pub(super) struct EventLoop<'a> {
     pub(super) clock: Box<dyn Fn() -> Duration + Send + Sync + 'a>,
     pub(super) sleep: Box<dyn Sleep + 'a>,
     pub(super) stop: Fuse<BoxFuture<'a, ()>>,
-    pub(super) observer: Box<dyn FnMut(&Progress) + Send + 'a>,
+    pub(super) observer: Box<dyn FnMut(&RunProgress) + Send + 'a>,
+    pub(super) taker: Option<Box<dyn FnMut(Outcome) + Send + 'a>>,
     pub(super) drain: Duration,
     pub(super) total: Option<u64>,
 }
 
+/// What came of a write, and what was written.
+type Written = (Result<()>, Vec<NewOutcome>);
+
 enum Step {
-    Written(Result<()>),
+    Written(Written),
     Given(Option<Given>),
     Close(End),
     OutOfPatience,
 }
 
-impl Drive<'_> {
+impl EventLoop<'_> {
     /// Takes outcomes until there are no more, or until texts in work had their time to end.
-    pub(super) async fn run(
+    pub(super) async fn run<S: RunStore + ?Sized>(
         mut self,
-        shared: &Shared,
+        store: &S,
         desk: &Desk,
-        mode: Mode,
+        session: Session,
         outcomes: impl Stream<Item = Given>,
-    ) -> Result<Report> {
-        let worker = &shared.worker;
+    ) -> Result<RunReport> {
         let mut outcomes = pin!(outcomes);
         let mut watch = Watch::new((self.clock)());
-        let mut out_of_time = self.out_of_time(shared);
+        let mut out_of_time = self.out_of_time(store);
         let mut out_of_patience = Fuse::terminated();
-        let mut writing: Fuse<BoxFuture<'_, Result<()>>> = Fuse::terminated();
-        let mut waiting: Vec<OutcomeRow> = Vec::new();
+        let mut writing: Fuse<BoxFuture<'_, Written>> = Fuse::terminated();
+        let mut waiting: Vec<NewOutcome> = Vec::new();
         let (mut end, mut open, mut made) = (None, true, 0);
         loop {
             if writing.is_terminated() {
                 if !waiting.is_empty() {
-                    let rows = mem::take(&mut waiting);
-                    made += rows.len() as u64;
-                    let write = worker.ask(move |store| match mode {
-                        Mode::Append => store.append(&rows),
-                        Mode::Replace => store.replace(&rows),
-                    });
-                    writing = write.boxed().fuse();
+                    let batch = mem::take(&mut waiting);
+                    made += batch.len() as u64;
+                    writing = write(store, session, batch).boxed().fuse();
                 } else if !open {
                     break;
                 }
@@ -107,19 +97,20 @@ impl Drive<'_> {
                 Poll::Pending
             })
             .await;
-            worker.add_wall_time(watch.lap((self.clock)()));
+            store.add_time(watch.lap((self.clock)()));
             match step {
-                Step::Written(written) => {
+                Step::Written((written, batch)) => {
                     written?;
-                    self.tell(shared, made, &watch);
+                    self.give_out(batch);
+                    self.tell(store, made, &watch);
                 }
                 Step::Given(None) => open = false,
                 // What came of a refused call is no outcome of its text. Which ones that are cannot be said: a stage may have
                 // gone on without the answer. All are made again when the run goes on, from the answers that are there.
-                Step::Given(Some(given)) => match worker.refused() {
-                    None => waiting.push(row(&given, desk.next_ticket())?),
-                    Some(refused) if end.is_none() => {
-                        end = Some(End::OverBudget(refused.limit));
+                Step::Given(Some(given)) => match store.limit_reached() {
+                    None => waiting.push(new_outcome(given, desk)?),
+                    Some(limit) if end.is_none() => {
+                        end = Some(End::OverBudget(limit));
                         desk.close();
                         out_of_patience = self.sleep.sleep(self.drain).fuse();
                     }
@@ -134,53 +125,60 @@ impl Drive<'_> {
             }
         }
         let error = desk.take_error();
-        let complete = error.is_none() && end.is_none() && mode == Mode::Append;
-        worker
-            .ask(move |store| {
-                if complete {
-                    store.set_complete(true)?;
-                }
-                Ok(())
-            })
-            .await?;
-        let progress = self.tell(shared, made, &watch);
+        let complete = error.is_none() && end.is_none() && session == Session::Append;
+        store.end_session(complete).await?;
+        let progress = self.tell(store, made, &watch);
         match error {
             Some(error) => Err(error),
-            None => Ok(Report {
+            None => Ok(RunReport {
                 end: end.unwrap_or(End::Complete),
                 progress,
             }),
         }
     }
 
-    /// Ends when the budget's wall time does.
-    fn out_of_time(&self, shared: &Shared) -> Fuse<BoxFuture<'static, ()>> {
-        let Some(most) = shared.worker.tally().budget.wall_time else {
-            return Fuse::terminated();
-        };
-        let left = most.saturating_sub(shared.worker.wall_time());
-        if left.is_zero() {
-            return std::future::ready(()).boxed().fuse();
+    /// Ends when the time of the run does.
+    fn out_of_time<S: RunStore + ?Sized>(&self, store: &S) -> Fuse<BoxFuture<'static, ()>> {
+        match store.time_left() {
+            None => Fuse::terminated(),
+            Some(left) if left.is_zero() => std::future::ready(()).boxed().fuse(),
+            Some(left) => self.sleep.sleep(left).fuse(),
         }
-        self.sleep.sleep(left).fuse()
     }
 
     /// The report of a session that was told to stop before it began.
-    pub(super) fn stopped(mut self, shared: &Shared) -> Report {
+    pub(super) async fn stopped<S: RunStore + ?Sized>(mut self, store: &S) -> Result<RunReport> {
+        store.end_session(false).await?;
         let watch = Watch::new((self.clock)());
-        Report {
+        Ok(RunReport {
             end: End::Stopped,
-            progress: self.tell(shared, 0, &watch),
+            progress: self.tell(store, 0, &watch),
+        })
+    }
+
+    fn give_out(&mut self, batch: Vec<NewOutcome>) {
+        if let Some(taker) = &mut self.taker {
+            batch.into_iter().for_each(|new| taker(new.outcome));
         }
     }
 
-    fn tell(&mut self, shared: &Shared, made: u64, watch: &Watch) -> Progress {
-        let mut tally = shared.worker.tally();
-        tally.spent.wall_time = shared.worker.wall_time();
-        let progress = Progress::new(&tally, made, watch.elapsed(), self.total);
+    fn tell<S: RunStore + ?Sized>(&mut self, store: &S, made: u64, watch: &Watch) -> RunProgress {
+        let progress = RunProgress::new(&store.tally(), made, watch.elapsed(), self.total);
         (self.observer)(&progress);
         progress
     }
+}
+
+async fn write<S: RunStore + ?Sized>(
+    store: &S,
+    session: Session,
+    batch: Vec<NewOutcome>,
+) -> Written {
+    let written = match session {
+        Session::Append => store.append(&batch).await,
+        Session::Replace => store.replace(&batch).await,
+    };
+    (written, batch)
 }
 
 fn next(outcomes: Pin<&mut impl Stream<Item = Given>>, context: &mut Context<'_>) -> Poll<Step> {
@@ -216,35 +214,15 @@ impl Watch {
     }
 }
 
-/// An outcome as it is written.
-fn row(given: &Given, ticket: Option<Ticket>) -> Result<OutcomeRow> {
-    let Some(Ticket { place, text_hash }) = ticket else {
+fn new_outcome(given: Given, desk: &Desk) -> Result<NewOutcome> {
+    let Some(ticket) = desk.next_ticket() else {
         let reason = "more outcomes came out than texts went in".to_owned();
         return Err(Error::Other(reason.into()));
     };
-    let outcome = &given.outcome;
-    let (kind, stage, code) = match outcome {
-        Outcome::Kept(_) => (Kind::Kept, None, None),
-        Outcome::Dropped { stage, reason, .. } => {
-            (Kind::Dropped, Some(*stage), Some(reason.code.to_string()))
-        }
-        Outcome::Failed { stage, error, .. } => {
-            (Kind::Failed, Some(*stage), Some(error.kind().to_owned()))
-        }
-    };
-    let json = |error: serde_json::Error| Error::Other(error.into());
-    let line = Row::of(outcome).to_json().map_err(json)?;
-    let line = String::from_utf8(line).map_err(|error| Error::Other(error.into()))?;
-    let dropped_pair = given.dropped_pair.as_deref().map(serde_json::to_string);
-    Ok(OutcomeRow {
-        place,
-        source_id: outcome.lineage().source_id().to_owned(),
-        draw: outcome.lineage().draw(),
-        kind,
-        stage: stage.map(|stage| stage.as_str()),
-        code,
-        text_hash,
-        line,
-        dropped_pair: dropped_pair.transpose().map_err(json)?,
+    Ok(NewOutcome {
+        place: ticket.place,
+        text_hash: ticket.text_hash,
+        outcome: given.outcome,
+        dropped_pair: given.dropped_pair,
     })
 }

@@ -1,4 +1,4 @@
-//! Why a journal cannot be used any more.
+//! What ends the use of a journal.
 
 use std::{io, path::Path};
 
@@ -6,43 +6,39 @@ use rusqlite::ffi::ErrorCode;
 
 use crate::error::Error;
 
-/// What went wrong with the file. Unlike an [`Error`] it can be told to everyone who waits for it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Trouble {
+/// What went wrong with the file.
+#[derive(Debug)]
+pub(super) enum Fatal {
     /// The disk, or rights on it.
     Io(io::ErrorKind, String),
     /// What stands in the file.
     Damaged(String),
+    /// What the files of the journal met.
+    Known(Error),
 }
 
-impl Trouble {
+impl Fatal {
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
-    }
-
-    pub(super) fn io(error: &io::Error) -> Self {
-        Self::Io(error.kind(), error.to_string())
     }
 
     pub(super) fn error(self, path: &Path) -> Error {
         match self {
             Self::Io(kind, reason) => Error::io(path, io::Error::new(kind, reason)),
             Self::Damaged(reason) => Error::input(path, None, reason),
+            Self::Known(error) => error,
         }
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for Fatal {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Io { source, .. } => Self::io(&source),
-            other => Self::Damaged(other.report()),
-        }
+        Self::Known(error)
     }
 }
 
 /// Only the code goes on: SQLite's own words may hold values.
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for Fatal {
     fn from(error: rusqlite::Error) -> Self {
         use io::ErrorKind as Kind;
         let rusqlite::Error::SqliteFailure(failure, _) = &error else {

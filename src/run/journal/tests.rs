@@ -6,11 +6,9 @@ use futures::{executor::block_on, future::join_all};
 
 use super::{
     Journal, Status,
-    journal::Shared,
-    recorded::Turns,
     schema::{open_reader, open_writer},
-    store::{Begun, Store},
-    worker::Worker,
+    shared::Shared,
+    tables::{Begun, Tables},
 };
 use crate::{error::Error, files::Lock};
 
@@ -21,12 +19,9 @@ fn small(path: &std::path::Path, pages: u32) -> Shared {
     connection
         .pragma_update(None, "max_page_count", pages)
         .unwrap();
-    let store = Store::new(connection).unwrap();
-    Shared {
-        worker: Worker::start(path, store).unwrap(),
-        turns: Turns::default(),
-        _lock: Lock::take(&path.with_extension("sqlite.lock")).unwrap(),
-    }
+    let tables = Tables::new(path, connection).unwrap();
+    let lock = Lock::take(&path.with_extension("sqlite.lock")).unwrap();
+    Shared::start(path, tables, lock).unwrap()
 }
 
 fn key(number: u16) -> [u8; 32] {
@@ -40,9 +35,8 @@ fn everything_that_waits_goes_into_one_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.sqlite");
     let shared = small(&path, 1_000);
-    let worker = &shared.worker;
     let (release, held) = mpsc::channel::<()>();
-    let hold = worker.ask(move |_| {
+    let hold = shared.ask(move |_| {
         held.recv().unwrap();
         Ok(0)
     });
@@ -53,8 +47,8 @@ fn everything_that_waits_goes_into_one_transaction() {
     });
     let calls = (0..100).map(|number| {
         let path = of_all.clone();
-        worker.ask(move |store| {
-            let begun = store.begin_call(&key(number), "m")?;
+        shared.ask(move |tables| {
+            let begun = tables.begin_call(&key(number), "m")?;
             assert_eq!(begun, Begun::Make);
             Ok(seen_by_others(&path))
         })
@@ -77,8 +71,8 @@ fn a_full_disk_is_told_to_all_and_loses_nothing_that_was_committed() {
     let path = folder.path().join("run.sqlite");
     let shared = small(&path, 30);
     let ask = |number| {
-        let work = move |store: &mut Store| store.begin_call(&key(number), "m");
-        block_on(shared.worker.ask(work))
+        let work = move |tables: &mut Tables| tables.begin_call(&key(number), "m");
+        block_on(shared.ask(work))
     };
     let mut done = 0;
     let error = loop {
@@ -107,8 +101,8 @@ fn a_full_disk_is_told_to_all_and_loses_nothing_that_was_committed() {
 fn a_panic_is_told_to_those_who_wait() {
     let folder = tempfile::tempdir().unwrap();
     let shared = small(&folder.path().join("run.sqlite"), 1_000);
-    let work = |_: &mut Store| -> Result<(), _> { panic!("a test") };
-    let error = block_on(shared.worker.ask(work)).unwrap_err();
+    let work = |_: &mut Tables| -> Result<(), _> { panic!("a test") };
+    let error = block_on(shared.ask(work)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the journal of the run has stopped: its thread has ended"

@@ -1,29 +1,22 @@
 //! The texts of a run: those whose outcomes are there, and those that go into the pipeline.
 
 use std::{
-    collections::{VecDeque, vec_deque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    vec,
 };
 
 use futures::{Stream, StreamExt, stream};
 
-use super::{
-    journal::Shared,
-    planted::Planted,
-    store::{Hash, Past, Which},
-};
+use super::store::{PastOutcome, PastQuery, RunStore, TextHash};
 use crate::{
     error::{Error, Result},
     pipeline::Memories,
-    record::{PreferencePair, SourceText},
+    record::SourceText,
 };
 
 /// How many rows are read at once.
 const CHUNK: u32 = 512;
-
-pub(super) fn hash(source: &SourceText) -> Hash {
-    blake3::hash(source.text().as_bytes()).into()
-}
 
 /// Between the texts that go in and the outcomes that come out, which have the same order.
 #[derive(Clone, Default)]
@@ -40,7 +33,7 @@ struct Inner {
 #[derive(Clone, Copy)]
 pub(super) struct Ticket {
     pub(super) place: u64,
-    pub(super) text_hash: Hash,
+    pub(super) text_hash: TextHash,
 }
 
 impl Desk {
@@ -95,38 +88,34 @@ impl Desk {
 }
 
 /// Outcomes that are there, one by one, in constant memory.
-pub(super) struct Rows {
-    shared: Arc<Shared>,
-    which: Which,
-    with_pairs: bool,
-    next: u64,
-    rows: vec_deque::IntoIter<Past>,
+struct Rows<'s, S: ?Sized> {
+    store: &'s S,
+    query: PastQuery,
+    rows: vec::IntoIter<PastOutcome>,
 }
 
-impl Rows {
-    pub(super) fn new(shared: &Arc<Shared>, which: Which, with_pairs: bool) -> Self {
+impl<'s, S: RunStore + ?Sized> Rows<'s, S> {
+    fn new(store: &'s S, failed: bool, pairs: bool) -> Self {
+        let query = PastQuery {
+            from: 0,
+            most: CHUNK,
+            failed,
+            pairs,
+        };
         Self {
-            shared: Arc::clone(shared),
-            which,
-            with_pairs,
-            next: 0,
-            rows: VecDeque::new().into_iter(),
+            store,
+            query,
+            rows: Vec::new().into_iter(),
         }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Past>> {
+    async fn next(&mut self) -> Result<Option<PastOutcome>> {
         if self.rows.len() == 0 {
-            let (which, from, with_pairs) = (self.which, self.next, self.with_pairs);
-            let rows = self
-                .shared
-                .worker
-                .ask(move |store| store.past(which, from, CHUNK, with_pairs))
-                .await?;
-            self.rows = VecDeque::from(rows).into_iter();
+            self.rows = self.store.past(self.query).await?.into_iter();
         }
         let row = self.rows.next();
         if let Some(row) = &row {
-            self.next = row.place + 1;
+            self.query.from = row.place + 1;
         }
         Ok(row)
     }
@@ -134,41 +123,41 @@ impl Rows {
 
 /// Passes over the texts whose outcomes are there, checks that they are still the same, and shows them to the filters with a
 /// memory.
-pub(super) struct PassOver<'s> {
-    shared: &'s Arc<Shared>,
+pub(super) struct PassOver<'s, S: ?Sized> {
+    store: &'s S,
     draws: u32,
 }
 
-impl<'s> PassOver<'s> {
-    pub(super) fn new(shared: &'s Arc<Shared>, draws: u32) -> Self {
-        Self { shared, draws }
+impl<'s, S: RunStore + ?Sized> PassOver<'s, S> {
+    pub(super) fn new(store: &'s S, draws: u32) -> Self {
+        Self { store, draws }
     }
 
     /// Gives the text that only some draws were made at, if there is one, and their number.
-    pub(super) async fn run<S>(
+    pub(super) async fn run<T>(
         &self,
-        sources: &mut S,
+        sources: &mut T,
         memories: &mut Memories,
     ) -> Result<Option<(SourceText, u32)>>
     where
-        S: Stream<Item = Result<SourceText>> + Unpin,
+        T: Stream<Item = Result<SourceText>> + Unpin,
     {
-        let done = self.shared.worker.tally().counts.total();
-        let mut rows = Rows::new(self.shared, Which::All, memories.want_pairs());
+        let done = self.store.tally().done();
+        let mut rows = Rows::new(self.store, false, memories.want_pairs());
         let mut left = done;
         while left > 0 {
             let Some(source) = sources.next().await.transpose()? else {
                 let texts = (done - left) / u64::from(self.draws);
                 return Err(self.changed(format!(
-                    "the input has {texts} texts, and the journal has outcomes of more: give the whole input, in the same order"
+                    "the input has {texts} texts, and the run has outcomes of more: give the whole input, in the same order"
                 )));
             };
-            let text_hash = hash(&source);
+            let text_hash = self.store.text_hash(source.text());
             let draws = u32::try_from(left).unwrap_or(u32::MAX).min(self.draws);
             for draw in 0..draws {
                 if let Some(row) = rows.next().await? {
                     self.check(&row, &source, draw, &text_hash)?;
-                    self.show(&row, memories)?;
+                    show(&row, memories);
                 }
             }
             left -= u64::from(draws);
@@ -183,19 +172,10 @@ impl<'s> PassOver<'s> {
     /// Shows all pairs to the filters with a memory.
     pub(super) async fn show_pairs(&self, memories: &mut Memories) -> Result<()> {
         if memories.want_pairs() {
-            let mut rows = Rows::new(self.shared, Which::All, true);
+            let mut rows = Rows::new(self.store, false, true);
             while let Some(row) = rows.next().await? {
-                self.show(&row, memories)?;
+                show(&row, memories);
             }
-        }
-        Ok(())
-    }
-
-    fn show(&self, row: &Past, memories: &mut Memories) -> Result<()> {
-        if let Some(json) = &row.pair {
-            let pair: PreferencePair = serde_json::from_str(json)
-                .map_err(|_| self.changed("a pair in it is not of this version".to_owned()))?;
-            memories.saw_pair(&pair);
         }
         Ok(())
     }
@@ -203,56 +183,63 @@ impl<'s> PassOver<'s> {
     /// Whether a text is the one that an outcome is of.
     pub(super) fn check(
         &self,
-        row: &Past,
+        row: &PastOutcome,
         source: &SourceText,
         draw: u32,
-        text_hash: &Hash,
+        text_hash: &TextHash,
     ) -> Result<()> {
         let number = row.place / u64::from(self.draws) + 1;
         let (old, new) = (&row.source_id, source.id());
         if row.draw != draw {
             let reason = format!(
-                "the journal was made with another number of draws than {}",
+                "the run was made with another number of draws than {}",
                 self.draws
             );
             return Err(Error::config("draws", reason));
         }
         if old != new {
             return Err(self.changed(format!(
-                "the input has changed: its record {number} is {new:?} and was {old:?}; give the same input, or fork the journal"
+                "the input has changed: its record {number} is {new:?} and was {old:?}; give the same input, or begin a new run"
             )));
         }
-        if row.text_hash != *text_hash && !Planted::NoTextHash.is_here() {
+        if row.text_hash != *text_hash {
             return Err(self.changed(format!(
-                "the input has changed: record {number} ({new:?}) has another text; give the same input, or fork the journal"
+                "the input has changed: record {number} ({new:?}) has another text; give the same input, or begin a new run"
             )));
         }
         Ok(())
     }
 
     fn changed(&self, reason: String) -> Error {
-        Error::input(self.shared.worker.path(), None, reason)
+        Error::input(self.store.path(), None, reason)
+    }
+}
+
+fn show(row: &PastOutcome, memories: &mut Memories) {
+    if let Some(pair) = &row.pair {
+        memories.saw_pair(pair);
     }
 }
 
 /// The draws that failed, with their texts, which are looked for among all.
-pub(super) struct Failed<S> {
-    sources: S,
-    rows: Rows,
+pub(super) struct Failed<'s, T, S: ?Sized> {
+    sources: T,
+    rows: Rows<'s, S>,
     draws: u32,
     /// The text that was read last, and how many were read.
     source: Option<SourceText>,
     read: u64,
 }
 
-impl<S> Failed<S>
+impl<'s, T, S> Failed<'s, T, S>
 where
-    S: Stream<Item = Result<SourceText>> + Unpin,
+    T: Stream<Item = Result<SourceText>> + Unpin,
+    S: RunStore + ?Sized,
 {
-    pub(super) fn new(shared: &Arc<Shared>, draws: u32, sources: S) -> Self {
+    pub(super) fn new(store: &'s S, draws: u32, sources: T) -> Self {
         Self {
             sources,
-            rows: Rows::new(shared, Which::Failed, false),
+            rows: Rows::new(store, true, false),
             draws,
             source: None,
             read: 0,
@@ -261,8 +248,7 @@ where
 
     /// The next draw, and the place of its outcome.
     pub(super) async fn next(&mut self) -> Result<Option<(SourceText, Ticket)>> {
-        let shared = Arc::clone(&self.rows.shared);
-        let check = PassOver::new(&shared, self.draws);
+        let check = PassOver::new(self.rows.store, self.draws);
         let Some(row) = self.rows.next().await? else {
             return Ok(None);
         };
@@ -282,7 +268,7 @@ where
         let Some(source) = &self.source else {
             return Ok(None);
         };
-        let text_hash = hash(source);
+        let text_hash = check.store.text_hash(source.text());
         let draw = u32::try_from(row.place % draws).unwrap_or(u32::MAX);
         check.check(&row, source, draw, &text_hash)?;
         let lineage = source.lineage().clone().with_draw(draw);

@@ -1,20 +1,15 @@
 //! A model whose calls are in the journal.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
-use async_lock::{Mutex as AsyncMutex, MutexGuardArc};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     budget::Price,
-    journal::Shared,
-    store::{Answered, Begun, Hash},
+    shared::Shared,
+    tables::{Answered, Begun, Hash},
 };
 use crate::{
     error::{Error, Result},
@@ -29,14 +24,14 @@ use crate::{
 /// not remembered. Dropping the future leaves the intent, and the call is made again when it is asked for again.
 ///
 /// Put retries outside, as in `journal.record(model, "m").with_retry(…)`: then every try is counted.
-pub struct Recorded<M> {
+pub struct RecordedModel<M> {
     inner: M,
     name: Arc<str>,
     price: Price,
     shared: Arc<Shared>,
 }
 
-impl<M> Recorded<M> {
+impl<M> RecordedModel<M> {
     pub(super) fn new(inner: M, name: Arc<str>, shared: Arc<Shared>) -> Self {
         Self {
             inner,
@@ -72,22 +67,22 @@ impl<M> Recorded<M> {
         make: impl FnOnce() -> BoxFuture<'a, Result<T>> + Send,
     ) -> Result<T> {
         let key = key(verb, &self.name, request)?;
-        let worker = &self.shared.worker;
-        let _turn = self.shared.turns.take(key).await;
+        let shared = &self.shared;
+        let _turn = shared.turns.take(key).await;
         let name = Arc::clone(&self.name);
-        match worker
-            .ask(move |store| store.begin_call(&key, &name))
+        match shared
+            .ask(move |tables| tables.begin_call(&key, &name))
             .await?
         {
             Begun::Make => {}
             Begun::Answered(json) => {
                 return serde_json::from_str(&json).map_err(|_| {
                     let reason = "an answer in the journal is not of this version: start a new run";
-                    Error::input(worker.path(), None, reason)
+                    Error::input(shared.path(), None, reason)
                 });
             }
             Begun::Refused(overdraft) => {
-                worker.note_refusal(overdraft);
+                shared.note_refusal(overdraft);
                 return Err(overdraft.error());
             }
         }
@@ -107,11 +102,11 @@ impl<M> Recorded<M> {
                     usage,
                     cost: self.price.cost(usage),
                 };
-                worker.ask(move |store| store.finish_call(&call)).await?;
+                shared.ask(move |tables| tables.finish_call(&call)).await?;
                 Ok(answer)
             }
             Err(error) => {
-                worker.ask(move |store| store.fail_call(&key)).await?;
+                shared.ask(move |tables| tables.fail_call(&key)).await?;
                 Err(error)
             }
         }
@@ -130,7 +125,7 @@ fn key(verb: &str, name: &str, request: &impl Serialize) -> Result<Hash> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<M: ChatModel> ChatModel for Recorded<M> {
+impl<M: ChatModel> ChatModel for RecordedModel<M> {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
         let make = || self.inner.complete(request);
         let usage = |completion: &Completion| completion.usage;
@@ -140,7 +135,7 @@ impl<M: ChatModel> ChatModel for Recorded<M> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<M: ScoringModel> ScoringModel for Recorded<M> {
+impl<M: ScoringModel> ScoringModel for RecordedModel<M> {
     async fn score(&self, request: &ScoreRequest) -> Result<Scores> {
         let make = || self.inner.score(request);
         let usage = |scores: &Scores| scores.usage;
@@ -148,9 +143,9 @@ impl<M: ScoringModel> ScoringModel for Recorded<M> {
     }
 }
 
-impl<M: fmt::Debug> fmt::Debug for Recorded<M> {
+impl<M: fmt::Debug> fmt::Debug for RecordedModel<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorded")
+        f.debug_struct("RecordedModel")
             .field("inner", &self.inner)
             .field("name", &self.name)
             .field("price", &self.price)
@@ -158,57 +153,8 @@ impl<M: fmt::Debug> fmt::Debug for Recorded<M> {
     }
 }
 
-/// Lets equal requests go one after the other: the second finds the answer of the first. If the first one fails or is dropped, the
-/// second one goes on in its place.
-#[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Hash, Arc<AsyncMutex<()>>>>);
-
-impl Turns {
-    async fn take(&self, key: Hash) -> Turn<'_> {
-        let lock = Arc::clone(self.map().entry(key).or_default());
-        let waiting = lock.lock_arc();
-        let mut turn = Turn {
-            turns: self,
-            key,
-            lock: Some(lock),
-            guard: None,
-        };
-        turn.guard = Some(waiting.await);
-        turn
-    }
-
-    /// A poisoned lock is used on: the map is whole after every operation on it.
-    fn map(&self) -> MutexGuard<'_, HashMap<Hash, Arc<AsyncMutex<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Turn<'a> {
-    turns: &'a Turns,
-    key: Hash,
-    lock: Option<Arc<AsyncMutex<()>>>,
-    guard: Option<MutexGuardArc<()>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut map = self.turns.map();
-        self.guard = None;
-        self.lock = None;
-        // Nobody else waits for it.
-        if map
-            .get(&self.key)
-            .is_some_and(|lock| Arc::strong_count(lock) == 1)
-        {
-            map.remove(&self.key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, executor::block_on, future::join};
-
     use super::*;
 
     #[test]
@@ -223,25 +169,5 @@ mod tests {
             hex.as_str(),
             "99e8fb520052331feb497cd6aa122325681592729818771a0c367b800fb9326b"
         );
-    }
-
-    #[test]
-    fn turns_are_forgotten_when_nobody_waits() {
-        let turns = Turns::default();
-        let first = block_on(turns.take([1; 32]));
-        let other = block_on(turns.take([2; 32]));
-        let mut second = Box::pin(turns.take([1; 32]));
-        let mut third = Box::pin(turns.take([1; 32]));
-        let (a, b) = block_on(join(
-            async { second.as_mut().now_or_never().is_none() },
-            async { third.as_mut().now_or_never().is_none() },
-        ));
-        assert!(a && b, "they wait");
-        drop(second);
-        drop(first);
-        drop(block_on(third));
-        assert_eq!(turns.map().len(), 1);
-        drop(other);
-        assert!(turns.map().is_empty());
     }
 }

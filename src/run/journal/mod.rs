@@ -1,19 +1,35 @@
-//! The journal of a run, as its users see it.
+//! The journal of a run: one SQLite file.
+
+mod budget;
+mod export;
+mod fatal;
+mod recorded_model;
+mod schema;
+mod shared;
+mod status;
+mod store;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod wall_time;
 
 use std::{fs, path::Path, sync::Arc};
 
 use serde_json::Value;
 
-use super::{
-    budget::{Budget, Spent},
-    export::export,
-    manifest::Manifest,
-    recorded::{Recorded, Turns},
-    schema::{build, open_reader, open_writer},
-    store::Store,
-    trouble::Trouble,
-    worker::Worker,
+pub use budget::{Budget, Price};
+pub use export::export;
+pub use recorded_model::RecordedModel;
+pub use status::Status;
+
+use self::{
+    fatal::Fatal,
+    schema::{build, open_reader, open_writer, read_manifest},
+    shared::Shared,
+    tables::Tables,
 };
+use super::{limit::Spent, manifest::Manifest};
 use crate::{
     dataset::Summary,
     error::{Error, Result},
@@ -54,17 +70,57 @@ use crate::{
 /// # assert_eq!(calls.load(Ordering::Relaxed), 1);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// As the store of a run:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use futures::{executor::block_on, stream};
+/// use safer_instruct::{
+///     Judgement, Pipeline, SourceText, judge_fn, run::{Budget, End, Journal, Price, Runner, Status},
+///     stages::{ChatInduction, ExpertResponse},
+/// };
+/// # use std::sync::Arc;
+/// # use safer_instruct::{Completion, FinishReason, ModelId, Usage, complete_fn};
+/// # let paid_model = complete_fn(|_| async {
+/// #     let usage = Usage { prompt_tokens: 100, completion_tokens: 10 };
+/// #     Ok(Completion::new("Say what you need.", FinishReason::Stop, usage, Arc::new(ModelId::new("m"))))
+/// # });
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("run.sqlite");
+///
+/// let manifest = serde_json::json!({"input": "posts.jsonl", "model": "m", "seed": 7});
+/// let mut journal = Journal::open_or_create(&path, manifest)?;
+/// // Money is counted in millionths: at most 5 dollars.
+/// block_on(journal.set_budget(Budget::new().with_money(5_000_000)))?;
+/// let model = journal.record(paid_model, "m").with_price(Price::per_million(500_000, 1_500_000));
+/// let pipeline = Pipeline::new(
+///     ChatInduction::new(&model),
+///     ExpertResponse::new(&model),
+///     judge_fn(|_, _, _| async { Ok(Judgement::first()) }),
+/// );
+///
+/// let texts = (0..3).map(|n| Ok(SourceText::new(format!("post-{n}"), format!("Never ask for anything, part {n}."))));
+/// let begun = Instant::now();
+/// // With tokio the last argument would be `tokio::time::sleep`.
+/// let report = block_on(
+///     Runner::new(&mut journal, &pipeline, || begun.elapsed(), |_: Duration| std::future::pending())
+///         .with_total(3)
+///         .with_observer(|progress| println!("{} of {:?}", progress.done, progress.total))
+///         .run(stream::iter(texts)),
+/// )?;
+/// assert_eq!((report.end, report.progress.done), (End::Complete, 3));
+/// let summary = journal.export(dir.path().join("out"))?;
+/// assert_eq!(summary.read(), 3);
+/// // Any process may look into it meanwhile.
+/// assert_eq!(Status::read(&path)?.in_flight, 0);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Only calls of recorded models are replayed. A stage that costs or that does not give the same result twice belongs behind one.
 #[derive(Debug)]
 pub struct Journal {
-    pub(super) shared: Arc<Shared>,
-}
-
-/// What the journal and the models that it records have in common. The order matters: the file is closed, then unlocked.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) worker: Worker,
-    pub(super) turns: Turns,
-    pub(super) _lock: Lock,
+    shared: Arc<Shared>,
 }
 
 impl Journal {
@@ -77,7 +133,7 @@ impl Journal {
     /// [`Error::Config`] if there is a file already; [`Error::Io`] if it cannot be written or another process has it.
     pub fn create(path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
         let (path, lock) = lock_new(path.as_ref())?;
-        build(path, &Manifest::new(manifest), |_| Ok(())).map_err(|trouble| trouble.error(path))?;
+        build(path, &Manifest::new(manifest), |_| Ok(())).map_err(|fatal| fatal.error(path))?;
         Self::start(path, lock)
     }
 
@@ -92,9 +148,9 @@ impl Journal {
         // Or the lock would be made for a file that is not there.
         fs::metadata(path).map_err(|error| Error::io(path, error))?;
         let lock = lock(path)?;
-        let fail = |trouble: Trouble| trouble.error(path);
+        let fail = |fatal: Fatal| fatal.error(path);
         let old = open_reader(path)
-            .and_then(|reader| Manifest::read(&reader))
+            .and_then(|reader| read_manifest(&reader))
             .map_err(fail)?;
         let changes = old.changes(&Manifest::new(manifest));
         if !changes.is_empty() {
@@ -108,6 +164,19 @@ impl Journal {
         Self::start(path, lock)
     }
 
+    /// Goes on with the run at `path`, or starts it if there is none.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`create`](Self::create).
+    pub fn open_or_create(path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
+        let path = path.as_ref();
+        if path.exists() {
+            Self::open(path, manifest)
+        } else {
+            Self::create(path, manifest)
+        }
+    }
+
     /// Starts the journal of a new run with the answered calls of an old one, which cost it nothing. Requests that are still the
     /// same are not made again. The old journal stays as it is, and may be in use.
     ///
@@ -115,7 +184,7 @@ impl Journal {
     /// Those of [`create`](Self::create) for the new path and of [`Status::read`](super::Status::read) for the old one.
     pub fn fork(old: impl AsRef<Path>, path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
         let old = old.as_ref();
-        let reader = open_reader(old).map_err(|trouble| trouble.error(old))?;
+        let reader = open_reader(old).map_err(|fatal| fatal.error(old))?;
         let (path, lock) = lock_new(path.as_ref())?;
         build(path, &Manifest::new(manifest), |new| {
             let columns = "key, model, state, tries, errors, prompt_tokens, completion_tokens, cost, inherited, answer";
@@ -136,22 +205,17 @@ impl Journal {
             }
             Ok(())
         })
-        .map_err(|trouble| trouble.error(path))?;
+        .map_err(|fatal| fatal.error(path))?;
         Self::start(path, lock)
     }
 
     fn start(path: &Path, lock: Lock) -> Result<Self> {
-        let store = open_writer(path)
+        let tables = open_writer(path)
             .inspect(|_| tracing::trace!("opening"))
-            .and_then(Store::new)
-            .map_err(|trouble| trouble.error(path))?;
-        let shared = Shared {
-            worker: Worker::start(path, store)?,
-            turns: Turns::default(),
-            _lock: lock,
-        };
+            .and_then(|connection| Tables::new(path, connection))
+            .map_err(|fatal| fatal.error(path))?;
         Ok(Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::start(path, tables, lock)?),
         })
     }
 
@@ -161,20 +225,21 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
     pub async fn set_budget(&self, budget: Budget) -> Result<()> {
-        let set = move |store: &mut Store| store.set_budget(budget);
-        self.shared.worker.ask(set).await
+        self.shared
+            .ask(move |tables| tables.set_budget(budget))
+            .await
     }
 
     /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same if
     /// they are equal.
-    pub fn record<M>(&self, model: M, name: impl Into<Arc<str>>) -> Recorded<M> {
-        Recorded::new(model, name.into(), Arc::clone(&self.shared))
+    pub fn record<M>(&self, model: M, name: impl Into<Arc<str>>) -> RecordedModel<M> {
+        RecordedModel::new(model, name.into(), Arc::clone(&self.shared))
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.shared.worker.path()
+        self.shared.path()
     }
 
     /// How many outcomes there are.

@@ -5,12 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    budget::{Budget, Spent},
+    budget::Budget,
+    fatal::Fatal,
     schema::open_reader,
-    store::{Counts, is_complete, read_budget},
-    trouble::Trouble,
+    tables::{Counts, is_complete, read_budget},
 };
-use crate::error::Result;
+use crate::{error::Result, run::limit::Spent};
 
 /// How a run stands, read from its journal. The journal may be in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Status {
     /// [`Error::Io`](crate::Error::Io) if it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        read(path).map_err(|trouble| trouble.error(path))
+        read(path).map_err(|fatal| fatal.error(path))
     }
 
     /// Outcomes altogether.
@@ -60,7 +60,7 @@ impl Status {
     }
 }
 
-fn read(path: &Path) -> Result<Status, Trouble> {
+fn read(path: &Path) -> Result<Status, Fatal> {
     let connection = open_reader(path)?;
     // One snapshot for all.
     connection.execute_batch("BEGIN")?;
