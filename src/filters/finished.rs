@@ -6,7 +6,8 @@ use crate::{error::Result, outcome::Decision, record::Draft, stage::Filter};
 
 /// Drops instructions and expert's responses that were cut off at `max_tokens`. Reason: `truncated`.
 ///
-/// It looks at the response, if there is one, and else at the instruction. A text of unknown [`Origin`] is kept.
+/// It looks at the response, if there is one, and else at the instruction. A text of unknown [`Origin`](crate::Origin)
+/// is kept.
 ///
 /// ```
 /// use safer_instruct::{Draft, Filter, Instruction, Origin, SourceText, filters::Finished};
