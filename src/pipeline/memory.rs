@@ -42,12 +42,8 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Asks the ordered filters about a pair, if there are any. They see a copy, so that a pair that they drop keeps
-    /// its draft.
+    /// Asks the ordered filters about a pair. They see a copy, so that a pair that they drop keeps its draft.
     pub(super) fn of(draft: Box<Draft>, memories: &mut Remembering<PreferencePair>) -> Self {
-        if memories.is_empty() {
-            return into_outcome(*draft).into();
-        }
         match into_outcome(Draft::clone(&draft)) {
             Outcome::Kept(pair) => match ask(memories, &*pair) {
                 Decision::Keep => Outcome::Kept(pair).into(),

@@ -4,7 +4,7 @@ use tracing::Instrument;
 
 use super::{
     Event, OnSourceWins, Pipeline,
-    steps::{End, assess, dropped, failed},
+    steps::{End, Worked, assess, dropped, failed},
 };
 use crate::{
     error::Error,
@@ -25,24 +25,26 @@ where
     pub async fn process(&self, source: SourceText) -> Outcome {
         let lineage = source.lineage().clone().with_run_seed(self.rest.seed);
         let outcome = match self.work_on(source.with_lineage(lineage)).await {
-            Ok(draft) => into_outcome(*draft),
-            Err(outcome) => outcome,
+            Worked::Done(outcome) => outcome,
+            Worked::Judged(draft) => into_outcome(*draft),
         };
         self.tell(&Event::Finished { outcome: &outcome });
         outcome
     }
 
-    /// Makes a judged draft that has passed every filter but the ordered ones, or an outcome without a pair.
-    pub(super) async fn work_on(&self, source: SourceText) -> Result<Box<Draft>, Outcome> {
-        let mut draft = Box::new(Draft::new(source));
+    /// Works on one source text up to the ordered filters on pairs.
+    pub(super) async fn work_on(&self, source: SourceText) -> Worked {
+        let mut draft = Draft::new(source);
         let lineage = draft.source.lineage();
         let span = tracing::debug_span!("process", id = lineage.source_id(), draw = lineage.draw());
         self.tell(&Event::Started { lineage });
-        match self.grow(&mut draft).instrument(span).await {
-            Ok(()) => Ok(draft),
-            Err(End::Dropped(stage, reason)) => Err(dropped(stage, reason, draft)),
-            Err(End::Failed(stage, error)) => Err(failed(stage, error, draft)),
-        }
+        let grown = self.grow(&mut draft).instrument(span).await;
+        Worked::Done(match grown {
+            Ok(()) if self.rest.ordered_pair_filters.is_empty() => into_outcome(draft),
+            Ok(()) => return Worked::Judged(Box::new(draft)),
+            Err(End::Dropped(stage, reason)) => dropped(stage, reason, Box::new(draft)),
+            Err(End::Failed(stage, error)) => failed(stage, error, Box::new(draft)),
+        })
     }
 
     /// Takes a draft from the source text to the judgement. Where it ends early, the draft holds what was made until

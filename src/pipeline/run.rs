@@ -10,7 +10,7 @@ use super::{
     Event, Pipeline,
     memory::{Given, Memories, Remembering, ask},
     ordered::ordered,
-    steps::dropped,
+    steps::{Worked, dropped},
 };
 use crate::{
     outcome::{Decision, Outcome, Stage},
@@ -94,7 +94,7 @@ where
         mut memories: Remembering<SourceText>,
         mut first_draw: u32,
         sources: S,
-    ) -> impl Stream<Item = impl Future<Output = Result<Box<Draft>, Outcome>> + 'a> + 'a
+    ) -> impl Stream<Item = impl Future<Output = Worked> + 'a> + 'a
     where
         S: Stream<Item = SourceText> + 'a,
     {
@@ -117,7 +117,8 @@ where
                     Decision::Keep => Either::Left(Box::pin(self.work_on(text))),
                     Decision::Drop(reason) => {
                         let draft = Box::new(Draft::new(text));
-                        Either::Right(ready(Err(dropped(Stage::Source, reason.clone(), draft))))
+                        let outcome = dropped(Stage::Source, reason.clone(), draft);
+                        Either::Right(ready(Worked::Done(outcome)))
                     }
                 })
             }))
@@ -128,12 +129,12 @@ where
     fn give_out<'a>(
         &'a self,
         mut memories: Remembering<PreferencePair>,
-        worked: impl Stream<Item = Result<Box<Draft>, Outcome>> + 'a,
+        worked: impl Stream<Item = Worked> + 'a,
     ) -> impl Stream<Item = Given> + 'a {
         worked.map(move |worked| {
             let given = match worked {
-                Ok(draft) => Given::of(draft, &mut memories),
-                Err(outcome) => Given::from(outcome),
+                Worked::Done(outcome) => Given::from(outcome),
+                Worked::Judged(draft) => Given::of(draft, &mut memories),
             };
             self.tell(&Event::Finished {
                 outcome: &given.outcome,

@@ -10,6 +10,14 @@ use crate::{
     stage::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
+/// How far a draft has come before the ordered filters on pairs.
+pub(super) enum Worked {
+    /// To its outcome: it was dropped, it failed, or there are no ordered filters on pairs.
+    Done(Outcome),
+    /// To a judgement and through all other filters.
+    Judged(Box<Draft>),
+}
+
 /// Why a draft does not become a pair.
 pub(super) enum End {
     Dropped(Stage, Reason),

@@ -196,26 +196,14 @@ impl Draft {
         };
         let Self {
             source,
-            instruction,
-            response,
+            instruction: Some(instruction),
+            response: Some(response),
             counterpart,
-            judged,
-        } = self;
-        let (instruction, response, (judgement, expert_first)) =
-            match (instruction, response, judged) {
-                (Some(instruction), Some(response), Some(judged)) => {
-                    (instruction, response, judged)
-                }
-                (instruction, response, judged) => {
-                    return Err(Box::new(Self {
-                        source,
-                        instruction,
-                        response,
-                        counterpart,
-                        judged,
-                    }));
-                }
-            };
+            judged: Some((judgement, expert_first)),
+        } = self
+        else {
+            return Err(Box::new(self));
+        };
         let (source_text, category, lineage) = source.into_parts();
         let (prompt, induction) = instruction.into_parts();
         let (expert_text, response) = response.into_parts();
@@ -294,7 +282,9 @@ impl Subject for SourceText {
 
 impl Subject for Draft {
     fn subject(&self) -> &str {
-        if let (Some(_), Ok(chosen)) = (&self.judged, self.chosen()) {
+        if self.judged.is_some()
+            && let Ok(chosen) = self.chosen()
+        {
             return chosen;
         }
         match (&self.response, &self.instruction) {

@@ -60,7 +60,7 @@ fn every_law_of_a_filter_can_fail() {
         &filter_laws(),
         &[
             Mutant::new(
-                "a filter with a memory",
+                "a filter that remembers",
                 || {
                     let seen = Mutex::new(HashSet::new());
                     Box::new(filter_fn(move |item: &SourceText| {

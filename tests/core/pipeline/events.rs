@@ -7,8 +7,8 @@ use std::sync::{
 
 use futures::{FutureExt, StreamExt, future::pending, stream};
 use safer_instruct::{
-    Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge, ResponseGenerator,
-    SourceText, Usage, filters::Distinct, induce_fn,
+    Event, Instruction, InstructionGenerator, Origin, Pipeline, PreferenceJudge, Response,
+    ResponseGenerator, SourceText, Stage, Usage, filters::Distinct, induce_fn, respond_fn,
 };
 
 use super::{EXPERT, fate, induce, one, prefers, respond, run, text};
@@ -53,6 +53,36 @@ fn every_event_comes_once() {
     assert_eq!(twins, ["b#0 dropped ", "b#1 dropped "]);
     expected.extend_from_slice(&log[10..]);
     assert_eq!(*log, expected);
+}
+
+#[test]
+fn the_tokens_of_both_generators_are_told() {
+    let costs = |prompt_tokens| {
+        respond_fn(move |_| async move {
+            let usage = Usage {
+                prompt_tokens,
+                completion_tokens: 1,
+            };
+            Ok(
+                Response::new(format!("{EXPERT} {prompt_tokens}")).with_origin(Origin {
+                    usage,
+                    ..Origin::default()
+                }),
+            )
+        })
+    };
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let note = told.clone();
+    let pipeline = Pipeline::new(induce(), costs(5), prefers("5"))
+        .with_counterpart(costs(7))
+        .with_observer(move |event: &Event<'_>| {
+            if let Event::StageDone { stage, usage, .. } = event {
+                note.lock().unwrap().push((*stage, usage.total()));
+            }
+        });
+    assert_eq!(fate(&one(&pipeline, text("a"))), "kept");
+    let expected = [(Stage::Induce, 0), (Stage::Respond, 14), (Stage::Judge, 0)];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[test]

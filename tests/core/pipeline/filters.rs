@@ -1,4 +1,4 @@
-//! Filters at each place, with and without a memory.
+//! Filters at each place, and ordered filters.
 
 use std::sync::{Arc, Mutex};
 
@@ -207,13 +207,13 @@ impl<T: Subject> OrderedFilter<T> for EverySecond {
 }
 
 #[test]
-fn a_memory_sees_each_text_once_and_is_new_in_each_run() {
+fn an_ordered_filter_sees_each_text_once_and_is_new_in_each_run() {
     let log = Arc::new(Mutex::new(Vec::new()));
-    let memory = log.clone();
+    let seen = log.clone();
     let pipeline = Pipeline::new(induce(), respond(), prefers(EXPERT))
         .with_draws(2)
         .with_ordered_source_filter(move || EverySecond {
-            log: memory.clone(),
+            log: seen.clone(),
             seen: 0,
         });
     for _ in 0..2 {
@@ -227,9 +227,9 @@ fn a_memory_sees_each_text_once_and_is_new_in_each_run() {
 }
 
 #[test]
-fn a_memory_on_pairs_sees_them_in_the_order_of_the_output() {
+fn an_ordered_filter_on_pairs_sees_them_in_the_order_of_the_output() {
     let log = Arc::new(Mutex::new(Vec::new()));
-    let memory = log.clone();
+    let seen = log.clone();
     let respond =
         respond_fn(
             |x: Instruction| async move { Ok(Response::new(format!("{EXPERT} {}", x.text()))) },
@@ -240,7 +240,7 @@ fn a_memory_on_pairs_sees_them_in_the_order_of_the_output() {
         prefers(EXPERT),
     )
     .with_ordered_pair_filter(move || EverySecond {
-        log: memory.clone(),
+        log: seen.clone(),
         seen: 0,
     });
     let ids: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
