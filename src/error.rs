@@ -5,7 +5,7 @@
 //! [`Error::report`]. No variant holds a source text, a prompt or an answer; [`Error::Malformed`] holds at most
 //! a clearly cut [`Excerpt`], which is empty by default.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 /// A [`std::result::Result`] whose error defaults to the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,8 +15,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Everything that the crate reports as an error.
 ///
-/// Whether a retry can help is written on every variant and decided by [`Error::retry`].
-#[derive(Debug, thiserror::Error)]
+/// Whether a retry can help is written on every variant and decided by [`Error::retry`]. A clone is cheap: it shares the
+/// [causes](Cause), so one failure can be told to everyone who waits for the same thing.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The connection to a model failed. Transient.
@@ -25,7 +26,7 @@ pub enum Error {
         /// Name of the backend, without credentials.
         backend: String,
         /// The cause.
-        source: BoxError,
+        source: Cause,
     },
     /// A model asked to be called less often. Transient.
     #[error("{backend} asks for fewer requests{}", after(.retry_after))]
@@ -94,7 +95,7 @@ pub enum Error {
         /// How many attempts were made.
         attempts: u32,
         /// The error of the last attempt.
-        source: Box<Error>,
+        source: Cause<Error>,
     },
     /// What a run may spend is spent. Permanent: the run ends, and goes on under a larger budget.
     #[error("the budget of {limit} {budget} is used up ({spent} spent); raise it and go on")]
@@ -120,7 +121,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        source: Cause<std::io::Error>,
     },
     /// A record of an input file cannot be used. Permanent.
     #[error("{}{}: {reason}", path.display(), at_line(.line))]
@@ -134,7 +135,7 @@ pub enum Error {
     },
     /// An error of somebody else's stage, judge or backend. Permanent.
     #[error(transparent)]
-    Other(#[from] BoxError),
+    Other(Cause),
 }
 
 /// What may be done about an [`Error`].
@@ -226,7 +227,7 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {
             path: path.into(),
-            source,
+            source: source.into(),
         }
     }
 
@@ -269,6 +270,56 @@ impl Error {
             expected: expected.into(),
             excerpt: Excerpt::none(),
         }
+    }
+}
+
+impl From<BoxError> for Error {
+    fn from(error: BoxError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// The cause of an [`Error`], which its clones share. `.into()` makes it of any error, or of a text that says what happened.
+///
+/// It gives the error itself: `source.kind()` of a `Cause<std::io::Error>`, or `source.downcast_ref::<E>()` of one whose type is
+/// not known.
+pub struct Cause<E: ?Sized = dyn std::error::Error + Send + Sync + 'static>(Arc<E>);
+
+impl<E: ?Sized> Clone for Cause<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E: ?Sized> Deref for Cause<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E: fmt::Debug + ?Sized> fmt::Debug for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Display + ?Sized> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Cause<E> {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self(error.into().into())
     }
 }
 
@@ -356,16 +407,54 @@ mod tests {
         let io = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset");
         let error = Error::Exhausted {
             attempts: 3,
-            source: Box::new(Error::Transport {
+            source: Error::Transport {
                 backend: "local".into(),
                 source: io.into(),
-            }),
+            }
+            .into(),
         };
         assert_eq!(
             error.report(),
             "gave up after 3 attempts: the connection to local failed: connection reset"
         );
         assert_eq!(error.retry(), Retry::Never);
+    }
+
+    #[test]
+    fn a_clone_has_the_same_causes() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let later = || Later {
+            message: "busy".to_owned(),
+            after: Duration::from_secs(7),
+        };
+        let source = Error::Transport {
+            backend: "local".into(),
+            source: later().into(),
+        };
+        for error in [
+            Error::io("disk", full()),
+            source.clone(),
+            Error::Exhausted {
+                attempts: 3,
+                source: source.into(),
+            },
+            Error::Other(full().into()),
+            Error::from(BoxError::from("text")),
+        ] {
+            let copy = error.clone();
+            assert_eq!(copy.report(), error.report());
+            assert_eq!(copy.retry(), error.retry());
+            assert_eq!(copy.retry_after(), error.retry_after());
+            let place = |error: &Error| {
+                let cause = std::error::Error::source(error)?;
+                Some(std::ptr::from_ref(cause).cast::<()>())
+            };
+            assert_eq!(place(&copy), place(&error), "nothing is copied");
+        }
+        let error = Error::io("disk", full());
+        let cause = std::error::Error::source(&error).unwrap();
+        let io = cause.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(io.kind(), std::io::ErrorKind::StorageFull);
     }
 
     #[test]

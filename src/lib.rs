@@ -170,7 +170,7 @@ pub mod stages;
 pub mod testkit;
 
 pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeout, WithRetry};
-pub use error::{BoxError, Error, Excerpt, Result, Retry};
+pub use error::{BoxError, Cause, Error, Excerpt, Result, Retry};
 pub use model::{
     ChatModel, ChatRequest, CompleteFn, Completion, Constraint, Continuation, FinishReason,
     Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob,

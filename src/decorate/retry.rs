@@ -106,7 +106,7 @@ impl<M, S: Sleep> WithRetry<M, S> {
             if attempts >= self.policy.max_attempts {
                 return Err(Error::Exhausted {
                     attempts,
-                    source: Box::new(error),
+                    source: error.into(),
                 });
             }
             let wait = self.policy.wait(call, attempts - 1, at_least);

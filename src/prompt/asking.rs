@@ -85,7 +85,7 @@ impl Asking {
                     if attempt == self.resamples {
                         return Err(Error::Exhausted {
                             attempts: attempt.saturating_add(1),
-                            source: Box::new(error),
+                            source: error.into(),
                         });
                     }
                     attempt += 1;

@@ -116,14 +116,14 @@ enum Found {
 impl State {
     /// Writes it, as a whole or not at all.
     pub(super) fn save(&self, folder: &Path, fingerprint: &Value) -> Result<()> {
-        let other = |error: safetensors::SafeTensorError| Error::Other(Box::new(error));
+        let other = |error: safetensors::SafeTensorError| Error::Other(error.into());
         let mut note = Note {
             fingerprint: fingerprint.clone(),
             place: self.place.clone(),
         };
         // A build with other dependencies may keep keys in the order in which they were inserted.
         note.fingerprint.sort_all_objects();
-        let note = serde_json::to_string(&note).map_err(|error| Error::Other(Box::new(error)))?;
+        let note = serde_json::to_string(&note).map_err(|error| Error::Other(error.into()))?;
         let parts = [&self.parameters, &self.adam.first, &self.adam.second];
         let bytes = parts
             .map(|part| -> Vec<u8> { part.iter().flat_map(|value| value.to_le_bytes()).collect() });
@@ -180,7 +180,7 @@ impl State {
         };
         // Through the same text as the other, which may move the last digit of a number.
         let fingerprint = serde_json::from_str(&fingerprint.to_string())
-            .map_err(|error| Error::Other(Box::new(error)))?;
+            .map_err(|error| Error::Other(error.into()))?;
         if let Some(difference) = difference(&note.fingerprint, &fingerprint) {
             let reason = format!(
                 "this folder holds another run: {difference}; take another folder, or overwrite this one"

@@ -120,7 +120,7 @@ impl Metrics {
     }
 
     pub(super) fn write(&mut self, event: &TrainingEvent) -> Result<()> {
-        let mut line = serde_json::to_vec(event).map_err(|error| Error::Other(Box::new(error)))?;
+        let mut line = serde_json::to_vec(event).map_err(|error| Error::Other(error.into()))?;
         line.push(b'\n');
         self.file
             .write_all(&line)

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use super::{
     folder::Folder,
-    shared::{Shared, repeated},
+    shared::Shared,
     state::{Queued, Remote},
 };
 use crate::error::{Error, Result};
@@ -119,7 +119,7 @@ impl Shared {
                     let went = self.advance(number).await;
                     wait = wait.max(self.note(number, went).await);
                 }
-                Err(error) => self.fail(number, Arc::new(error)).await,
+                Err(error) => self.fail(number, error).await,
             }
         }
         wait
@@ -137,7 +137,7 @@ impl Shared {
         };
         if let Err(error) = self.find(&unknown).await {
             for number in unknown {
-                let error = Arc::new(self.in_doubt(number, &error));
+                let error = self.in_doubt(number, &error);
                 wait = wait.max(self.note_failure(number, error).await);
             }
         }
@@ -160,11 +160,11 @@ impl Shared {
                 }
                 None
             }
-            Err(error) => self.note_failure(number, Arc::new(error)).await,
+            Err(error) => self.note_failure(number, error).await,
         }
     }
 
-    async fn note_failure(&self, number: u64, error: Arc<Error>) -> Option<Duration> {
+    async fn note_failure(&self, number: u64, error: Error) -> Option<Duration> {
         if !error.is_transient() {
             self.fail(number, error).await;
             return None;
@@ -189,15 +189,15 @@ impl Shared {
             })
         };
         if let Some(attempts) = failures {
-            let source = Box::new(repeated(&error));
-            self.fail(number, Arc::new(Error::Exhausted { attempts, source }))
+            let source = error.into();
+            self.fail(number, Error::Exhausted { attempts, source })
                 .await;
         }
         Some(wait)
     }
 
     /// Fails the calls that wait for a batch, and removes the batch if it was not sent.
-    async fn fail(&self, number: u64, error: Arc<Error>) {
+    async fn fail(&self, number: u64, error: Error) {
         let unsent = self
             .state()
             .running

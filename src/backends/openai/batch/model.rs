@@ -18,7 +18,7 @@ use super::{
     BatchClient, RequestLine,
     event_loop::drive,
     folder::{Folder, Place},
-    shared::{Settings, Shared, repeated},
+    shared::{Settings, Shared},
     state::{Driver, Settled},
     writer::{BatchLimits, check},
 };
@@ -127,12 +127,12 @@ impl ChatModel for BatchModel {
                 }
                 (row.completion(model, request), tries)
             }
-            Settled::Failed { error, tries } => (Err(repeated(&error)), tries),
+            Settled::Failed { error, tries } => (Err(error), tries),
         };
         match (completion, tries) {
             (Err(source), Some(attempts)) => Err(Error::Exhausted {
                 attempts,
-                source: Box::new(source),
+                source: source.into(),
             }),
             (completion, _) => completion,
         }

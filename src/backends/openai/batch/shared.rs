@@ -15,10 +15,7 @@ use super::{
     state::State,
     writer::BatchLimits,
 };
-use crate::{
-    decorate::Sleep,
-    error::{Error, Result},
-};
+use crate::{decorate::Sleep, error::Result};
 
 /// The folder of a model, its server, and the calls that wait.
 pub(super) struct Shared {
@@ -66,51 +63,5 @@ impl Shared {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The same error for another one who waits.
-pub(super) fn repeated(error: &Error) -> Error {
-    match error {
-        Error::Transport { backend, source } => Error::Transport {
-            backend: backend.clone(),
-            source: source.to_string().into(),
-        },
-        Error::RateLimited {
-            backend,
-            retry_after,
-        } => Error::RateLimited {
-            backend: backend.clone(),
-            retry_after: *retry_after,
-        },
-        Error::TimedOut { limit } => Error::TimedOut { limit: *limit },
-        Error::Refused {
-            backend,
-            status,
-            message,
-        } => Error::Refused {
-            backend: backend.clone(),
-            status: *status,
-            message: message.clone(),
-        },
-        Error::Config { field, reason } => Error::config(field, reason),
-        Error::Malformed { expected, excerpt } => Error::Malformed {
-            expected: expected.clone(),
-            excerpt: excerpt.clone(),
-        },
-        Error::Exhausted { attempts, source } => Error::Exhausted {
-            attempts: *attempts,
-            source: Box::new(repeated(source)),
-        },
-        Error::Stopped { backend, reason } => Error::Stopped {
-            backend: backend.clone(),
-            reason: reason.clone(),
-        },
-        Error::Io { path, source } => {
-            let same = std::io::Error::new(source.kind(), source.to_string());
-            Error::io(path, same)
-        }
-        Error::Input { path, line, reason } => Error::input(path, *line, reason),
-        other => Error::Other(other.report().into()),
     }
 }

@@ -27,10 +27,7 @@ pub(super) enum Settled {
     /// It has a row. If that is a failure, `tries` is the number of attempts.
     Row { place: Place, tries: Option<u32> },
     /// It has no row.
-    Failed {
-        error: Arc<Error>,
-        tries: Option<u32>,
-    },
+    Failed { error: Error, tries: Option<u32> },
 }
 
 /// A request that calls wait for.
@@ -251,7 +248,6 @@ impl State {
             return;
         };
         self.full = waits && self.makes_room();
-        let missing = Arc::new(missing);
         let mut rows: HashMap<String, (Place, Verdict)> = rows
             .into_iter()
             .map(|(id, place, verdict)| (id, (place, verdict)))
@@ -282,7 +278,7 @@ impl State {
             let settled = match row {
                 Some((place, _)) => Settled::Row { place, tries },
                 None => Settled::Failed {
-                    error: Arc::clone(&missing),
+                    error: missing.clone(),
                     tries,
                 },
             };
@@ -291,12 +287,12 @@ impl State {
     }
 
     /// Fails all calls that wait for a batch, and removes the batch if it was not sent.
-    pub(super) fn fail(&mut self, number: u64, error: &Arc<Error>) {
+    pub(super) fn fail(&mut self, number: u64, error: &Error) {
         let Some(running) = self.running.get(&number).cloned() else {
             return;
         };
         let settled = Settled::Failed {
-            error: Arc::clone(error),
+            error: error.clone(),
             tries: None,
         };
         for id in &*running.ids {
@@ -369,7 +365,7 @@ mod tests {
         };
         // Beside the first it waits, and that was no try.
         assert!(!refused(&mut state));
-        state.fail(begun[0].number, &Arc::new(limited()));
+        state.fail(begun[0].number, &limited());
         assert!(first.try_recv().unwrap().is_some());
         assert!(state.queued().is_some());
         // Now each is one.

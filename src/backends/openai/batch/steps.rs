@@ -9,7 +9,7 @@ use super::{
     Batch, BatchStatus,
     folder::{Folder, again, file_name},
     row::unasked,
-    shared::{Shared, repeated},
+    shared::Shared,
     state::Remote,
 };
 use crate::{
@@ -256,7 +256,7 @@ impl Shared {
     /// The error of a batch that may have been created.
     pub(super) fn in_doubt(&self, number: u64, error: &Error) -> Error {
         if error.is_transient() {
-            return repeated(error);
+            return error.clone();
         }
         let reason = format!(
             "the server does not say whether it has begun this batch: {}; it is found or begun once the server lists its batches; {}",

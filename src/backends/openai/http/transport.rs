@@ -60,7 +60,7 @@ impl TransportError {
         match self {
             Self::Connection(source) => Error::Transport {
                 backend: backend.to_owned(),
-                source,
+                source: source.into(),
             },
             Self::TimedOut(limit) => Error::TimedOut { limit },
             Self::TooLarge(limit) => Error::Refused {

@@ -70,14 +70,14 @@ impl MiniLm {
     }
 
     fn load(weights: &Path, tokenizer: &Path) -> Result<Self> {
-        let mut tokenizer = Tokenizer::from_file(tokenizer).map_err(Error::Other)?;
+        let mut tokenizer = Tokenizer::from_file(tokenizer).map_err(Error::from)?;
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(Some(TruncationParams {
                 max_length: MAX_TOKENS,
                 ..TruncationParams::default()
             }))
-            .map_err(Error::Other)?;
+            .map_err(Error::from)?;
         Self::build(weights, tokenizer).map_err(other)
     }
 
@@ -109,7 +109,7 @@ impl MiniLm {
     }
 
     fn embed_one(&self, text: &str) -> Result<Vec<f32>> {
-        let encoding = self.tokenizer.encode(text, true).map_err(Error::Other)?;
+        let encoding = self.tokenizer.encode(text, true).map_err(Error::from)?;
         self.forward(encoding.get_ids()).map_err(other)
     }
 

@@ -92,7 +92,7 @@ pub(crate) fn write<'a>(
     let views = tensors.iter().map(|(name, (shape, bytes))| {
         TensorView::new(kind, shape.to_vec(), bytes).map(|view| (name, view))
     });
-    let other = |error: safetensors::SafeTensorError| Error::Other(Box::new(error));
+    let other = |error: safetensors::SafeTensorError| Error::Other(error.into());
     let views = views
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(other)?;
