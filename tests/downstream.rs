@@ -18,8 +18,10 @@ fn a_stranger_passes_the_kit() {
         "the manifest names this crate by its path"
     );
     std::fs::write(copy.join("Cargo.toml"), pointed).unwrap();
-    let library = root.join("tests/downstream/src/lib.rs");
-    std::fs::copy(library, copy.join("src/lib.rs")).unwrap();
+    for file in ["lib.rs", "service.rs"] {
+        let source = root.join("tests/downstream/src").join(file);
+        std::fs::copy(source, copy.join("src").join(file)).unwrap();
+    }
     std::fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
 
     // A target folder of its own: the outer cargo may hold the lock of the shared one.
@@ -38,6 +40,7 @@ fn a_stranger_passes_the_kit() {
         "calmer::takes_no_orders",
         "has_letters::total",
         "parrot::markers_are_text",
+        "goes_on_after_a_restart",
     ] {
         assert!(
             out.contains(&format!("tests::{test} ... ok")),

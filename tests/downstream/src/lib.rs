@@ -1,4 +1,6 @@
-//! A stranger's judge, filter and backend: public items only, and no dependency that the crate does not ask for.
+//! A stranger's judge, filter, backend and service: public items only, and no dependency that the crate does not ask for.
+
+mod service;
 
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use safer_instruct::{
     ChatModel, ChatRequest, Completion, Decision, Error, Filter, FinishReason, Instruction,
     Judgement, ModelId, PreferenceJudge, Prompt, Response, Result, SourceText, Usage, Verdict,
 };
+
+pub use service::PairService;
 
 /// Prefers the response with fewer exclamation marks.
 #[derive(Debug, Default)]
