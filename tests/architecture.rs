@@ -38,10 +38,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("pipeline", &["error", "record", "outcome", "stage"]),
     (
-        "stages",
-        &["error", "record", "model", "stage", "prompt", "text"],
-    ),
-    (
         "judges",
         &["error", "record", "model", "stage", "prompt", "text"],
     ),
@@ -53,6 +49,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("dataset", &["error", "files", "record", "outcome", "text"]),
+    // `filters` and `dataset` only for the pairs that a model writes to be tuned on.
+    (
+        "stages",
+        &[
+            "error", "record", "model", "stage", "prompt", "text", "filters", "dataset",
+        ],
+    ),
     (
         "run",
         &[
@@ -70,8 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "train",
         &[
-            "error", "files", "record", "model", "stage", "prompt", "filters", "dataset",
-            "backends",
+            "error", "files", "record", "model", "prompt", "dataset", "backends",
         ],
     ),
 ];

@@ -7,14 +7,25 @@
 //! | [`BestOf`] | keeps the best of several induced instructions | one that scores |
 //! | [`ExpertResponse`] | answers the instruction under a policy | any instruct model, the stronger the better |
 //!
-//! Each fills in the [`Origin`](crate::Origin) of what it makes. An answer that cannot be read is asked for again with the
+//! Two more make and choose pairs to tune a model with:
+//!
+//! | stage | does | model |
+//! |---|---|---|
+//! | [`SelfInstruct`] | writes instructions and its responses to them | one tuned on conversations |
+//! | [`Grounding`] | keeps the pairs whose response decides their instruction | one that scores |
+//!
+//! Each of the first four fills in the [`Origin`](crate::Origin) of what it makes. An answer that cannot be read is asked for again with the
 //! next seed, and never replaced by a default.
 
 mod best_of;
 mod clean;
 mod expert;
+mod grounding;
 mod induction;
+mod self_instruct;
 
 pub use best_of::BestOf;
 pub use expert::ExpertResponse;
+pub use grounding::Grounding;
 pub use induction::{ChatInduction, ReversedInduction};
+pub use self_instruct::{SelfInstruct, distinct_instructions};

@@ -21,7 +21,6 @@ mod progress;
 mod reference;
 mod run;
 mod schedule;
-mod self_instruct;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -37,5 +36,4 @@ pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};
 pub use progress::{Evaluation, Step, TrainingEvent, TrainingReport};
 pub use schedule::Schedule;
-pub use self_instruct::{Grounding, SelfInstruct, distinct_instructions};
 pub use trainer::Trainer;

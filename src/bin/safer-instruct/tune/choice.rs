@@ -7,7 +7,7 @@ use safer_instruct::{
     Error, Result,
     backends::candle::CandleModel,
     dataset::{InstructionPair, hold_out},
-    train::{Grounding, distinct_instructions},
+    stages::{Grounding, distinct_instructions},
 };
 
 use super::{Options, written};

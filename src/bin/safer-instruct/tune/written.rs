@@ -12,7 +12,8 @@ use safer_instruct::{
     Error, Result,
     backends::candle::CandleModel,
     dataset::{Existing, InstructionPair},
-    train::{SelfInstruct, remove_run},
+    stages::SelfInstruct,
+    train::remove_run,
 };
 use serde_json::{Value, json};
 
