@@ -6,8 +6,8 @@
 //!   request ─▶ template, tokenizer ─▶ queue ─▶ worker thread: scheduler ─▶ graph ─▶ sampler or scores ─▶ reply
 //! ```
 //!
-//! The future of a request encodes the prompt and waits. A worker thread owns the weights. Its scheduler runs all sequences
-//! as one ragged batch a step, and the result of a sequence does not depend on the others.
+//! The future of a request encodes the prompt and waits. A worker thread owns the weights. Its scheduler runs all
+//! sequences as one ragged batch a step, and the result of a sequence does not depend on the others.
 //!
 //! [`Merge`] writes a model with a LoRA adapter as a GGUF file, for other programs.
 

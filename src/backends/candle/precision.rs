@@ -11,8 +11,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Precision {
-    /// Weights in 8 bits with one scale for each output, activations in 8 bits with one scale for each row, on a rotated
-    /// residual stream (QuaRot, arXiv 2404.00456); about one byte a weight. The fastest on a CPU, and for CPUs alone.
+    /// Weights in 8 bits with one scale for each output, activations in 8 bits with one scale for each row, on a
+    /// rotated residual stream (QuaRot, arXiv 2404.00456); about one byte a weight. The fastest on a CPU, and for CPUs
+    /// alone.
     Int8,
     /// 32-bit floating point, whatever the file holds: four bytes a weight. The reference.
     F32,

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 
 /// A completion that is to be one of given texts: where in the tree of their bytes it is.
 ///
-/// A token may come next if its bytes go on along a choice, whatever the tokens are in which an encoder would write it, and if
-/// the tokens that may still be written are enough to end a choice from there.
+/// A token may come next if its bytes go on along a choice, whatever the tokens are in which an encoder would write it,
+/// and if the tokens that may still be written are enough to end a choice from there.
 #[derive(Debug)]
 pub(crate) struct Choices {
     nodes: Vec<Node>,
@@ -47,8 +47,8 @@ impl Choices {
     /// Nothing written, and all choices possible. The tokens `ends` decide for a choice with which a longer one begins.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no choice, or one that is empty, that no tokens spell or that holds a stop string, or if
-    /// none can be written in `max_tokens`.
+    /// [`Error::Config`] if there is no choice, or one that is empty, that no tokens spell or that holds a stop string,
+    /// or if none can be written in `max_tokens`.
     pub(super) fn new(
         choices: &[String],
         stop: &[String],

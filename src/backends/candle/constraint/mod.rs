@@ -1,8 +1,8 @@
 //! Holds a completion to what its request asks for, token by token.
 //!
-//! A request may ask for one of several texts ([`choices`]) or for JSON that satisfies a schema ([`schema`]). Both become a
-//! [`TokenConstraint`], which says before each draw which tokens may come next. Read [`TokenConstraint`] first: it is all that the
-//! engine knows of this room.
+//! A request may ask for one of several texts ([`choices`]) or for JSON that satisfies a schema ([`schema`]). Both
+//! become a [`TokenConstraint`], which says before each draw which tokens may come next. Read [`TokenConstraint`]
+//! first: it is all that the engine knows of this room.
 
 mod choices;
 #[cfg(feature = "llguidance")]
@@ -33,8 +33,8 @@ pub(crate) enum TokenConstraint {
 }
 
 impl TokenConstraint {
-    /// Puts the logits of all tokens that may not come next at negative infinity; `left` may still be written, this one among
-    /// them.
+    /// Puts the logits of all tokens that may not come next at negative infinity; `left` may still be written, this one
+    /// among them.
     pub(crate) fn mask(&mut self, logits: &mut [f32], left: usize) -> Result<()> {
         match self {
             Self::Choices(choices) => keep(logits, &choices.allowed(left)),
@@ -84,8 +84,8 @@ fn keep(logits: &mut [f32], tokens: &[u32]) {
     }
 }
 
-/// Makes the constraints of one model's requests, on a thread of its own: a table of a vocabulary takes up to a second, for which
-/// no caller's future may be busy and no sequence may wait.
+/// Makes the constraints of one model's requests, on a thread of its own: a table of a vocabulary takes up to a second,
+/// for which no caller's future may be busy and no sequence may wait.
 ///
 /// The thread ends when this is dropped.
 #[derive(Debug)]
@@ -126,12 +126,12 @@ impl Constraints {
         Ok(Self { model, queue })
     }
 
-    /// What the text of a completion is held to, which may begin with the tokenizer's own space; `None` if it is free. Dropping the
-    /// future gives up what has not begun.
+    /// What the text of a completion is held to, which may begin with the tokenizer's own space; `None` if it is free.
+    /// Dropping the future gives up what has not begun.
     ///
     /// # Errors
-    /// [`Error::Config`] if the constraint cannot be satisfied, or needs a feature that is not built in; [`Error::Stopped`] if the
-    /// thread is gone.
+    /// [`Error::Config`] if the constraint cannot be satisfied, or needs a feature that is not built in;
+    /// [`Error::Stopped`] if the thread is gone.
     pub(crate) async fn build(
         &self,
         request: &ChatRequest,

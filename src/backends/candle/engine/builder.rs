@@ -107,15 +107,16 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets in what numbers the products are computed. By default [`Precision::Int8`] on a CPU and [`Precision::F32`] elsewhere.
+    /// Sets in what numbers the products are computed. By default [`Precision::Int8`] on a CPU and [`Precision::F32`]
+    /// elsewhere.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = Some(precision);
         self
     }
 
-    /// Sets how many threads compute on the CPU, at least 1. They are this model's own. By default one for each core, or
-    /// as many as the environment variable `RAYON_NUM_THREADS` says. The results do not depend on it.
+    /// Sets how many threads compute on the CPU, at least 1. They are this model's own. By default one for each core,
+    /// or as many as the environment variable `RAYON_NUM_THREADS` says. The results do not depend on it.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -138,18 +139,20 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets how many bytes the keys and values of running sequences may take, on a CPU. A request waits until there is room for
-    /// its prompt and the longest answer that it allows. By default [`DEFAULT_KV_MEMORY`](Self::DEFAULT_KV_MEMORY), or what one
-    /// sequence of the longest context takes if that is more.
+    /// Sets how many bytes the keys and values of running sequences may take, on a CPU. A request waits until there is
+    /// room for its prompt and the longest answer that it allows. By default
+    /// [`DEFAULT_KV_MEMORY`](Self::DEFAULT_KV_MEMORY), or what one sequence of the longest context takes if that is
+    /// more.
     #[must_use]
     pub fn with_kv_memory(mut self, bytes: usize) -> Self {
         self.kv_memory = Some(bytes);
         self
     }
 
-    /// Sets how many bytes of keys and values are kept of prompts that have been read, on a CPU, so that what begins alike, such as
-    /// with the same system text and examples, is read once. It changes the speed, never the result. By default
-    /// [`DEFAULT_PREFIX_CACHE`](Self::DEFAULT_PREFIX_CACHE); 0 keeps only what requests share that run at the same time.
+    /// Sets how many bytes of keys and values are kept of prompts that have been read, on a CPU, so that what begins
+    /// alike, such as with the same system text and examples, is read once. It changes the speed, never the result. By
+    /// default [`DEFAULT_PREFIX_CACHE`](Self::DEFAULT_PREFIX_CACHE); 0 keeps only what requests share that run at the
+    /// same time.
     #[must_use]
     pub fn with_prefix_cache(mut self, bytes: usize) -> Self {
         self.prefix_cache = bytes;
@@ -157,16 +160,17 @@ impl CandleModelBuilder {
     }
 
     /// Sets the longest context, prompt and answer together, in tokens. By default
-    /// [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for if that is less. Of a model with a sliding
-    /// window (`attention.sliding_window`, some Mistral files) that is at most the window: up to there every token sees all
-    /// before it, as here.
+    /// [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for if that is less. Of a model with a
+    /// sliding window (`attention.sliding_window`, some Mistral files) that is at most the window: up to there every
+    /// token sees all before it, as here.
     #[must_use]
     pub fn with_context(mut self, tokens: usize) -> Self {
         self.context = Some(tokens);
         self
     }
 
-    /// Sets the hash of the file, as `sha256:<hex>`, if it is known already. By default the file is read for it once more.
+    /// Sets the hash of the file, as `sha256:<hex>`, if it is known already. By default the file is read for it once
+    /// more.
     #[must_use]
     pub fn with_hash(mut self, hash: impl Into<String>) -> Self {
         self.hash = Some(hash.into());
@@ -177,11 +181,11 @@ impl CandleModelBuilder {
     /// `adapter_model.safetensors`, as PEFT saves it. By default there is none.
     ///
     /// The weights become `W + (lora_alpha / r) B A`, or `lora_alpha / sqrt(r)` with `use_rslora` (arXiv 2106.09685 and
-    /// 2312.03732), so a request costs what it costs without. The adapter must have been trained on the model of the file; it
-    /// may change the projections q, k, v, o, gate, up and down. [`load`](Self::load) refuses what does not fit the model and
-    /// what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. It also refuses an adapter whose
-    /// `base_model_name_or_path` is a repository (`owner/name`) of another family or size than the file says in its metadata.
-    /// The [`ModelId`] names the adapter by the hash of its two files.
+    /// 2312.03732), so a request costs what it costs without. The adapter must have been trained on the model of the
+    /// file; it may change the projections q, k, v, o, gate, up and down. [`load`](Self::load) refuses what does not
+    /// fit the model and what it cannot merge: DoRA, biases, saved modules, ranks that differ between layers. It also
+    /// refuses an adapter whose `base_model_name_or_path` is a repository (`owner/name`) of another family or size than
+    /// the file says in its metadata. The [`ModelId`] names the adapter by the hash of its two files.
     #[must_use]
     pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Self {
         self.adapter = Some(folder.as_ref().to_owned());
@@ -198,8 +202,8 @@ impl CandleModelBuilder {
     /// Reads the file and starts the worker. Blocks meanwhile: about half a second for 135 million weights.
     ///
     /// Weights are held in the chosen [`Precision`], whatever the file holds. The file is mapped into memory until this
-    /// returns; it must not be written to or truncated meanwhile: the system ends a process that reads what a truncation took
-    /// away.
+    /// returns; it must not be written to or truncated meanwhile: the system ends a process that reads what a
+    /// truncation took away.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
@@ -208,8 +212,8 @@ impl CandleModelBuilder {
         self.load_while(&|| true)
     }
 
-    /// Does what [`load`](Self::load) does on a thread of its own, so that the caller can wait for something else meanwhile, such as
-    /// Ctrl-C. Dropping the future gives the load up, at the next layer at the latest.
+    /// Does what [`load`](Self::load) does on a thread of its own, so that the caller can wait for something else
+    /// meanwhile, such as Ctrl-C. Dropping the future gives the load up, at the next layer at the latest.
     ///
     /// ```no_run
     /// use futures::future::{Either, select};

@@ -31,12 +31,14 @@ use crate::{
 ///
 /// Runs GGUF files of these architectures, with byte-level BPE or SentencePiece's byte-pair tokenizers:
 ///
-/// - `llama`: Llama 2 and 3, Mistral, SmolLM2 and others; rotations may be scaled by `rope_freqs.weight` (Llama 3.1) or by
-///   `rope.scaling.type` = "linear"; a sliding window bounds the [context](super::CandleModelBuilder::with_context).
+/// - `llama`: Llama 2 and 3, Mistral, SmolLM2 and others; rotations may be scaled by `rope_freqs.weight` (Llama 3.1) or
+///   by `rope.scaling.type` = "linear"; a sliding window bounds the
+///   [context](super::CandleModelBuilder::with_context).
 /// - `qwen2`: Qwen 2 and 2.5.
 /// - `qwen3`: Qwen 3. Chat templates that ask whether to reason (`enable_thinking`) are told not to.
 ///
-/// Mixtures of experts, other scalings (YaRN, LongRoPE), and whatever else would be computed wrongly is refused with the reason.
+/// Mixtures of experts, other scalings (YaRN, LongRoPE), and whatever else would be computed wrongly is refused with
+/// the reason.
 ///
 /// ```no_run
 /// use safer_instruct::{ChatModel, ChatRequest, Message, backends::candle::CandleModel};
@@ -102,8 +104,8 @@ impl CandleModel {
         self.0.template.is_some()
     }
 
-    /// Bytes that keys and values take now, on a CPU: of running sequences, and of prompts that are kept. 0 on other devices, whose
-    /// tensors are not counted.
+    /// Bytes that keys and values take now, on a CPU: of running sequences, and of prompts that are kept. 0 on other
+    /// devices, whose tensors are not counted.
     #[must_use]
     pub fn kv_bytes(&self) -> usize {
         self.0.gauge.as_ref().map_or(0, Gauge::bytes)

@@ -1,8 +1,8 @@
 //! Beginnings that prompts share, kept so that they are read once.
 //!
-//! The requests of a stage begin with the same system text, examples or rubric. Prompts are cut into blocks; a block is known by
-//! its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv 2312.07104, section 3). A
-//! prompt that parts from others within a block takes over the tokens before that.
+//! The requests of a stage begin with the same system text, examples or rubric. Prompts are cut into blocks; a block is
+//! known by its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv
+//! 2312.07104, section 3). A prompt that parts from others within a block takes over the tokens before that.
 
 use std::{
     cmp::Reverse,
@@ -101,8 +101,8 @@ impl PrefixCache {
         after
     }
 
-    /// Forgets what was not used for longest, down to the room that there is. What a sequence holds stays, and so does what comes
-    /// before a block that stays: without it, that block could not be found.
+    /// Forgets what was not used for longest, down to the room that there is. What a sequence holds stays, and so does
+    /// what comes before a block that stays: without it, that block could not be found.
     pub(super) fn trim(&mut self) {
         let excess = self.blocks.len().saturating_sub(self.most);
         if excess == 0 {
@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(known, [1, 2]);
     }
 
-    /// A prompt is kept from its first block to its last, so the first is the one whose own last use is the longest ago.
+    /// A prompt is kept from its first block to its last, so the first is the one whose own last use is the longest
+    /// ago.
     #[test]
     fn the_end_of_a_beginning_goes_before_what_comes_before_it() {
         let mut cache = PrefixCache::new(2);

@@ -15,9 +15,9 @@ use crate::{
 
 /// Chooses the tokens of one completion: the same logits and seed give the same tokens, on every machine.
 ///
-/// The order is that of Hugging Face's `generate`: repetition penalty, temperature, `top_k`, `top_p`, `min_p`. Each token
-/// takes one number from the generator, whatever the settings. Nothing is sorted but what may come next: without a cut the
-/// number falls into a block of the vocabulary and then onto a token, and a cut first looks for a bound.
+/// The order is that of Hugging Face's `generate`: repetition penalty, temperature, `top_k`, `top_p`, `min_p`. Each
+/// token takes one number from the generator, whatever the settings. Nothing is sorted but what may come next: without
+/// a cut the number falls into a block of the vocabulary and then onto a token, and a cut first looks for a bound.
 #[derive(Debug)]
 pub(super) struct Sampler {
     sampling: Sampling,

@@ -31,8 +31,8 @@ const STEP_TOKENS: usize = 4 * CHUNK;
 /// The tokens of a chunk, and how many rows of logits are wanted of it.
 type Extent = (usize, usize);
 
-/// Runs jobs, first come, first served: up to `max_batch` sequences at a time, and no more than there is room for the keys and
-/// values of all of them, whatever they come to.
+/// Runs jobs, first come, first served: up to `max_batch` sequences at a time, and no more than there is room for the
+/// keys and values of all of them, whatever they come to.
 ///
 /// Every step runs the next chunk of a prompt or the one new token of each sequence, as far as [`STEP_TOKENS`] allow. A
 /// sequence that ends makes room for the next at once.
@@ -52,7 +52,8 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler without work, with memory in bytes for the keys and values of running sequences, and of prompts read before.
+    /// A scheduler without work, with memory in bytes for the keys and values of running sequences, and of prompts read
+    /// before.
     pub(super) fn new(
         graph: Graph,
         tokenizer: Arc<Tokenizer>,

@@ -19,8 +19,8 @@ use crate::{
     model::FinishReason,
 };
 
-/// Chunks of a sequence end at multiples of this many tokens: so the shapes of a sequence's products follow from its own
-/// length alone, never from what else is in the batch.
+/// Chunks of a sequence end at multiples of this many tokens: so the shapes of a sequence's products follow from its
+/// own length alone, never from what else is in the batch.
 pub(super) const CHUNK: usize = 128;
 
 /// Tokens that have been or will be run, with their cache and their purpose.
@@ -144,8 +144,8 @@ impl Sequence {
         }
     }
 
-    /// What is to be read next of the prompt, as far as others may have read it too: the rest of the prompt or a block of it, at the
-    /// beginning of a block, without the last token, which must be run for its logits.
+    /// What is to be read next of the prompt, as far as others may have read it too: the rest of the prompt or a block
+    /// of it, at the beginning of a block, without the last token, which must be run for its logits.
     fn beginning(&self) -> Option<(Place, &[u32])> {
         let (place, count) = self.place;
         let start = count * BLOCK;

@@ -18,8 +18,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Lets one of the threads do `work` on what comes in, while the others help it. At most `queue_len` jobs wait for it;
-    /// callers beyond that wait in their futures.
+    /// Lets one of the threads do `work` on what comes in, while the others help it. At most `queue_len` jobs wait for
+    /// it; callers beyond that wait in their futures.
     pub(super) fn start(
         name: &str,
         threads: &ThreadPool,

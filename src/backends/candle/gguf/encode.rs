@@ -37,8 +37,8 @@ impl Encoding {
         self.kind().number()
     }
 
-    /// Writes whole blocks of values; whether it can hold all of them. None holds what is not a number, F16 nothing beyond
-    /// 65,504, and Q8_0 nothing beyond 127 times that.
+    /// Writes whole blocks of values; whether it can hold all of them. None holds what is not a number, F16 nothing
+    /// beyond 65,504, and Q8_0 nothing beyond 127 times that.
     pub(in super::super) fn encode(self, values: &[f32], to: &mut [u8]) -> bool {
         encode(self, values, to)
     }
@@ -83,8 +83,8 @@ fn blocks<const LEN: usize, const BYTES: usize>(
     pairs.fold(true, |fine, (block, place)| write(block, place) & fine)
 }
 
-/// `q d`, where the largest value gets `q` = 127 (`ggml-org/ggml`, `quantize_row_q8_0_ref` in `src/ggml-quants.c`). As there,
-/// `q` is rounded with the scale in 32 bits, away from zero if it lies in the middle.
+/// `q d`, where the largest value gets `q` = 127 (`ggml-org/ggml`, `quantize_row_q8_0_ref` in `src/ggml-quants.c`). As
+/// there, `q` is rounded with the scale in 32 bits, away from zero if it lies in the middle.
 #[inline(always)]
 fn q8_0(x: &[f32; 32], [d0, d1, q @ ..]: &mut [u8; 34]) -> bool {
     // Numbers without a sign have the order of their bits, and what is none comes last.

@@ -1,12 +1,12 @@
 //! The bytes of a file, mapped into memory: read from the disk when they are looked at, and never copied.
 //!
-//! One of three places with unsafe code (docs/decisions/0008). What its SAFETY comment asks for is not in our hands alone; it is
-//! the bargain that llama.cpp and every other loader of mapped weights strikes, and it ends when loading ends:
+//! One of three places with unsafe code (docs/decisions/0008). What its SAFETY comment asks for depends on other
+//! processes too, as it does for llama.cpp and every other loader of mapped weights; and only while a model is loaded:
 //!
-//! - A process that *writes* to the file meanwhile changes weights under our hands. Whoever reads a length checks it against the
-//!   map, each time anew, so that this gives other numbers or an error, never a read outside the map.
-//! - A process that *truncates* the file meanwhile takes pages away, and a look at one of them ends this process with SIGBUS.
-//!   On Windows the system refuses to truncate a mapped file.
+//! - If another process *writes* to the file meanwhile, weights change while they are read. Each length is checked
+//!   against the map every time it is read, so that this gives other numbers or an error, never a read outside the map.
+//! - If another process *truncates* the file meanwhile, pages are gone, and a read of one of them ends this process with
+//!   SIGBUS. On Windows the system refuses to truncate a mapped file.
 //!
 //! [`hub`](crate::hub) therefore renames a finished file into its place and never writes to one that is there.
 #![allow(unsafe_code)]
@@ -21,8 +21,8 @@ pub(in super::super) struct Map(Mmap);
 impl Map {
     /// Maps a whole file.
     pub(in super::super) fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: the map is private and only read. That no other process changes the file while the model is loaded is the
-        // caller's to see to, as the module says and the builder's documentation repeats.
+        // SAFETY: the map is private and only read. That no other process changes the file while the model is loaded is
+        // the caller's to see to, as the module says and the builder's documentation repeats.
         unsafe { Mmap::map(file) }.map(Self)
     }
 

@@ -32,8 +32,8 @@ impl Gguf {
     /// Maps and checks a file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Model`] if it is empty, of another format or cut off, or holds tensors of
-    /// types that are not read.
+    /// [`Error::Io`] if it cannot be read; [`Error::Model`] if it is empty, of another format or cut off, or holds
+    /// tensors of types that are not read.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let name = file_name(path);
         let file = File::open(path).map_err(|source| Error::io(path, source))?;

@@ -1,8 +1,8 @@
 //! The types of tensors that are read, and what their blocks hold.
 //!
 //! Layouts and formulas are those of ggml (`ggml-org/ggml`, `src/ggml-common.h` and `dequantize_row_*` in
-//! `src/ggml-quants.c`), in the same order of operations, so the values are the same bits. `d` and `m` are a block's scale and
-//! its lowest value, `q` its small integers.
+//! `src/ggml-quants.c`), in the same order of operations, so the values are the same bits. `d` and `m` are a block's
+//! scale and its lowest value, `q` its small integers.
 
 use multiversion::multiversion;
 

@@ -39,11 +39,11 @@ pub(in super::super) fn rows(shape: &[usize]) -> usize {
     shape.iter().rev().skip(1).product()
 }
 
-/// All before the data of a file that has the metadata of `base` and these tensors, one after the other, each padded to the
-/// alignment of `base`.
+/// All before the data of a file that has the metadata of `base` and these tensors, one after the other, each padded to
+/// the alignment of `base`.
 ///
-/// The metadata are the bytes of `base`, in its order; only `general.file_type` becomes `file_type`. Where it is missing it comes
-/// last, as does `general.quantization_version` if a tensor asks for it.
+/// The metadata are the bytes of `base`, in its order; only `general.file_type` becomes `file_type`. Where it is
+/// missing it comes last, as does `general.quantization_version` if a tensor asks for it.
 pub(in super::super) fn write_header(
     base: &Gguf,
     file_type: u32,

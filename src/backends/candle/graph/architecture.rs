@@ -7,9 +7,10 @@
 //!
 //! Some models norm each head of q and k before the rotation.
 //!
-//! One pass takes the new tokens of several sequences, one after the other and without padding. All layers but attention work on rows,
-//! so they see one matrix `(T, hidden)`; attention runs for each sequence by itself. Letters in shapes: `T` new tokens of all
-//! sequences, `n` new tokens of one, `L` all its tokens, `H` query heads, `K` key and value heads, `G = H / K`, `D` head dimension.
+//! One pass takes the new tokens of several sequences, one after the other and without padding. All layers but
+//! attention work on rows, so they see one matrix `(T, hidden)`; attention runs for each sequence by itself. Letters in
+//! shapes: `T` new tokens of all sequences, `n` new tokens of one, `L` all its tokens, `H` query heads, `K` key and
+//! value heads, `G = H / K`, `D` head dimension.
 
 use candle_core::{Result, Tensor};
 
@@ -21,8 +22,8 @@ use crate::backends::candle::kernels::int8::Int8Matrix;
 
 /// A linear layer that is made of weights as they are read.
 pub(crate) trait FromWeights: Sized {
-    /// From weights `(out, in)` and biases `(out)`. The weights are parts one under the other, with so many outputs each; `name` is what
-    /// the file calls them together.
+    /// From weights `(out, in)` and biases `(out)`. The weights are parts one under the other, with so many outputs
+    /// each; `name` is what the file calls them together.
     fn exact(name: &str, weight: &Tensor, bias: Option<Tensor>, parts: &[usize]) -> Result<Self>;
 
     /// From weights in 8 bits.

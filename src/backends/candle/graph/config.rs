@@ -86,8 +86,8 @@ const MAX_SIZE: usize = 1 << 24;
 /// There is a table of angles of so many values for each position.
 const MAX_HEAD_DIM: usize = 1024;
 
-/// How many times wider a layer may be inside than the residual stream. Published models stay below 10; a small file that
-/// lies would take memory out of proportion at the first request.
+/// How many times wider a layer may be inside than the residual stream. Published models stay below 10; a small file
+/// with false sizes would take memory out of proportion at the first request.
 const MAX_WIDENING: usize = 64;
 
 impl Config {
@@ -240,8 +240,8 @@ impl Fields<'_> {
         self.gguf.float(&self.key(key))
     }
 
-    /// What positions are divided by (position interpolation, arXiv 2306.15595). As in llama.cpp, a factor without a kind of
-    /// scaling is linear, and older files call it `rope.scale_linear`.
+    /// What positions are divided by (position interpolation, arXiv 2306.15595). As in llama.cpp, a factor without a
+    /// kind of scaling is linear, and older files call it `rope.scale_linear`.
     fn rope_factor(&self) -> Result<f64> {
         let scaling = self.key("rope.scaling.type");
         match self.gguf.text(&scaling)? {

@@ -1,7 +1,7 @@
 //! The model for inference: the architecture on candle tensors.
 //!
-//! One pass takes a *ragged batch*: the new tokens of several sequences, each with its own cache. Letters in shapes as in
-//! [`architecture`](super::architecture).
+//! One pass takes a *ragged batch*: the new tokens of several sequences, each with its own cache. Letters in shapes as
+//! in [`architecture`](super::architecture).
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;

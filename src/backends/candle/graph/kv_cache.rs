@@ -50,7 +50,7 @@ impl KvCache {
         })
     }
 
-    /// A copy that goes its own way.
+    /// A copy that grows apart from this one; blocks are shared until one of them writes.
     pub(crate) fn fork(&self) -> Result<Self> {
         let store = match &self.store {
             Store::Blocks(blocks) => Store::Blocks(blocks.clone()),
@@ -96,8 +96,8 @@ impl KvCache {
         }
     }
 
-    /// Takes over the first `tokens` of a block that another sequence has filled. Gives whether it has a place here, behind whole
-    /// blocks.
+    /// Takes over the first `tokens` of a block that another sequence has filled. Gives whether it has a place here,
+    /// behind whole blocks.
     pub(crate) fn take_over(&mut self, block: Arc<Block>, tokens: usize) -> bool {
         match &mut self.store {
             Store::Blocks(blocks) if blocks.len() * BLOCK == self.len => {

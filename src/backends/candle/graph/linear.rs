@@ -20,9 +20,9 @@ pub(crate) struct Linear {
 
 #[derive(Debug)]
 enum Weight {
-    /// On the CPU, in F32: `W^T` `(in, out)`, laid out once for the kernels of this machine. Such a product takes the same kernel for
-    /// any number of rows, and the blocks in which its sums are made depend on `in` alone, so a row has the same bits alone and in
-    /// a batch.
+    /// On the CPU, in F32: `W^T` `(in, out)`, laid out once for the kernels of this machine. Such a product takes the
+    /// same kernel for any number of rows, and the blocks in which its sums are made depend on `in` alone, so a row has
+    /// the same bits alone and in a batch.
     Packed(Packed),
     /// On the CPU, in 8 bits, which holds the biases too.
     Int8(Int8Matrix),

@@ -1,8 +1,8 @@
 //! What a model computes: from the tokens of a step to logits.
 //!
-//! [`architecture`] says which layers there are and in what order; [`forward`] runs them for inference, on our kernels on a CPU and on
-//! candle's operations elsewhere ([`tensor_attention`]). Training runs the same architecture with operations of its own. Read
-//! [`architecture`] first, then [`forward`].
+//! [`architecture`] says which layers there are and in what order; [`forward`] runs them for inference, on our kernels
+//! on a CPU and on candle's operations elsewhere ([`tensor_attention`]). Training runs the same architecture with
+//! operations of its own. Read [`architecture`] first, then [`forward`].
 
 pub(super) mod architecture;
 pub(super) mod config;

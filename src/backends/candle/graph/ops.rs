@@ -33,8 +33,8 @@ pub(crate) fn with_values<T>(x: &Tensor, look: impl FnOnce(&[f32]) -> T) -> Resu
     }
 }
 
-/// Divides each row `(rows, hidden)` by the root of its mean square, times a gain. A gain that the next weights hold already is
-/// `None`.
+/// Divides each row `(rows, hidden)` by the root of its mean square, times a gain. A gain that the next weights hold
+/// already is `None`.
 #[derive(Debug)]
 pub(crate) struct RmsNorm {
     pub(crate) gain: Option<Tensor>,
@@ -57,7 +57,8 @@ impl RmsNorm {
     }
 }
 
-/// Norms of each head of q and k, before the rotation (Qwen 3, arXiv 2505.09388, section 2; arXiv 2302.05442, section 2).
+/// Norms of each head of q and k, before the rotation (Qwen 3, arXiv 2505.09388, section 2; arXiv 2302.05442, section
+/// 2).
 #[derive(Debug)]
 pub(crate) struct HeadNorms {
     /// `(D)`

@@ -7,8 +7,9 @@ pub(crate) type AngleTables = (Vec<f32>, Vec<f32>);
 
 /// `(positions, D / 2)` cosines and sines of all angles (RoFormer, arXiv 2104.09864, section 3.2.2).
 ///
-/// The angle of pair `i` at position `p` is `p / factor * theta^(-2i / D) / divisor_i`, as in ggml (`ggml_rope_ext`, its
-/// `freq_scale` and `freq_factors`); the divisors, `(D / 2)`, are those of Llama 3.1 (`rope_freqs.weight`), or none.
+/// The angle of pair `i` at position `p` is `p / factor * theta^(-2i / D) / divisor_i`, as in ggml (`ggml_rope_ext`,
+/// its `freq_scale` and `freq_factors`); the divisors, `(D / 2)`, are those of Llama 3.1 (`rope_freqs.weight`), or
+/// none.
 pub(crate) fn angles(config: &Config, divisors: Option<&[f32]>, positions: usize) -> AngleTables {
     let half = config.head_dim / 2;
     let divisors = divisors.unwrap_or_default().iter().copied();

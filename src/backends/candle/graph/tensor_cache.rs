@@ -22,7 +22,7 @@ impl TensorCache {
             .map(Self)
     }
 
-    /// A copy that goes its own way.
+    /// A copy that no longer shares anything with this one.
     pub(crate) fn fork(&self) -> Result<Self> {
         // `clone` would share the storage that `slice_set` writes to.
         self.0
@@ -32,8 +32,8 @@ impl TensorCache {
             .map(Self)
     }
 
-    /// Writes the keys and values of new tokens, `(K, n, D)`, behind the `past` ones of a layer, and gives all of them back,
-    /// `(K, past + n, D)`.
+    /// Writes the keys and values of new tokens, `(K, n, D)`, behind the `past` ones of a layer, and gives all of them
+    /// back, `(K, past + n, D)`.
     pub(super) fn append(
         &mut self,
         layer: usize,

@@ -5,8 +5,8 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-/// `out += a m`, where each sum is made from the first row of `m` to the last, whatever the instruction set and however many
-/// rows there are.
+/// `out += a m`, where each sum is made from the first row of `m` to the last, whatever the instruction set and however
+/// many rows there are.
 pub(super) struct Accumulate<'a> {
     /// Rows of `a_stride`, of which the places from `a_first` on are multiplied, one for each row of `m`.
     pub(super) a: &'a [f32],

@@ -1,8 +1,8 @@
 //! Attention of the new tokens of one sequence over all its tokens, with keys and values in blocks.
 //!
-//! `softmax(q k^T / sqrt D) v` (Vaswani et al., arXiv 1706.03762, section 3.2.1), with `G` query heads for each key head (grouped
-//! queries, arXiv 2305.13245). Letters: `n` new tokens, `L` all tokens up to one, `H` query heads, `K` key and value heads,
-//! `G = H / K`, `D` head dimension.
+//! `softmax(q k^T / sqrt D) v` (Vaswani et al., arXiv 1706.03762, section 3.2.1), with `G` query heads for each key
+//! head (grouped queries, arXiv 2305.13245). Letters: `n` new tokens, `L` all tokens up to one, `H` query heads, `K`
+//! key and value heads, `G = H / K`, `D` head dimension.
 
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ impl<'a> Angles<'a> {
     }
 }
 
-/// Writes the keys and values of the new tokens of `qkv` `(n, (H + 2K) D)` behind the `past` tokens of a layer, the keys rotated.
+/// Writes the keys and values of the new tokens of `qkv` `(n, (H + 2K) D)` behind the `past` tokens of a layer, the
+/// keys rotated.
 ///
 /// The blocks must have room; a block that others hold too is copied first.
 pub(in super::super) fn append(
@@ -67,7 +68,8 @@ pub(in super::super) fn append(
     }
 }
 
-/// Attention of the new tokens of `qkv` `(n, (H + 2K) D)`, whose keys and values are in the blocks already, to `out` `(n, H D)`.
+/// Attention of the new tokens of `qkv` `(n, (H + 2K) D)`, whose keys and values are in the blocks already, to `out`
+/// `(n, H D)`.
 pub(in super::super) fn attend(
     qkv: &[f32],
     shape: &Shape,

@@ -108,8 +108,8 @@ fn norm_row(x: &[f32], dy: &[f32], gain: Option<&[f32]>, eps: f32, dx: &mut [f32
     }
 }
 
-/// The gradient of [`swiglu`](super::rows::swiglu) in its inputs, `(rows, 2 width)`: with `σ = 1 / (1 + exp(-gate))` it is
-/// `dy up σ (1 + gate (1 - σ))` for the gate and `dy gate σ` for up.
+/// The gradient of [`swiglu`](super::rows::swiglu) in its inputs, `(rows, 2 width)`: with `σ = 1 / (1 + exp(-gate))` it
+/// is `dy up σ (1 + gate (1 - σ))` for the gate and `dy gate σ` for up.
 pub(in super::super) fn swiglu(gate_up: &[f32], dy: &[f32], width: usize, out: &mut [f32]) {
     let rows = gate_up.par_chunks(2 * width).zip(dy.par_chunks(width));
     rows.zip(out.par_chunks_mut(2 * width))

@@ -108,8 +108,8 @@ impl Gauge {
     }
 }
 
-/// Keys and values of [`BLOCK`] tokens: `(layers, K, 2)` sides of `BLOCK D` numbers; the keys as `(D, BLOCK)`, so that neighbours
-/// are scored together, the values as `(BLOCK, D)`.
+/// Keys and values of [`BLOCK`] tokens: `(layers, K, 2)` sides of `BLOCK D` numbers; the keys as `(D, BLOCK)`, so that
+/// neighbours are scored together, the values as `(BLOCK, D)`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Block {
     numbers: Numbers,

@@ -1,8 +1,8 @@
 //! Causal attention of whole sequences and its gradient, for training.
 //!
-//! `softmax(q k^T / sqrt D) v` for sequences that lie one after the other and do not see each other. A tile of tokens at a time, so that
-//! the scores of a long sequence never stand in memory together; the gradient makes them anew (as in arXiv 2205.14135,
-//! section 3.1). Letters as in [`attention`](super::attention).
+//! `softmax(q k^T / sqrt D) v` for sequences that lie one after the other and do not see each other. A tile of tokens
+//! at a time, so that the scores of a long sequence never stand in memory together; the gradient makes them anew (as in
+//! arXiv 2205.14135, section 3.1). Letters as in [`attention`](super::attention).
 
 use rayon::prelude::*;
 
@@ -27,8 +27,8 @@ pub(in super::super) struct Packed<'a> {
     pub(in super::super) angles: Angles<'a>,
 }
 
-/// The heads of one group of one sequence: queries rotated and scaled `(n, G, D)`, keys rotated `(L, D)` and values `(L, D)`, both with
-/// zeros up to a multiple of 16.
+/// The heads of one group of one sequence: queries rotated and scaled `(n, G, D)`, keys rotated `(L, D)` and values
+/// `(L, D)`, both with zeros up to a multiple of 16.
 struct Group {
     queries: Vec<f32>,
     keys: Vec<f32>,

@@ -130,8 +130,8 @@ pub(in super::super) fn product<'a>(
     let packed;
     let b = match b.into() {
         Right::Packed(packed) => GemmInputB::Packed(&packed.0),
-        // A row times a matrix that is not packed goes through another kernel, which rounds the columns at the end of each thread's
-        // share in its own way.
+        // A row times a matrix that is not packed goes through another kernel, which rounds the columns at the end of
+        // each thread's share in its own way.
         Right::View(view) if a.shape[0] == 1 => {
             packed = Packed::new(view)?;
             GemmInputB::Packed(&packed.0)
@@ -156,8 +156,8 @@ pub(in super::super) fn product<'a>(
 /// Rows that one thread works on at a time.
 const ROWS: usize = 32;
 
-/// Adds `a b` to the columns from `first` on of rows of `width`: `a` is columns of rows of `a_width`, from `a_first` on; `b`
-/// `(depth, columns)` lies in rows. For small depths, where a general product gains nothing.
+/// Adds `a b` to the columns from `first` on of rows of `width`: `a` is columns of rows of `a_width`, from `a_first`
+/// on; `b` `(depth, columns)` lies in rows. For small depths, where a general product gains nothing.
 pub(in super::super) fn add_narrow(
     (out, width, first): (&mut [f32], usize, usize),
     (a, a_width, a_first): (&[f32], usize, usize),

@@ -1,7 +1,7 @@
 //! Orthogonal transforms that spread what is large in few places over all places, so that 8 bits hold it.
 //!
-//! The residual stream of a language model has a few very large features, and one scale a row then leaves few levels for the
-//! others. A rotation mixes them and changes nothing else: it is folded into the weights on both sides (QuaRot,
+//! The residual stream of a language model has a few very large features, and one scale a row then leaves few levels
+//! for the others. A rotation mixes them and changes nothing else: it is folded into the weights on both sides (QuaRot,
 //! arXiv 2404.00456, section 4).
 
 use std::f64::consts::TAU;
@@ -65,8 +65,8 @@ pub(in super::super) fn transform(rows: &mut [f32], width: usize, block: usize) 
     }
 }
 
-/// The largest odd part of a size, for which a matrix has to be held and multiplied with. Hidden sizes of published models are
-/// powers of two times at most some dozens.
+/// The largest odd part of a size, for which a matrix has to be held and multiplied with. Hidden sizes of published
+/// models are powers of two times at most some dozens.
 const MAX_ODD: usize = 511;
 
 /// An orthogonal matrix of any size: signs, then a Hadamard matrix on the power of two that divides it, and a Hartley

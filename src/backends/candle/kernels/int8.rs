@@ -1,8 +1,8 @@
 //! Products of 8-bit integers, exact, for linear layers.
 //!
-//! `y[r][o] = sum_k x[r][k] w[o][k]` with weights in one scale for each output and inputs in one scale for each row, both
-//! symmetric: `w = scale_w * i`, `x = scale_x * j` with `i` and `j` in -127..=127. The sum of `i j` is exact in 32 bits, so
-//! rows do not depend on each other nor on the instruction set.
+//! `y[r][o] = sum_k x[r][k] w[o][k]` with weights in one scale for each output and inputs in one scale for each row,
+//! both symmetric: `w = scale_w * i`, `x = scale_x * j` with `i` and `j` in -127..=127. The sum of `i j` is exact in 32
+//! bits, so rows do not depend on each other nor on the instruction set.
 //!
 //! The weights are stored as `i + 128`, unsigned, because the instructions for dot products take one unsigned and one
 //! signed side: `sum (i + 128) j = sum i j + 128 sum j`, and the last sum belongs to the row.
@@ -65,9 +65,9 @@ impl Kernel {
 }
 
 impl Int8Matrix {
-    /// Rounds weights `(outputs, inputs)`: `fill` writes rows of them, from a first one on, and is called for a panel at a time.
-    /// With `hadamard` above 1, the inputs are transformed before the product, in blocks of that size, and so are the weights
-    /// here.
+    /// Rounds weights `(outputs, inputs)`: `fill` writes rows of them, from a first one on, and is called for a panel
+    /// at a time. With `hadamard` above 1, the inputs are transformed before the product, in blocks of that size, and
+    /// so are the weights here.
     ///
     /// `None` if a weight is not a number.
     pub(in super::super) fn new(
@@ -280,7 +280,8 @@ struct Rounded {
 }
 
 /// Rounds a row to -127..=127, half to even, such that its largest value becomes 127; with `hadamard` above 1 after the
-/// transform in blocks of that size. A row with a value that is not finite gets such a scale, so that all its outputs are NaN.
+/// transform in blocks of that size. A row with a value that is not finite gets such a scale, so that all its outputs
+/// are NaN.
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"

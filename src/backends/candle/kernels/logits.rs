@@ -13,7 +13,8 @@ pub(in super::super) const BLOCK: usize = 1024;
 /// Values of which [`likeliest`] and [`at_least`] look at the largest first.
 const GROUP: usize = 64;
 
-/// The largest logit and the first place where it stands; `None` if none is above negative infinity. A NaN counts as nothing.
+/// The largest logit and the first place where it stands; `None` if none is above negative infinity. A NaN counts as
+/// nothing.
 pub(in super::super) fn argmax(logits: &[f32]) -> Option<(u32, f32)> {
     let top = max(logits);
     let place = logits.iter().position(|logit| *logit == top)?;

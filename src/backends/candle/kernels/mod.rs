@@ -1,9 +1,9 @@
 //! The heavy work of the model on a CPU, on plain slices.
 //!
-//! Each kernel is ordinary Rust that is compiled for several instruction sets and chosen at run time; the integer product
-//! alone is written with intrinsics. Every sum is made in an order that the source fixes, with fused multiplications that
-//! are rounded once, so a result has the same bits on every instruction set, at any number of threads, and whatever else
-//! is in the batch.
+//! Each kernel is ordinary Rust that is compiled for several instruction sets and chosen at run time; the integer
+//! product alone is written with intrinsics. Every sum is made in an order that the source fixes, with fused
+//! multiplications that are rounded once, so a result has the same bits on every instruction set, at any number of
+//! threads, and whatever else is in the batch.
 
 mod accumulate;
 pub(super) mod attention;
@@ -56,9 +56,10 @@ fn exp(x: f32) -> f32 {
     }
 }
 
-/// A number of 16 bits, in F32. Without branches, so that loops over it become vectors: the exponent and the fraction go to their
-/// places in 32 bits, and a product with 2^112 sets the bias right, which is exact, subnormal numbers included (as in Fabian
-/// Giesen's `half_to_float`). The `half` crate converts by calls, one for each number or eight of them.
+/// A number of 16 bits, in F32. Without branches, so that loops over it become vectors: the exponent and the fraction
+/// go to their places in 32 bits, and a product with 2^112 sets the bias right, which is exact, subnormal numbers
+/// included (as in Fabian Giesen's `half_to_float`). The `half` crate converts by calls, one for each number or eight
+/// of them.
 #[inline(always)]
 pub(super) fn half_to_f32(bits: u16) -> f32 {
     const REBIAS: f32 = f32::from_bits((127 + 112) << 23);

@@ -49,7 +49,8 @@ pub(in super::super) fn add(x: &[f32], y: &[f32]) -> Vec<f32> {
     x.iter().zip(y).map(|(x, y)| x + y).collect()
 }
 
-/// `x / sqrt(mean(x^2) + eps) * gain` for each row of `width` (Zhang and Sennrich, arXiv 1910.07467); no gain counts as 1.
+/// `x / sqrt(mean(x^2) + eps) * gain` for each row of `width` (Zhang and Sennrich, arXiv 1910.07467); no gain counts as
+/// 1.
 pub(in super::super) fn rms_norm(
     x: &[f32],
     width: usize,
@@ -61,8 +62,8 @@ pub(in super::super) fn rms_norm(
     out
 }
 
-/// [`rms_norm`] of each head in rows of `width`: first so many heads by the one gain, then so many by the other; what comes
-/// behind them stays.
+/// [`rms_norm`] of each head in rows of `width`: first so many heads by the one gain, then so many by the other; what
+/// comes behind them stays.
 pub(in super::super) fn head_norms(
     x: &[f32],
     width: usize,

@@ -1,8 +1,8 @@
 //! The integer products on x86-64.
 //!
-//! One of three places with unsafe code, beside the output columns of [`int8`](super::int8) and the map of a model file: loads
-//! through pointers whose bounds the callers' slices give, and calls of functions that need an instruction set which the type
-//! proves.
+//! One of three places with unsafe code, beside the output columns of [`int8`](super::int8) and the map of a model
+//! file: loads through pointers whose bounds the callers' slices give, and calls of functions that need an instruction
+//! set which the type proves.
 #![allow(unsafe_code)]
 
 use std::{arch::x86_64::*, ops::Range};
@@ -122,8 +122,8 @@ fn avx2_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &
 
 /// The sums of `R` rows of `stride` inputs with one panel.
 ///
-/// The instruction for bytes (`vpmaddubsw`) saturates, so both sides are widened to 16 bits, where the sum of two products
-/// is exact.
+/// The instruction for bytes (`vpmaddubsw`) saturates, so both sides are widened to 16 bits, where the sum of two
+/// products is exact.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn avx2_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {

@@ -1,4 +1,4 @@
-//! Files that lie: each is an error, and none takes memory or time out of proportion to its size.
+//! Files with false contents: each is an error, and none takes memory or time out of proportion to its size.
 
 use proptest::prelude::*;
 

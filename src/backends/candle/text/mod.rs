@@ -1,8 +1,8 @@
 //! Between texts and tokens.
 //!
-//! The [`tokenizer`] encodes and decodes, the [`template`] puts the messages of a chat between the model's own markers, and the
-//! [`writer`] collects the text of a completion until a stop string comes. A text can never become a control token: read
-//! [`Tokenizer`] for why, then [`prompt_tokens`].
+//! The [`tokenizer`] encodes and decodes, the [`template`] puts the messages of a chat between the model's own markers,
+//! and the [`writer`] collects the text of a completion until a stop string comes. A text can never become a control
+//! token: read [`Tokenizer`] for why, then [`prompt_tokens`].
 
 pub(super) mod template;
 mod tokenizer;

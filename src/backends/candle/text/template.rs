@@ -1,8 +1,8 @@
 //! Chat templates: messages to the pieces of a prompt.
 //!
-//! The template never sees a message. It is rendered with placeholders that cannot be in a message, and the result is cut
-//! at them: what stands between is the template's own, where control tokens are what they say; the contents are put in
-//! their places untouched, as ordinary text.
+//! The template never sees a message. It is rendered with placeholders that cannot be in a message, and the result is
+//! cut at them: what stands between is the template's own, where control tokens are what they say; the contents are put
+//! in their places untouched, as ordinary text.
 
 use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use sha2::{Digest, Sha256};
@@ -19,8 +19,8 @@ use crate::{
 const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
     {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
-/// What one rendering may cost: each step costs one, and so do 64 bytes of text that the template makes (`Environment::set_fuel` of
-/// minijinja). So it makes 12.8 MB at most. An honest template needs some dozens a message.
+/// What one rendering may cost: each step costs one, and so do 64 bytes of text that the template makes
+/// (`Environment::set_fuel` of minijinja). So it makes 12.8 MB at most. An honest template needs some dozens a message.
 const FUEL: u64 = 200_000;
 const DEPTH: usize = 64;
 const NAME: &str = "chat";

@@ -32,7 +32,8 @@ impl Writer {
         found.is_some()
     }
 
-    /// The text. A character whose last bytes are missing is left out; other bytes that are no characters become U+FFFD.
+    /// The text. A character whose last bytes are missing is left out; other bytes that are no characters become
+    /// U+FFFD.
     pub(crate) fn finish(mut self) -> String {
         let cut = match self.bytes.utf8_chunks().last() {
             Some(last) => match std::str::from_utf8(last.invalid()) {

@@ -18,8 +18,9 @@ pub(super) struct Logprobs {
     pub(super) values: Vec<f64>,
     /// Of each row the gradient of its log-probability in the row, `(rows, hidden)`; empty if it is not wanted.
     ///
-    /// It is the row of `W` of the token, less the mean of all rows by their probability. So the logits are needed once, and what a
-    /// loss makes of the log-probabilities scales it (as fused in Liger Kernel, arXiv 2410.10989, section 3.2).
+    /// It is the row of `W` of the token, less the mean of all rows by their probability. So the logits are needed
+    /// once, and what a loss makes of the log-probabilities scales it (as fused in Liger Kernel, arXiv 2410.10989,
+    /// section 3.2).
     pub(super) gradient: Vec<f32>,
 }
 

@@ -1,11 +1,12 @@
-//! A model that is trained: the architecture in F32 with branches of low rank, and the gradient of log-probabilities in them.
+//! A model that is trained: the architecture in F32 with branches of low rank, and the gradient of log-probabilities in
+//! them.
 //!
 //! ```text
 //!   sequences ─▶ tape: forward ─▶ wanted rows ─▶ head: log-probabilities ─▶ objective: what each weighs ─▶ tape: backward ─▶ gradient
 //! ```
 //!
-//! The frozen weights get no gradient. Sequences are packed without padding and do not see each other; the head looks only at the
-//! positions whose next token is scored.
+//! The frozen weights get no gradient. Sequences are packed without padding and do not see each other; the head looks
+//! only at the positions whose next token is scored.
 
 mod head;
 mod parameters;
@@ -278,8 +279,8 @@ impl Trainable {
         })
     }
 
-    /// The same, and adds the gradient of a loss in the parameters to `gradient`. `loss` is told the log-probabilities and gives its
-    /// own gradient in each of them.
+    /// The same, and adds the gradient of a loss in the parameters to `gradient`. `loss` is told the log-probabilities
+    /// and gives its own gradient in each of them.
     pub(crate) fn gradient(
         &self,
         sequences: &[Sequence<'_>],
@@ -304,8 +305,8 @@ impl Trainable {
         })
     }
 
-    /// Runs the sequences: the tape, the rows that the head looked at, and the log-probabilities that it gave, with what goes back if
-    /// the pass is `recorded`; `None` if nothing is scored.
+    /// Runs the sequences: the tape, the rows that the head looked at, and the log-probabilities that it gave, with
+    /// what goes back if the pass is `recorded`; `None` if nothing is scored.
     fn pass<'a>(
         &'a self,
         sequences: &[Sequence<'_>],

@@ -114,7 +114,8 @@ impl Layout {
         range
     }
 
-    /// Parameters to begin with: A even between `±1 / sqrt(inputs)`, B zero, as PEFT begins (`kaiming_uniform_` with `a = sqrt(5)`).
+    /// Parameters to begin with: A even between `±1 / sqrt(inputs)`, B zero, as PEFT begins (`kaiming_uniform_` with
+    /// `a = sqrt(5)`).
     pub(super) fn initial(&self, seed: u64) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![0.0; self.len];

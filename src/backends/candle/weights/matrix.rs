@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::adapter::Update;
 use crate::backends::candle::gguf::Rows;
 
-/// A matrix `(outputs, width)` of one or several tensors, one under the other. It holds no values: rows come out of the mapped
-/// file, with what an adapter adds to them.
+/// A matrix `(outputs, width)` of one or several tensors, one under the other. It holds no values: rows come out of the
+/// mapped file, with what an adapter adds to them.
 pub(crate) struct Matrix<'a> {
     parts: Vec<Part<'a>>,
     width: usize,

@@ -33,11 +33,13 @@ pub enum ModelForm {
     #[default]
     F16,
     /// 8-bit integers with a 16-bit scale for each 32 of them, 1.06 bytes a weight; as `quantize_row_q8_0_ref` of ggml
-    /// (`ggml-org/ggml`, `src/ggml-quants.c`) makes them. A matrix whose rows are no multiple of 32 values is stored in F16.
+    /// (`ggml-org/ggml`, `src/ggml-quants.c`) makes them. A matrix whose rows are no multiple of 32 values is stored in
+    /// F16.
     Q8_0,
 }
 
-/// Adds a LoRA adapter to the weights of its base and writes them as a GGUF file, which llama.cpp and all that builds on it can run.
+/// Adds a LoRA adapter to the weights of its base and writes them as a GGUF file, which llama.cpp and all that builds
+/// on it can run.
 ///
 /// ```no_run
 /// use safer_instruct::backends::candle::{Merge, ModelForm};
@@ -50,14 +52,14 @@ pub enum ModelForm {
 /// # }
 /// ```
 ///
-/// The weights become what [`with_adapter`](crate::backends::candle::CandleModelBuilder::with_adapter) makes of them, `W + (lora_alpha / r) B A`
-/// (arXiv 2106.09685), and are then rounded to the [`ModelForm`]. All matrices of the file get that form, changed or not; vectors,
-/// such as the gains of norms, stay in F32. The metadata are those of the base, byte by byte: only `general.file_type` says the
-/// new form, and `general.quantization_version` is added to a Q8_0 file that lacks it, as the format asks for
-/// (`ggml-org/ggml`, `docs/gguf.md`).
+/// The weights become what [`with_adapter`](crate::backends::candle::CandleModelBuilder::with_adapter) makes of them,
+/// `W + (lora_alpha / r) B A` (arXiv 2106.09685), and are then rounded to the [`ModelForm`]. All matrices of the file
+/// get that form, changed or not; vectors, such as the gains of norms, stay in F32. The metadata are those of the base,
+/// byte by byte: only `general.file_type` says the new form, and `general.quantization_version` is added to a Q8_0 file
+/// that lacks it, as the format asks for (`ggml-org/ggml`, `docs/gguf.md`).
 ///
-/// The same files give the same bytes, with any number of threads. What the base lost when it was quantised, to Q4_1 for instance,
-/// does not come back: take a base in F16, BF16 or F32 if there is one.
+/// The same files give the same bytes, with any number of threads. What the base lost when it was quantised, to Q4_1
+/// for instance, does not come back: take a base in F16, BF16 or F32 if there is one.
 pub struct Merge {
     base: PathBuf,
     adapter: PathBuf,
@@ -68,8 +70,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Merges into the GGUF file `base` the folder `adapter`, with `adapter_config.json` and `adapter_model.safetensors` as
-    /// PEFT saves them.
+    /// Merges into the GGUF file `base` the folder `adapter`, with `adapter_config.json` and
+    /// `adapter_model.safetensors` as PEFT saves them.
     pub fn new(base: impl AsRef<Path>, adapter: impl AsRef<Path>) -> Self {
         Self {
             base: base.as_ref().to_owned(),
@@ -103,7 +105,7 @@ impl Merge {
         self
     }
 
-    /// Sets what hears how many tensors are written, and how many there are. By default nobody does.
+    /// Sets what is told how many tensors are written, and how many there are. By default nothing is.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
         self.progress = Box::new(progress);
@@ -112,14 +114,14 @@ impl Merge {
 
     /// Writes the file. Blocks meanwhile.
     ///
-    /// A temporary file in the same folder gets the name `to` when all of it is on the disk, so `to` is whole or not there. Memory
-    /// holds the adapter and a strip of rows, whatever the size of the model. The base is mapped; it must not be written to or
-    /// truncated meanwhile.
+    /// A temporary file in the same folder gets the name `to` when all of it is on the disk, so `to` is whole or not
+    /// there. Memory holds the adapter and a strip of rows, whatever the size of the model. The base is mapped; it must
+    /// not be written to or truncated meanwhile.
     ///
     /// # Errors
-    /// [`Error::Config`] if `to` is there and may not be replaced; [`Error::Io`] if a file cannot be read or written, for instance
-    /// because the disk is full; [`Error::Model`] if a file is damaged or of a kind that is not supported, if the adapter does
-    /// not fit the base, or if a weight is not a number or, beyond 65,504, too large for F16.
+    /// [`Error::Config`] if `to` is there and may not be replaced; [`Error::Io`] if a file cannot be read or written,
+    /// for instance because the disk is full; [`Error::Model`] if a file is damaged or of a kind that is not supported,
+    /// if the adapter does not fit the base, or if a weight is not a number or, beyond 65,504, too large for F16.
     pub fn write(mut self, to: impl AsRef<Path>) -> Result<()> {
         let to = to.as_ref();
         self.check_target(to)?;

@@ -47,7 +47,8 @@ pub(crate) struct Plan {
 
 /// Reads all weights of a model that is to be run, with the threads of `pool`.
 ///
-/// `progress` is told, on the caller's thread, how many layers are read, and how many there are. Its error ends the reading.
+/// `progress` is told, on the caller's thread, how many layers are read, and how many there are. Its error ends the
+/// reading.
 ///
 /// # Errors
 /// As [`read_weights`].
@@ -88,8 +89,8 @@ pub(crate) fn read(
 /// Reads all weights, and makes the cosines and sines of the plan's positions, each `(positions, D / 2)`.
 ///
 /// # Errors
-/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave out; and with the
-/// error of `progress`.
+/// Fails if a tensor is missing, has another shape, holds what is not a number, or is one that the graph would leave
+/// out; and with the error of `progress`.
 pub(crate) fn read_weights<L: FromWeights + Send>(
     gguf: &Gguf,
     config: Config,
@@ -238,8 +239,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A layer whose outputs are added to the residual stream: they are rotated, and its inputs, which no other weights can
-    /// take a rotation from, are transformed as they come.
+    /// A layer whose outputs are added to the residual stream: they are rotated, and its inputs, which no other weights
+    /// can take a rotation from, are transformed as they come.
     fn writes_stream<L: FromWeights>(&mut self, name: &str, inputs: usize) -> Result<L> {
         let hidden = self.config.hidden_size;
         let weight = self.matrix(&[(name.to_owned(), hidden)], inputs)?;

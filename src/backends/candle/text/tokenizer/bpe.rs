@@ -92,8 +92,8 @@ fn merges(gguf: &Gguf, vocab: &Vocab) -> Result<Merges> {
         .ok_or_else(|| gguf.error(format!("{key} has an entry that is no pair of tokens")))
 }
 
-/// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 stands for itself, the other 68 bytes are
-/// U+0100 and following, in order (`openai/gpt-2`, `src/encoder.py`, `bytes_to_unicode`).
+/// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 stands for itself, the other 68 bytes
+/// are U+0100 and following, in order (`openai/gpt-2`, `src/encoder.py`, `bytes_to_unicode`).
 fn byte_of(character: char) -> Option<u8> {
     let code = u32::from(character);
     let byte = match code {

@@ -181,7 +181,8 @@ impl Tokenizer {
         self.encode_part(text, true)
     }
 
-    /// Token ids of an untrusted text that follows a prompt. An answer `begins` as a text of its own; another text goes on.
+    /// Token ids of an untrusted text that follows a prompt. An answer `begins` as a text of its own; another text goes
+    /// on.
     pub(crate) fn encode_part(&self, text: &str, begins: bool) -> Result<Vec<u32>> {
         if text.is_empty() {
             return Ok(Vec::new());
@@ -256,8 +257,8 @@ impl Tokenizer {
         ids
     }
 
-    /// The text of tokens, without control tokens and the space that [`encode`](Self::encode) puts in front; bytes that are no
-    /// characters come out as U+FFFD.
+    /// The text of tokens, without control tokens and the space that [`encode`](Self::encode) puts in front; bytes that
+    /// are no characters come out as U+FFFD.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
         let bytes: Vec<u8> = ids.iter().flat_map(|id| self.bytes(*id)).copied().collect();

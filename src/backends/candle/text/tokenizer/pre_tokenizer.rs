@@ -16,8 +16,8 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 /// `meta-llama/Llama-3.2-1B-Instruct`, `tokenizer.json`.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// `mistralai/Mistral-Nemo-Instruct-2407`, `tokenizer.json`. llama.cpp takes every letter but `A-Z` and `a-z` for both a capital
-/// and a small one, and so cuts some words in other places, such as `ПриветМир`.
+/// `mistralai/Mistral-Nemo-Instruct-2407`, `tokenizer.json`. llama.cpp takes every letter but `A-Z` and `a-z` for both
+/// a capital and a small one, and so cuts some words in other places, such as `ПриветМир`.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The names that [`pre_tokenizer`] knows.

@@ -1,9 +1,9 @@
 //! The tokenizer of SentencePiece's byte-pair models (`tokenizer.ggml.model` = "llama"): Llama 2, Mistral 7B.
 //!
-//! Of all neighbours whose text together is a token, the two that make the token of the highest score become one, the first such
-//! two if several do, until none are left; a character that is no token is written as its bytes. As in SentencePiece
-//! (arXiv 1808.06226; `google/sentencepiece`, `src/bpe_model.cc`) and llama.cpp (`src/llama-vocab.cpp`, `llm_tokenizer_spm`).
-//! The `tokenizers` crate has merges by rank alone, which such a file does not hold.
+//! Of all neighbours whose text together is a token, the two that make the token of the highest score become one, the
+//! first such two if several do, until none are left; a character that is no token is written as its bytes. As in
+//! SentencePiece (arXiv 1808.06226; `google/sentencepiece`, `src/bpe_model.cc`) and llama.cpp (`src/llama-vocab.cpp`,
+//! `llm_tokenizer_spm`). The `tokenizers` crate has merges by rank alone, which such a file does not hold.
 
 use std::{
     cmp::Reverse,

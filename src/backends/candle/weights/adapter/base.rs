@@ -1,7 +1,8 @@
 //! Whether an adapter was trained on the model that it is put on, as far as names tell.
 //!
-//! The shapes of an adapter's matrices fit every model of the same sizes, and on another model than its own it gives poor texts
-//! without an error. PEFT writes the name of the model into `adapter_config.json`, as `base_model_name_or_path`.
+//! The shapes of an adapter's matrices fit every model of the same sizes, and on another model than its own it gives
+//! poor texts without an error. PEFT writes the name of the model into `adapter_config.json`, as
+//! `base_model_name_or_path`.
 
 use std::collections::BTreeSet;
 
@@ -23,13 +24,15 @@ const COMMON: [&str; 14] = [
     "merged", "model", "sft",
 ];
 
-/// How many times larger one of two sizes may be that name the same model: labels are rounded, and some count the embedding.
+/// How many times larger one of two sizes may be that name the same model: labels are rounded, and some count the
+/// embedding.
 const ROUNDED: f64 = 1.5;
 
 /// Why an adapter that names `base` cannot belong to the model of a file; `None` if it can, or if that is not known.
 ///
-/// Only a repository, `owner/name`, is compared: paths and names of files are the user's own. It contradicts the file if the file
-/// states a name and they have no family in common, such as `qwen`, or if both state a size and these differ.
+/// Only a repository, `owner/name`, is compared: paths and names of files are the user's own. It contradicts the file
+/// if the file states a name and they have no family in common, such as `qwen`, or if both state a size and these
+/// differ.
 pub(super) fn contradiction(base: &str, gguf: &Gguf) -> Option<String> {
     let (owner, name) = base.split_once('/')?;
     let is_repository = !owner.is_empty()

@@ -1,4 +1,5 @@
-//! Low-rank adapters in the format of PEFT (`huggingface/peft`, `save_pretrained`), added to the weights when they are read.
+//! Low-rank adapters in the format of PEFT (`huggingface/peft`, `save_pretrained`), added to the weights when they are
+//! read.
 //!
 //! `W + (alpha / r) B A` (LoRA, arXiv 2106.09685, section 4.1), or `alpha / sqrt r` if the adapter is rank-stabilised
 //! (arXiv 2312.03732).
@@ -113,8 +114,8 @@ impl Adapter {
     /// Reads the folder of an adapter for the model of a file, which has this configuration.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read; [`Error::Model`] if it is damaged, does not fit the model, was trained on another
-    /// model, or asks for what is not supported.
+    /// [`Error::Io`] if a file cannot be read; [`Error::Model`] if it is damaged, does not fit the model, was trained
+    /// on another model, or asks for what is not supported.
     pub(in super::super) fn read(folder: &Path, gguf: &Gguf, config: &Config) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);

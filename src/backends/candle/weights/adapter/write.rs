@@ -57,7 +57,8 @@ pub(crate) struct Written<'a> {
     pub(crate) head_dim: usize,
 }
 
-/// Writes both files of an adapter into a folder, which is made if it is not there. Each file is there as a whole or not at all.
+/// Writes both files of an adapter into a folder, which is made if it is not there. Each file is there as a whole or
+/// not at all.
 ///
 /// # Errors
 /// [`Error::Io`] if they cannot be written, [`Error::Other`] if a value is not a number or too large for 16 bits.
@@ -223,7 +224,8 @@ mod tests {
             };
             let json = serde_json::to_string(&config(&about)).unwrap();
             assert!(json.contains(written), "{json}");
-            // The same bytes as of a map that is sorted, so that a build in which maps keep their order writes no other.
+            // The same bytes as of a map that is sorted, so that a build in which maps keep their order writes no
+            // other.
             let mut sorted: Value = serde_json::from_str(&json).unwrap();
             sorted.sort_all_objects();
             assert_eq!(sorted.to_string(), json);
