@@ -43,23 +43,23 @@ class Model:
         self.logits_ith = function("get_logits_ith", c.POINTER(c.c_float), PTR, INT)
         self.batch = function("batch_init", Batch, INT, INT, INT)(CONTEXT, 0, 1)
 
-    def run(self, ids, start):
-        """Logits of all tokens, (n, vocab)."""
+    def run(self, ids, start, first=0):
+        """Logits of all tokens from the first on, (n - first, vocab)."""
         self.batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
             self.batch.token[i] = token
             self.batch.pos[i] = start + i
             self.batch.n_seq_id[i] = 1
             self.batch.seq_id[i][0] = 0
-            self.batch.logits[i] = 1
+            self.batch.logits[i] = i >= first
         status = self.decode(self.ctx, self.batch)
         assert status == 0, f"llama_decode says {status}"
-        rows = [np.ctypeslib.as_array(self.logits_ith(self.ctx, i), (self.n_vocab,)) for i in range(len(ids))]
+        rows = [np.ctypeslib.as_array(self.logits_ith(self.ctx, i), (self.n_vocab,)) for i in range(first, len(ids))]
         return np.stack(rows).astype(np.float64)
 
     def logprob(self, prompt, rest):
         self.clear(self.memory, True)
-        logits = self.run((prompt + rest)[:-1], 0)[len(prompt) - 1 :]
+        logits = self.run((prompt + rest)[:-1], 0, len(prompt) - 1)
         top = logits.max(axis=1)
         log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         return float((logits[np.arange(len(rest)), rest] - log_sum).sum())
@@ -68,7 +68,7 @@ class Model:
         self.clear(self.memory, True)
         ids, gaps, new, start = [], [], prompt, 0
         while len(ids) < n:
-            row = self.run(new, start)[-1]
+            row = self.run(new, start, len(new) - 1)[0]
             start += len(new)
             first, second = np.partition(row, -2)[[-1, -2]]
             ids.append(int(row.argmax()))
