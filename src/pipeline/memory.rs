@@ -37,7 +37,6 @@ impl Memories {
 pub(crate) struct Given {
     pub(crate) outcome: Outcome,
     /// The pair, if an ordered filter dropped it. A run that goes on shows it to that filter again.
-    #[cfg_attr(not(feature = "run"), allow(dead_code))]
     pub(crate) dropped_pair: Option<Box<PreferencePair>>,
 }
 

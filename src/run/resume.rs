@@ -169,7 +169,7 @@ impl<'s, S: RunStore + ?Sized> PassOver<'s, S> {
         Ok(None)
     }
 
-    /// Shows all pairs to the filters with a memory.
+    /// Shows all pairs to the ordered filters.
     pub(super) async fn show_pairs(&self, memories: &mut Memories) -> Result<()> {
         if memories.want_pairs() {
             let mut rows = Rows::new(self.store, false, true);

@@ -104,7 +104,7 @@ where
     }
 
     /// Works on the texts whose outcomes are not there yet. All texts of the run are to be given: those whose outcomes are there are
-    /// passed over, after a check that they are still the same, and shown to the filters with a memory.
+    /// passed over, after a check that they are still the same, and shown to the ordered filters.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a text is another one than before, with its number and id; the first error of

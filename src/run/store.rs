@@ -129,7 +129,7 @@ pub struct NewOutcome {
     pub text_hash: TextHash,
     /// What became of the text.
     pub outcome: Outcome,
-    /// The pair that filters with a memory have seen, if it was one of them that dropped it.
+    /// The pair that ordered filters have seen, if one of them dropped it.
     pub dropped_pair: Option<Box<PreferencePair>>,
 }
 
@@ -142,7 +142,7 @@ pub struct PastQuery {
     pub most: u32,
     /// Only those that failed.
     pub failed: bool,
-    /// With the pairs that filters with a memory have seen.
+    /// With the pairs that ordered filters have seen.
     pub pairs: bool,
 }
 
@@ -157,7 +157,7 @@ pub struct PastOutcome {
     pub draw: u32,
     /// The hash of its source text.
     pub text_hash: TextHash,
-    /// The pair that filters with a memory have seen, if it is asked for and there was one: that of an outcome that was kept, or
+    /// The pair that ordered filters have seen, if it is asked for and there was one: that of an outcome that was kept, or
     /// that one of them dropped.
     pub pair: Option<Box<PreferencePair>>,
 }

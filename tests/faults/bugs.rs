@@ -27,7 +27,7 @@ pub(crate) enum Bug {
     EarlyAnswer,
     /// The last outcome of a batch is not written.
     DropLast,
-    /// A pair that a filter with a memory has seen and dropped is not written.
+    /// A pair that an ordered filter has seen and dropped is not written.
     ForgetPair,
 }
 

@@ -38,7 +38,7 @@ fn an_export_is_what_a_run_writer_writes() {
     let (whole, expected) = written(50);
     assert!(files(&out) == whole);
     assert_eq!(summary, expected);
-    // All kinds are there, and what filters with a memory drop.
+    // All kinds are there, and what ordered filters drop.
     assert!(summary.kept() > 0 && summary.failed() > 0, "{summary}");
     for code in ["fifth", "duplicate"] {
         let pair = safer_instruct::Stage::Pair;

@@ -73,7 +73,7 @@ fn a_run_is_five_files_and_progress_is_in_input_order() {
         mark["sha256"],
         "fa9e0107f6ea3f8dc60034ad27bff2c16da3f581b80dcb957db3cc204fe57c4a"
     );
-    // Only what a filter with a memory has dropped has its pair there.
+    // Only what an ordered filter has dropped has its pair there.
     for (mark, place) in lines[1..].iter().zip(0..) {
         assert_eq!(mark["id"], format!("post-{}", place / 2));
         assert!(

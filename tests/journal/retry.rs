@@ -84,7 +84,7 @@ fn a_retry_works_on_failed_draws_alone_and_keeps_what_they_were() {
     assert_eq!(model.calls(), calls);
 }
 
-/// No pair that a filter with a memory let through may come out twice.
+/// No pair that an ordered filter let through may come out twice.
 #[test]
 fn a_retry_knows_the_pairs_of_the_other_texts() {
     let (folder, path) = folder();

@@ -57,7 +57,7 @@ pub(super) struct Mark<'a> {
     pub(super) kind: Kind,
     /// The hash of the text, in hexadecimal digits.
     pub(super) sha256: Cow<'a, str>,
-    /// The pair, if it was a filter with a memory that dropped it.
+    /// The pair, if an ordered filter dropped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pair: Option<Cow<'a, PreferencePair>>,
 }
