@@ -341,8 +341,9 @@ fn the_base_may_be_replaced() {
 fn a_place_that_cannot_be_written_is_named() {
     let files = Files::new(&Tiny::new(), &Lora::new());
     for folder in [files.folder.path().join("none"), files.base()] {
-        match files.merge().write(folder.join("merged.gguf")) {
-            Err(Error::Io { path, .. }) => assert_eq!(path, folder),
+        let merged = folder.join("merged.gguf");
+        match files.merge().write(&merged) {
+            Err(Error::Io { path, .. }) => assert_eq!(path, merged),
             other => panic!("{other:?}"),
         }
     }
