@@ -240,7 +240,7 @@ impl State {
         &mut self,
         number: u64,
         rows: Vec<(String, Place, Verdict)>,
-        missing: Error,
+        missing: &Error,
         waits: bool,
         max_tries: u32,
     ) {
@@ -360,7 +360,7 @@ mod tests {
         let mut second = enter(&mut state, "b");
         let refused = |state: &mut State| {
             let batches = state.take(BatchLimits::default());
-            state.finish(batches[0].number, Vec::new(), limited(), true, 2);
+            state.finish(batches[0].number, Vec::new(), &limited(), true, 2);
             state.queued().is_some()
         };
         // Beside the first it waits, and that was no try.

@@ -188,7 +188,7 @@ impl Shared {
         self.state().finish(
             number,
             finished.rows,
-            missing,
+            &missing,
             no_room,
             self.settings.max_tries,
         );
