@@ -12,6 +12,7 @@
 //! | [`SameLanguage`] | instruction and source, response and instruction | `language_mismatch` |
 //! | [`NotQuoting`] | instruction and source | `quotes_source` |
 //! | [`NotAboutTask`] | instructions | `about_task` |
+//! | [`Related`] | instruction and source | `unrelated` |
 //! | [`ModelQuality`] | instruction and source | `low_quality` |
 //!
 //! [`Recommended`] puts most of them around a pipeline, with limits that can be set.
@@ -32,6 +33,7 @@ mod quality;
 mod quoting;
 mod recommended;
 mod refusals;
+mod related;
 mod repetitive;
 
 pub use about_task::NotAboutTask;
@@ -44,4 +46,5 @@ pub use length::Length;
 pub use quality::ModelQuality;
 pub use quoting::NotQuoting;
 pub use recommended::Recommended;
+pub use related::Related;
 pub use repetitive::{NotEmpty, NotRepetitive};

@@ -45,7 +45,7 @@ impl NotQuoting {
     pub fn new() -> Self {
         Self {
             words: 4,
-            chars: 8,
+            chars: 6,
             share: 0.5,
         }
     }

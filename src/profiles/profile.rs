@@ -55,6 +55,9 @@ pub struct Profile {
     pub judge: JudgeForm,
     /// Up to which margin a judge by likelihood finds a tie, in nats.
     pub tie_margin: f64,
+    /// The least gain of [`Related`](crate::filters::Related), in nats per token: how much likelier an instruction must make its
+    /// source text. Without one the filter is left out.
+    pub min_gain: Option<f64>,
     /// The languages that the model handles well enough.
     pub languages: Languages,
 }
@@ -66,6 +69,10 @@ impl Profile {
         Self {
             judge: JudgeForm::Pairwise,
             max_tokens: 400,
+            candidates: 1,
+            induction_sampling: Sampling::default(),
+            response_sampling: Sampling::default(),
+            min_gain: None,
             ..Self::chat()
         }
     }
@@ -74,12 +81,20 @@ impl Profile {
     pub(super) fn chat() -> Self {
         Self {
             induction: InductionForm::Chat,
-            candidates: 1,
-            induction_sampling: Sampling::default(),
-            response_sampling: Sampling::default(),
-            max_tokens: 256,
+            candidates: 4,
+            induction_sampling: Sampling {
+                temperature: 0.5,
+                top_p: 0.95,
+                ..Sampling::default()
+            },
+            response_sampling: Sampling {
+                repetition_penalty: 1.05,
+                ..Sampling::default()
+            },
+            max_tokens: 320,
             judge: JudgeForm::Likelihood,
             tie_margin: 0.2,
+            min_gain: Some(0.3),
             languages: Languages::ANY,
         }
     }

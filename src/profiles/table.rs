@@ -44,9 +44,13 @@ const KNOWN: &[KnownModel] = &[
                 repetition_penalty: 1.1,
                 ..Sampling::default()
             },
-            max_tokens: 96,
+            // What it samples is far-fetched; its likeliest instruction is plain, and right where it makes the text likelier.
+            candidates: 1,
+            induction_sampling: Sampling::default(),
+            max_tokens: 400,
             // Its preferences are faint, so any of them counts.
             tie_margin: 0.0,
+            min_gain: Some(0.7),
             ..Profile::reversed()
         },
     },

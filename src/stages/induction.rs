@@ -104,7 +104,7 @@ impl<M: ChatModel> InstructionGenerator for ReversedInduction<M> {
     }
 }
 
-/// Induces with an ordinary instruct model, by a request and two examples.
+/// Induces with an ordinary instruct model, by a request with examples.
 ///
 /// The instruction comes back in the language of the source text: there are prompts in English and in Japanese, and
 /// one that names any other language. Measured on a model of 135M parameters this is much weaker than

@@ -134,7 +134,7 @@ fn the_language_of_the_text_chooses_the_prompt() {
         let Prompt::Chat(messages) = seen.lock().unwrap()[0].prompt.clone() else {
             panic!()
         };
-        assert_eq!(messages.last().unwrap().content, text);
+        assert!(messages.last().unwrap().content.contains(text));
         assert_eq!(
             messages[0].content.contains("in Korean"),
             text.contains("설거지")

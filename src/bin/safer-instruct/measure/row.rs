@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Write};
 
-use safer_instruct::{Result, dataset::InstructionPair};
+use safer_instruct::{Result, dataset::InstructionPair, filters::NotAboutTask};
 
 use super::MiniLm;
 
@@ -73,19 +73,21 @@ pub(crate) struct Row {
     hit: f64,
     copied: f64,
     asks: f64,
+    about_task: f64,
     words: f64,
 }
 
 impl Row {
     /// The head of the table.
-    pub(crate) const HEADER: &str = "| induced by | cos (s.e.) | hit | copied | asks | words | seconds | failed |\n|---|---|---|---|---|---|---|---|";
+    pub(crate) const HEADER: &str = "| induced by | cos (s.e.) | hit | copied | asks | about_task | words | seconds | failed |\n|---|---|---|---|---|---|---|---|---|";
 
     /// What the columns are.
     pub(crate) const LEGEND: &str = "\
 cos     mean cosine of the embeddings of the induced and the true instruction (standard error); 1 is the same meaning
 hit     how often the true instruction is the nearest one among those of all pairs
 copied  share of the induced word 3-grams that stand in the response; people copy a little
-asks    how often the text ends in a question mark or begins like a request";
+asks    how often the text ends in a question mark or begins like a request
+about_task  share that the filter `NotAboutTask` drops";
 
     /// Compares what was induced with the truth, in the order of the pairs.
     pub(crate) fn measure(
@@ -113,12 +115,18 @@ asks    how often the text ends in a question mark or begins like a request";
             .filter_map(|(pair, text)| copied(text, &pair.response))
             .collect();
         let per_text = |f: fn(&str) -> f64| induced.iter().map(|text| f(text)).collect::<Vec<_>>();
+        let filter = NotAboutTask::new();
+        let dropped: Vec<f64> = induced
+            .iter()
+            .map(|text| f64::from(u8::from(filter.rule(text).is_some())))
+            .collect();
         Ok(Self {
             cosine,
             standard_error: (squares / (count - 1.0) / count).sqrt(),
             hit: f64::from(hits) / cosines.len().max(1) as f64,
             copied: mean(&copied),
             asks: mean(&per_text(|text| f64::from(u8::from(asks(text))))),
+            about_task: mean(&dropped),
             words: mean(&per_text(|text| text.split_whitespace().count() as f64)),
         })
     }
@@ -126,8 +134,14 @@ asks    how often the text ends in a question mark or begins like a request";
     /// The row as a line of a Markdown table.
     pub(crate) fn line(&self, name: &str, run: Option<(f64, usize)>) -> String {
         let mut line = format!(
-            "| {name} | {:.3} ({:.3}) | {:.3} | {:.3} | {:.3} | {:.1} | ",
-            self.cosine, self.standard_error, self.hit, self.copied, self.asks, self.words
+            "| {name} | {:.3} ({:.3}) | {:.3} | {:.3} | {:.3} | {:.3} | {:.1} | ",
+            self.cosine,
+            self.standard_error,
+            self.hit,
+            self.copied,
+            self.asks,
+            self.about_task,
+            self.words
         );
         let _ = match run {
             Some((seconds, failed)) => write!(line, "{seconds:.0} | {failed} |"),

@@ -36,6 +36,11 @@ pub(crate) fn of(settings: &Settings, models: &[Chosen; 3], facts: [Facts; 3]) -
     };
     let expert = of_chat_model(respond, of_respond)?;
     let judging = of_chat_model(judge, of_judge)?;
+    if let Place::Served { .. } = respond.place {
+        // The expert's model would score the candidates, which few servers can.
+        let served = Profile::served();
+        (profile.candidates, profile.min_gain) = (served.candidates, served.min_gain);
+    }
     profile.response_sampling = expert.response_sampling;
     profile.max_tokens = expert.max_tokens;
     profile.judge = judging.judge;
@@ -118,6 +123,9 @@ fn choose(profile: &mut Profile, settings: &Settings) {
     if let Some(candidates) = induce.candidates {
         profile.candidates = candidates;
     }
+    if induce.min_gain.is_some() {
+        profile.min_gain = induce.min_gain;
+    }
     let sampling = &mut profile.induction_sampling;
     if let Some(temperature) = induce.temperature {
         sampling.temperature = temperature;
@@ -145,6 +153,7 @@ fn choose(profile: &mut Profile, settings: &Settings) {
 pub(crate) fn fill(settings: &mut Settings, profile: &Profile) {
     settings.induce.form = Some(profile.induction.into());
     settings.induce.candidates = Some(profile.candidates);
+    settings.induce.min_gain = profile.min_gain;
     settings.induce.temperature = Some(profile.induction_sampling.temperature);
     settings.respond.temperature = Some(profile.response_sampling.temperature);
     settings.respond.repetition_penalty = Some(profile.response_sampling.repetition_penalty);

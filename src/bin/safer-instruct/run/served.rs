@@ -111,7 +111,10 @@ fn needs(settings: &Settings) -> [Vec<Need>; 3] {
     [
         of(Need::RawPrompts, form == InductionForm::Reversed),
         // The expert's model chooses among candidates.
-        of(Need::RawScores, candidates > 1),
+        of(
+            Need::RawScores,
+            candidates > 1 || settings.induce.min_gain.is_some(),
+        ),
         of(Need::Scores, judge == JudgeForm::Likelihood),
     ]
 }

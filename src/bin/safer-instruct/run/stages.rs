@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use safer_instruct::{
     DynPipeline, Error, InstructionGenerator, OnSourceWins, Pipeline, PreferenceJudge,
     ResponseGenerator, Result,
-    filters::Recommended,
+    filters::{Recommended, Related},
     judges::{LikelihoodJudge, PairwiseJudge},
     profiles::{InductionForm, JudgeForm, Profile},
     stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
@@ -60,7 +60,6 @@ impl Parts<'_> {
         let sampling = self.profile.induction_sampling.clone();
         let most = self.settings.induce.max_tokens as usize;
         let prompt = self.prompts.induce.as_deref();
-        let candidates = self.profile.candidates;
         Ok(match self.profile.induction {
             InductionForm::Reversed => {
                 let stage = ReversedInduction::new(model)
@@ -70,7 +69,7 @@ impl Parts<'_> {
                     Some(prompt) => stage.with_prompt(prompt)?,
                     None => stage,
                 };
-                best_of(stage, scorer, candidates)
+                self.best_of(stage, scorer)
             }
             InductionForm::Chat => {
                 let stage = ChatInduction::new(model)
@@ -80,7 +79,7 @@ impl Parts<'_> {
                     Some(prompt) => stage.with_prompt(prompt)?,
                     None => stage,
                 };
-                best_of(stage, scorer, candidates)
+                self.best_of(stage, scorer)
             }
         })
     }
@@ -128,12 +127,13 @@ impl Parts<'_> {
         })
     }
 
-    /// The whole pipeline, with its filters.
+    /// The whole pipeline, with its filters; `scorer` says how likely a text is after an instruction.
     pub(crate) fn pipeline(
         &self,
         induce: Box<dyn InstructionGenerator>,
         respond: Box<dyn ResponseGenerator>,
         judge: Box<dyn PreferenceJudge>,
+        scorer: Arc<dyn Model>,
     ) -> DynPipeline {
         let run = &self.settings.run;
         let pipeline = Pipeline::new(induce, respond, judge)
@@ -144,7 +144,13 @@ impl Parts<'_> {
                 SourceWins::Drop => OnSourceWins::Drop,
                 SourceWins::Flip => OnSourceWins::Flip,
             });
-        self.filters().apply(pipeline)
+        let pipeline = self.filters().apply(pipeline);
+        match self.profile.min_gain {
+            Some(nats) => {
+                pipeline.with_instruction_filter(Related::new(scorer).with_min_gain(nats))
+            }
+            None => pipeline,
+        }
     }
 
     fn filters(&self) -> Recommended {
@@ -173,16 +179,18 @@ impl Parts<'_> {
             min_words_beside_refusal,
         }
     }
-}
 
-fn best_of(
-    stage: impl InstructionGenerator + 'static,
-    scorer: Arc<dyn Model>,
-    candidates: u32,
-) -> Box<dyn InstructionGenerator> {
-    if candidates > 1 {
-        Box::new(BestOf::new(stage, scorer, candidates))
-    } else {
-        Box::new(stage)
+    /// The stage, or the best of several candidates of it; candidates that the filters would drop come last.
+    fn best_of(
+        &self,
+        stage: impl InstructionGenerator + 'static,
+        scorer: Arc<dyn Model>,
+    ) -> Box<dyn InstructionGenerator> {
+        if self.profile.candidates <= 1 {
+            return Box::new(stage);
+        }
+        let best = BestOf::new(stage, scorer, self.profile.candidates);
+        let filters = self.filters().instruction_filters().into_iter();
+        Box::new(filters.fold(best, BestOf::with_filter))
     }
 }

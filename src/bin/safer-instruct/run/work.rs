@@ -117,8 +117,9 @@ impl Work<'_> {
         let expert = recorded(&self.models.respond);
         let pipeline = parts.pipeline(
             parts.inducer(recorded(&self.models.induce), Arc::clone(&expert))?,
-            parts.expert(expert)?,
+            parts.expert(Arc::clone(&expert))?,
             parts.judge(recorded(&self.models.judge))?,
+            expert,
         );
         // A bad record was named when the texts were counted.
         let sources = into_stream(texts::open(&self.settings.input, |_| {})?)?;

@@ -145,6 +145,9 @@ given_stage! { GivenInduce "induce" {
     /// model]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     candidates: Option<u32>,
+    /// Least nats a token by which an instruction must make its text likelier; needs a model that scores [default: what suits the model]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
+    min_gain: Option<f64>,
     /// Temperature of the induction; 0 takes the likeliest tokens [default: what suits the model; 0.8 with several draws or candidates]
     #[arg(id = "induce-temperature", long = "induce-temperature", value_name = "T", value_parser = no_negative)]
     temperature: Option<f64>,

@@ -79,6 +79,7 @@ pub(crate) struct Induce {
     pub(crate) form: Option<Form>,
     pub(crate) adapter: Option<String>,
     pub(crate) candidates: Option<u32>,
+    pub(crate) min_gain: Option<f64>,
     pub(crate) temperature: Option<f64>,
     pub(crate) max_tokens: u32,
     pub(crate) prompt_file: Option<PathBuf>,
