@@ -228,6 +228,11 @@ pub(super) fn go_back(folder: &Path) -> Result<()> {
     rename(folder, BEFORE, FILE)
 }
 
+/// Removes the last checkpoint.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    files::remove(&folder.join(FILE))
+}
+
 /// Removes the checkpoint before the last, which a run that is at its end needs no more.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     files::remove(&folder.join(BEFORE))

@@ -7,13 +7,20 @@
 //! [`Policy`] is the model with a low-rank adapter, [`Objective`] what becomes smaller ([`Sft`], [`Dpo`], [`Ipo`], or your own), and
 //! [`Trainer`] makes the steps. What comes out loads into [`CandleModel`](crate::backends::candle::CandleModel) by `with_adapter`.
 //! `docs/training.md` is the guide.
+//!
+//! The way of an example, file by file, all but two of them in this folder:
+//!
+//! 1. `policy.rs`: a pair of texts becomes the tokens of an [`Example`].
+//! 2. `run.rs`: an epoch orders the examples, a step takes a batch of them; evaluations and checkpoints.
+//! 3. `backends/candle/training/mod.rs`: the batch is packed, and the gradient of its log-probabilities is computed,
+//! 4. `backends/candle/training/tape.rs`: forward through the layers, and back;
+//! 5. `objective.rs`: between the two, the loss, and how much each log-probability weighs in it.
+//! 6. `adam.rs`: the gradient moves the numbers of the adapter.
 
 mod adam;
 mod checkpoint;
 mod example;
 mod folder;
-#[cfg(test)]
-mod killed;
 mod lora;
 mod objective;
 mod policy;
@@ -25,8 +32,6 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trainer;
-#[cfg(test)]
-mod trouble;
 
 pub use crate::backends::candle::Numbers;
 pub use example::Example;
@@ -34,6 +39,6 @@ pub use folder::{has_run, remove_run};
 pub use lora::{Lora, Target};
 pub use objective::{Dpo, Ipo, Loss, Objective, Rewards, Score, Sft, check_slopes};
 pub use policy::{Policy, PolicyBuilder, Prepared, Skip};
-pub use progress::{Evaluation, Step, TrainingEvent, TrainingReport};
+pub use progress::{Evaluation, Reference, Step, TrainingEvent, TrainingReport};
 pub use schedule::Schedule;
 pub use trainer::Trainer;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::METRICS;
 use crate::error::{Error, Result};
 
-/// Something that happened in a run. Written to `metrics.jsonl`, a line each.
+/// Something that happened in a run. Steps and evaluations are written to `metrics.jsonl`, a line each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -20,6 +20,18 @@ pub enum TrainingEvent {
     Step(Step),
     /// A look at what is held out.
     Evaluation(Evaluation),
+    /// A part of the log-probabilities by the reference, which an objective that needs them waits for before the first step.
+    Reference(Reference),
+}
+
+/// How many sequences the reference has scored: the model as it was before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reference {
+    /// Sequences that are scored.
+    pub done: usize,
+    /// Sequences of all examples, those that are held out included.
+    pub total: usize,
 }
 
 /// A step of training.

@@ -1,4 +1,4 @@
-//! What the reference of a preference objective said, kept between the parts of a run.
+//! Log-probabilities by the reference of a preference objective, kept between the parts of a run.
 
 use std::{fs, path::Path};
 
@@ -11,12 +11,17 @@ use crate::{error::Result, files::replace};
 pub(super) const FILE: &str = "reference.bin";
 const DIGEST: usize = 32;
 
-/// Log-probabilities of so many sequences; none if there is no file, or it is damaged or of another run.
-pub(super) fn load(folder: &Path, fingerprint: &str, count: usize) -> Option<Vec<f64>> {
+/// Log-probabilities of the first sequences, at most `count`, as far as they are known; none if there is no file, or it is damaged or
+/// of another run.
+pub(super) fn load(folder: &Path, fingerprint: &str, count: usize) -> Vec<f64> {
+    read(folder, fingerprint, count).unwrap_or_default()
+}
+
+fn read(folder: &Path, fingerprint: &str, count: usize) -> Option<Vec<f64>> {
     let file = fs::read(folder.join(FILE)).ok()?;
     let (found, bytes) = file.split_at_checked(DIGEST)?;
     let (values, rest) = bytes.as_chunks::<8>();
-    let fits = values.len() == count && rest.is_empty() && found == digest(fingerprint, bytes);
+    let fits = values.len() <= count && rest.is_empty() && found == digest(fingerprint, bytes);
     fits.then(|| {
         values
             .iter()
@@ -51,26 +56,28 @@ mod tests {
     fn only_what_was_written_for_the_same_run_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let values = [-1.0 / 3.0, 0.0, -1e-300];
-        assert_eq!(load(folder.path(), "a", 3), None);
+        let nothing: [f64; 0] = [];
+        assert_eq!(load(folder.path(), "a", 3), nothing);
         save(folder.path(), "a", &values).unwrap();
-        let read = load(folder.path(), "a", 3).unwrap();
+        let read = load(folder.path(), "a", 3);
         assert_eq!(
             read.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
             values.map(f64::to_bits)
         );
-        assert_eq!(load(folder.path(), "b", 3), None);
-        assert_eq!(load(folder.path(), "a", 2), None);
+        assert_eq!(load(folder.path(), "a", 9), read, "a part of more");
+        assert_eq!(load(folder.path(), "b", 3), nothing);
+        assert_eq!(load(folder.path(), "a", 2), nothing);
         let path = folder.path().join(FILE);
         let whole = fs::read(&path).unwrap();
         for at in [0, DIGEST, whole.len() - 1] {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            assert_eq!(load(folder.path(), "a", 3), None);
+            assert_eq!(load(folder.path(), "a", 3), nothing);
         }
         for len in [0, 9, DIGEST, whole.len() - 8, whole.len() - 1] {
             fs::write(&path, &whole[..len]).unwrap();
-            assert_eq!(load(folder.path(), "a", 3), None);
+            assert_eq!(load(folder.path(), "a", 3), nothing);
         }
     }
 }

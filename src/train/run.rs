@@ -16,7 +16,7 @@ use super::{
     folder,
     objective::{Loss, Objective, Rewards, Score},
     policy::{Policy, sequences, sums},
-    progress::{Evaluation, Metrics, Step, TrainingEvent, TrainingReport},
+    progress::{Evaluation, Metrics, Reference, Step, TrainingEvent, TrainingReport},
     reference,
 };
 use crate::{
@@ -28,6 +28,8 @@ use crate::{
 const RUNAWAY: (f64, f64) = (2.0, 2.0);
 /// Half-way there no checkpoint is written.
 const DOUBT: (f64, f64) = (1.5, 1.0);
+/// Micro-batches of log-probabilities by the reference that a kill can lose at most.
+const UNSAVED: usize = 64;
 
 struct Run<'a, O> {
     trainer: &'a Trainer<O>,
@@ -81,7 +83,7 @@ impl<'a, O: Objective> Run<'a, O> {
         folder: &'a Path,
         existing: Existing,
     ) -> Result<Self> {
-        let fingerprint = json!({
+        let mut fingerprint = json!({
             "model": policy.model.hash(),
             "objective": trainer.objective.name(),
             "adapter": {
@@ -98,6 +100,8 @@ impl<'a, O: Objective> Run<'a, O> {
             "examples": hash(examples),
             "held_out": hash(held_out),
         });
+        // A build with other dependencies may keep keys in the order in which they were inserted.
+        fingerprint.sort_all_objects();
         let metrics = folder::open(folder, existing)?;
         let len = policy.initial.len();
         let found = State::load(folder, &fingerprint, len)?;
@@ -114,7 +118,7 @@ impl<'a, O: Objective> Run<'a, O> {
             adam: Adam::new(len),
         });
         let metrics = Metrics::open(folder, metrics, state.place.step)?;
-        let mut run = Self {
+        Ok(Self {
             trainer,
             policy,
             examples,
@@ -125,16 +129,15 @@ impl<'a, O: Objective> Run<'a, O> {
             state,
             metrics,
             steps: trainer.settings.total_steps(examples.len()),
-        };
-        if trainer.objective.needs_reference() {
-            run.references = run.references()?;
-        }
-        Ok(run)
+        })
     }
 
     /// Makes the steps that are left.
     fn finish(mut self) -> Result<TrainingReport> {
         let mut stopped = false;
+        if self.trainer.objective.needs_reference() && self.add_references()?.is_break() {
+            return Ok(self.report(self.state.place.best_step.unwrap_or_default(), true));
+        }
         if self.state.place.step == 0 {
             // Before the first adapter, so that an adapter without a checkpoint is never a run that was killed.
             self.state.place.sound = true;
@@ -169,14 +172,18 @@ impl<'a, O: Objective> Run<'a, O> {
                 self.save()?;
             }
         }
-        let place = &self.state.place;
         let best_step = if self.held_out.is_empty() {
             self.write()?;
-            place.step
+            self.state.place.step
         } else {
-            place.best_step.unwrap_or_default()
+            self.state.place.best_step.unwrap_or_default()
         };
-        Ok(TrainingReport {
+        Ok(self.report(best_step, stopped))
+    }
+
+    fn report(&self, best_step: usize, stopped: bool) -> TrainingReport {
+        let place = &self.state.place;
+        TrainingReport {
             steps: place.step,
             tokens: place.tokens,
             loss: place.smooth_loss,
@@ -184,7 +191,7 @@ impl<'a, O: Objective> Run<'a, O> {
             held_out_best: place.best_loss,
             best_step,
             stopped: stopped && !place.ended && place.step < self.steps,
-        })
+        }
     }
 
     fn step(&mut self) -> Result<Step> {
@@ -344,12 +351,7 @@ impl<'a, O: Objective> Run<'a, O> {
         let weight: f64 = losses.iter().map(|loss| loss.weight).sum();
         let held_out_loss = losses.iter().map(|loss| loss.value).sum::<f64>() / weight;
         if !held_out_loss.is_finite() {
-            let reason = format!(
-                "its loss on what is held out is {held_out_loss} at step {}; lower the learning rate. {}",
-                self.state.place.step,
-                self.go_back()
-            );
-            return Err(Error::model(self.policy.model.name(), reason));
+            return Err(self.no_held_out_loss(held_out_loss));
         }
         let place = &mut self.state.place;
         let best = place.best_loss.is_none_or(|best| held_out_loss < best);
@@ -379,6 +381,24 @@ impl<'a, O: Objective> Run<'a, O> {
         }))
     }
 
+    /// Says what is kept where the held-out loss is not a number. Before the first step there is nothing: its checkpoint is removed, so
+    /// that the folder holds no run.
+    fn no_held_out_loss(&self, loss: f64) -> Error {
+        let step = self.state.place.step;
+        let reason = if step > 0 {
+            let kept = self.go_back();
+            format!("its held-out loss is {loss} at step {step}; lower the learning rate. {kept}")
+        } else if let Err(error) = checkpoint::remove(self.folder) {
+            return error;
+        } else {
+            format!(
+                "its held-out loss is {loss} before the first step, so nothing was trained and nothing is kept; see that the model \
+                 file is whole and that the objective fits the examples"
+            )
+        };
+        Error::model(self.policy.model.name(), reason)
+    }
+
     fn tell(&mut self, event: &TrainingEvent) -> Result<ControlFlow<()>> {
         self.metrics.write(event)?;
         Ok((self.trainer.observer)(event))
@@ -393,25 +413,41 @@ impl<'a, O: Objective> Run<'a, O> {
             .write(&self.state.parameters, self.folder, self.trainer.numbers)
     }
 
-    /// Log-probabilities of all sequences by the parameters that the run began with, computed once.
-    fn references(&self) -> Result<Vec<f64>> {
+    /// Computes the log-probabilities of all sequences by the parameters that the run began with, once. The observer hears of every
+    /// part and may stop it; what is computed is kept in the folder, so a resumed run goes on from there.
+    fn add_references(&mut self) -> Result<ControlFlow<()>> {
         let fingerprint = self.fingerprint.to_string();
-        let count =
-            (self.examples.len() + self.held_out.len()) * self.trainer.objective.sequences();
-        if let Some(references) = reference::load(self.folder, &fingerprint, count) {
-            return Ok(references);
-        }
-        let mut references = Vec::new();
+        let each = self.trainer.objective.sequences();
+        let total = (self.examples.len() + self.held_out.len()) * each;
+        let known = reference::load(self.folder, &fingerprint, total);
+        let mut unsaved = 0;
         for examples in [self.examples, self.held_out] {
             let all: Vec<usize> = (0..examples.len()).collect();
+            // Always the same parts, so that a resumed run computes the same numbers.
             for part in parts(&all, examples, self.trainer.settings.micro_batch) {
+                let begin = self.references.len();
+                if let Some(known) = known.get(begin..begin + part.len() * each) {
+                    self.references.extend(known);
+                    continue;
+                }
                 let examples: Vec<&Example> =
                     part.iter().filter_map(|at| examples.get(*at)).collect();
-                references.extend(self.policy.logprobs(&examples, &self.policy.initial)?);
+                let logprobs = self.policy.logprobs(&examples, &self.policy.initial)?;
+                self.references.extend(logprobs);
+                let done = self.references.len();
+                let event = TrainingEvent::Reference(Reference { done, total });
+                let heard = (self.trainer.observer)(&event);
+                unsaved += 1;
+                if heard.is_break() || done == total || unsaved == UNSAVED {
+                    reference::save(self.folder, &fingerprint, &self.references)?;
+                    unsaved = 0;
+                }
+                if heard.is_break() {
+                    return Ok(heard);
+                }
             }
         }
-        reference::save(self.folder, &fingerprint, &references)?;
-        Ok(references)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The references of some examples, of which `first` others come before.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use safer_instruct::train::{Step, TrainingEvent};
+use safer_instruct::train::{Reference, Step, TrainingEvent};
 
 use crate::progress::Progress;
 
@@ -45,6 +45,11 @@ impl TrainingProgress {
                     line.push_str(", not the best");
                 }
                 self.0.say(&line);
+            }
+            TrainingEvent::Reference(reference) => {
+                let Reference { done, total, .. } = reference;
+                let message = format!("{done} of {total} sequences scored by the reference");
+                self.0.go_to(0, None, &message);
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Runs that go wrong.
+//! Losses that run away.
 
 use std::{
     fs,
@@ -10,11 +10,8 @@ use std::{
     },
 };
 
-use super::{
-    tests::{examples, file, lora, policy, stop_after, trainer},
-    *,
-};
-use crate::{backends::candle::training::Begin, dataset::Existing, error::Result};
+use super::{examples, file, lora, policy};
+use crate::{dataset::Existing, error::Result, train::*};
 
 /// Its loss is one for some steps, and then another.
 struct Turning {
@@ -74,9 +71,9 @@ impl Turning {
     }
 }
 
-const NEVER: usize = usize::MAX;
+pub(super) const NEVER: usize = usize::MAX;
 
-fn checkpoint(folder: &Path, name: &str) -> Vec<u8> {
+pub(super) fn checkpoint(folder: &Path, name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).unwrap()
 }
 
@@ -191,107 +188,60 @@ fn a_checkpoint_that_little_follows_is_not_gone_back_to() {
     }
 }
 
+/// Gives what is held out another loss than a number, and all else a good one.
+struct NoNumber {
+    /// The loss on what is held out.
+    held_out: f64,
+}
+
+impl Objective for NoNumber {
+    fn name(&self) -> String {
+        "no number".to_owned()
+    }
+
+    fn sequences(&self) -> usize {
+        1
+    }
+
+    fn needs_reference(&self) -> bool {
+        false
+    }
+
+    fn loss(&self, scores: &[Score]) -> Loss {
+        let [score] = scores else {
+            panic!("one sequence an example");
+        };
+        Loss {
+            value: if score.tokens == 1 {
+                self.held_out
+            } else {
+                1.0
+            },
+            weight: 1.0,
+            slopes: vec![-1.0],
+            rewards: None,
+        }
+    }
+}
+
 #[test]
-fn a_run_goes_on_behind_a_checkpoint_that_is_damaged() {
+fn a_held_out_loss_that_is_no_number_at_first_leaves_no_run() {
     let file = file();
     let policy = policy(&file, lora());
-    let run = |folder: &Path, existing, stop: usize| {
-        trainer()
-            .with_existing(existing)
-            .with_observer(stop_after(stop))
-            .run(&policy, &examples(40), &[], folder)
-            .unwrap()
-    };
-    let [whole, damaged] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    run(whole.path(), Existing::Refuse, NEVER);
-    run(damaged.path(), Existing::Refuse, 10);
-    let last = damaged.path().join("checkpoint.safetensors");
-    let bytes = fs::read(&last).unwrap();
-    fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
-    run(damaged.path(), Existing::Resume, 4);
-    assert_eq!(checkpoint::tests::step(&fs::read(&last).unwrap()), 10);
-    run(damaged.path(), Existing::Resume, NEVER);
-    let adapter = |folder: &Path| checkpoint(folder, "adapter_model.safetensors");
-    assert!(adapter(damaged.path()) == adapter(whole.path()));
-}
-
-#[test]
-fn the_adapter_that_training_begins_with_is_not_overwritten() {
-    let file = file();
-    let folder = tempfile::tempdir().unwrap();
-    trainer()
-        .run(&policy(&file, lora()), &examples(8), &[], folder.path())
-        .unwrap();
-    let files = || {
-        ["adapter_model.safetensors", "adapter_config.json"]
-            .map(|name| checkpoint(folder.path(), name))
-    };
-    let whole = files();
-    let builder = Policy::builder(&file.path).with_adapter(folder.path());
-    let policy = builder.load().unwrap();
-    // By another name.
-    let same = folder.path().join(".");
-    let run = trainer()
-        .with_existing(Existing::Overwrite)
-        .run(&policy, &examples(8), &[], &same);
-    let error = run.unwrap_err().to_string();
-    assert!(
-        error.contains("training begins with the adapter in this folder"),
-        "{error}"
-    );
-    assert!(files() == whole);
-    let other = tempfile::tempdir().unwrap();
-    trainer()
-        .with_existing(Existing::Overwrite)
-        .run(&policy, &examples(8), &[], other.path())
-        .unwrap();
-}
-
-#[test]
-fn a_run_goes_on_only_with_the_adapter_that_it_writes() {
-    let file = file();
-    let named = |base: &str| {
-        let builder = Policy::builder(&file.path).with_lora(lora());
-        builder.with_base_name(base).load().unwrap()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let run = |base: &str, numbers| {
-        let trainer = trainer().with_existing(Existing::Resume);
-        let trainer = trainer.with_numbers(numbers);
-        trainer.run(&named(base), &examples(8), &[], folder.path())
-    };
-    run("a/model", Numbers::F16).unwrap();
-    for (base, numbers, difference) in [
-        (
-            "a/model",
-            Numbers::F32,
-            "its numbers was \"F16\" and is \"F32\"",
-        ),
-        (
-            "another",
-            Numbers::F16,
-            "its base was \"a/model\" and is \"another\"",
-        ),
-    ] {
-        let error = run(base, numbers).unwrap_err().to_string();
-        assert!(error.contains(difference), "{error}");
-    }
-    run("a/model", Numbers::F16).unwrap();
-}
-
-#[test]
-fn an_adapter_of_another_rank_is_refused_where_one_is_expected() {
-    let file = file();
-    let folder = tempfile::tempdir().unwrap();
-    let run = trainer().with_steps(3);
-    run.run(&policy(&file, lora()), &examples(4), &[], folder.path())
-        .unwrap();
-    let begin = Begin::read(&file.path, folder.path()).unwrap();
-    let same = policy(&file, lora()).model.parameters(&begin);
-    assert_eq!(same.unwrap().len(), policy(&file, lora()).parameters());
-    for rank in [3, 5] {
-        let other = policy(&file, lora().with_rank(rank));
-        let error = other.model.parameters(&begin).unwrap_err().to_string();
-        assert!(error.contains("does not fit the adapter"), "{error}");
+    let held_out = [Example::completion(&[1, 2], &[3])];
+    for (loss, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |loss| {
+            let trainer = Trainer::new(NoNumber { held_out: loss }).with_steps(3);
+            trainer.run(&policy, &examples(8), &held_out, folder.path())
+        };
+        let error = run(loss).unwrap_err().to_string();
+        let reason = format!(
+            "its held-out loss is {shown} before the first step, so nothing was trained and nothing is kept"
+        );
+        assert!(error.contains(&reason), "{error}");
+        assert!(!has_run(folder.path()));
+        // The next run need not be told to overwrite anything.
+        assert_eq!(run(1.0).unwrap().steps, 3);
     }
 }

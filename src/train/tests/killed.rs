@@ -8,14 +8,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{
-    Example, Sft, Trainer, TrainingReport, remove_run,
-    tests::{examples, lora, policy},
-};
+use super::{examples, lora, policy};
 use crate::{
     backends::candle::tests::tiny::{Tiny, Written, write},
     dataset::Existing,
     error::Result,
+    train::{Example, Sft, Trainer, TrainingReport, remove_run},
 };
 
 /// Names the folder of the run of a worker.
@@ -77,7 +75,7 @@ fn start_by(mut command: Command, folder: &Path, waits: bool) -> Child {
     command
         .args([
             "--exact",
-            "train::killed::worker",
+            "train::tests::killed::worker",
             "--ignored",
             "--nocapture",
         ])

@@ -1,13 +1,19 @@
 //! Runs on a model file that is made in the test.
 
+mod folder;
+mod killed;
+mod runaway;
+
 use std::{
     fs,
     ops::ControlFlow,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::{example::Tokens, *};
 use crate::{
     backends::candle::{
         CandleModel, Precision,
@@ -15,6 +21,7 @@ use crate::{
     },
     dataset::Existing,
     model::{Prompt, ScoreRequest, ScoringModel},
+    train::{example::Tokens, *},
 };
 
 pub(super) fn file() -> Written {
@@ -260,7 +267,7 @@ fn the_reference_is_asked_once() {
     let file = file();
     let policy = policy(&file, lora());
     let (train, held_out) = (preferences(20), preferences(26).split_off(20));
-    // Stops after so many events, the first of which is the evaluation before the first step.
+    // Stops after so many events.
     let run = |folder: &Path, events: usize| {
         Trainer::new(Dpo::new())
             .with_learning_rate(2e-3)
@@ -288,6 +295,52 @@ fn the_reference_is_asked_once() {
     reference::save(misled.path(), &fingerprint, &[0.0; 2 * 26]).unwrap();
     run(misled.path(), usize::MAX);
     assert!(adapter(misled.path()) != adapter(whole.path()));
+}
+
+#[test]
+fn a_run_can_be_stopped_while_the_reference_is_asked() {
+    let file = file();
+    let policy = policy(&file, lora());
+    let (train, held_out) = (preferences(20), preferences(26).split_off(20));
+    let run = |folder: &Path, stop: usize| {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (note, asked) = (heard.clone(), AtomicUsize::new(0));
+        let report = Trainer::new(Dpo::new())
+            .with_learning_rate(2e-3)
+            .with_batch(4)
+            .with_micro_batch(60)
+            .with_existing(Existing::Resume)
+            .with_observer(move |event| {
+                if let TrainingEvent::Reference(reference) = event {
+                    note.lock().unwrap().push(reference.done);
+                    assert_eq!(reference.total, 52);
+                }
+                if asked.fetch_add(1, Ordering::Relaxed) + 1 == stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .run(&policy, &train, &held_out, folder)
+            .unwrap();
+        let heard = heard.lock().unwrap().clone();
+        (report, heard)
+    };
+    let [whole, stopped] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (_, all) = run(whole.path(), usize::MAX);
+    assert!(all.len() > 6 && all.last() == Some(&52), "{all:?}");
+    let (report, first) = run(stopped.path(), 2);
+    assert!(report.stopped && report.steps == 0, "{report:?}");
+    assert_eq!(first, all[..2]);
+    assert!(!has_run(stopped.path()));
+    // What was computed is not computed again.
+    let (report, second) = run(stopped.path(), 3);
+    assert!(report.stopped);
+    assert_eq!(second, all[2..5]);
+    let (report, third) = run(stopped.path(), usize::MAX);
+    assert!(!report.stopped);
+    assert_eq!(third, all[5..]);
+    assert!(adapter(stopped.path()) == adapter(whole.path()));
 }
 
 #[test]
