@@ -97,15 +97,14 @@ impl<B: Blocking> Worker<B> {
 
     /// Why the thread has ended.
     fn gone(&self) -> Error {
-        let fatal = lock(&self.live.fatal);
-        let ended = || stopped(B::WHAT, "its thread has ended");
-        fatal.as_ref().map_or_else(ended, again)
+        let fatal = lock(&self.live.fatal).clone();
+        fatal.unwrap_or_else(|| stopped(B::WHAT, "its thread has ended"))
     }
 }
 
 impl<T> Live<T> {
     fn note(&self, error: &Error) {
-        lock(&self.fatal).get_or_insert_with(|| again(error));
+        lock(&self.fatal).get_or_insert_with(|| error.clone());
     }
 }
 
@@ -165,16 +164,5 @@ fn stopped(what: &str, reason: &str) -> Error {
     Error::Stopped {
         backend: what.to_owned(),
         reason: reason.to_owned(),
-    }
-}
-
-/// The same error for somebody else.
-fn again(error: &Error) -> Error {
-    match error {
-        Error::Io { path, source } => {
-            Error::io(path, std::io::Error::new(source.kind(), source.to_string()))
-        }
-        Error::Input { path, line, reason } => Error::input(path, *line, reason.clone()),
-        other => Error::Other(other.report().into()),
     }
 }
