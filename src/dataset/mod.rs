@@ -46,6 +46,7 @@ mod stream;
 mod summary;
 mod table;
 mod writer;
+mod written;
 
 pub(crate) use appender::{Appender, exists};
 pub use existing::Existing;
@@ -63,3 +64,4 @@ pub use skip::SkipBad;
 pub use stream::{ReadStream, into_stream};
 pub use summary::Summary;
 pub use writer::RunWriter;
+pub use written::WrittenPairs;
