@@ -81,9 +81,9 @@ impl Profile {
     pub(super) fn chat() -> Self {
         Self {
             induction: InductionForm::Chat,
-            candidates: 4,
+            candidates: 6,
             induction_sampling: Sampling {
-                temperature: 0.5,
+                temperature: 0.7,
                 top_p: 0.95,
                 ..Sampling::default()
             },
@@ -91,10 +91,10 @@ impl Profile {
                 repetition_penalty: 1.05,
                 ..Sampling::default()
             },
-            max_tokens: 320,
+            max_tokens: 512,
             judge: JudgeForm::Likelihood,
             tie_margin: 0.2,
-            min_gain: Some(0.3),
+            min_gain: Some(0.2),
             languages: Languages::ANY,
         }
     }
