@@ -451,6 +451,11 @@ mod tests {
             };
             assert_eq!(place(&copy), place(&error), "nothing is copied");
         }
+        let error = Error::Transport {
+            backend: "local".into(),
+            source: later().into(),
+        };
+        assert_eq!(error.clone().retry_after(), Some(Duration::from_secs(7)));
         let error = Error::io("disk", full());
         let cause = std::error::Error::source(&error).unwrap();
         let io = cause.downcast_ref::<std::io::Error>().unwrap();

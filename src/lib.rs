@@ -145,7 +145,6 @@
 
 mod decorate;
 mod error;
-mod files;
 mod model;
 mod outcome;
 mod pipeline;
@@ -158,6 +157,7 @@ pub mod train;
 
 pub mod backends;
 pub mod dataset;
+pub mod files;
 pub mod filters;
 #[cfg(feature = "hub")]
 pub mod hub;

@@ -15,15 +15,27 @@ const IN_USE: &str = "it is in use by another process, or by another part of thi
 /// The lock is the operating system's (`flock` on Unix, `LockFileEx` on Windows): it ends with the process, however that ends,
 /// so nothing is left to clean up. A file system without locks, such as some network ones, is no error: there the user sees to it
 /// that each run has its own folder.
+///
+/// ```
+/// use safer_instruct::files::Lock;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let lock = Lock::take(&folder.join("lock"))?;
+/// assert!(Lock::take(&folder.join("lock")).is_err(), "it is in use");
+/// drop(lock);
+/// Lock::take(&folder.join("lock"))?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub struct Lock(File);
 
 impl Lock {
     /// Opens a file that says nothing but that it is locked, and makes it if need be.
     ///
     /// # Errors
     /// [`Error::Io`] if somebody else has it, or if it cannot be opened.
-    pub(crate) fn take(path: &Path) -> Result<Self> {
+    pub fn take(path: &Path) -> Result<Self> {
         Self::open(path)?.locked(path)
     }
 
@@ -43,7 +55,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Io`] if somebody else has it.
-    pub(crate) fn hold(file: &File, path: &Path) -> Result<()> {
+    pub fn hold(file: &File, path: &Path) -> Result<()> {
         match file.try_lock() {
             Ok(()) => Ok(()),
             Err(TryLockError::WouldBlock) => Err(Error::io(

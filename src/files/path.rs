@@ -24,7 +24,10 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 }
 
 /// Removes a file if there is one.
-pub(crate) fn remove(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Io`] with the file if it cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
         _ => Ok(()),

@@ -18,7 +18,7 @@ const PARTIAL: &str = ".safer-instruct-partial-";
 ///
 /// # Errors
 /// [`Error::Io`] with the file, for instance if the disk is full; what was there before is then left.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = Partial::create(path)?;
     file.write_all(bytes)
         .map_err(|error| Error::io(path, error))?;
@@ -36,8 +36,22 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A file that is being written under a temporary name in the folder where it will be. Dropping it removes it.
+///
+/// ```
+/// use safer_instruct::files::Partial;
+/// use std::{fs, io::Write};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let mut file = Partial::create(&folder.join("notes.txt"))?;
+/// file.write_all(b"one line\n")?;
+/// assert!(!folder.join("notes.txt").exists());
+/// file.commit()?;
+/// assert_eq!(fs::read(folder.join("notes.txt"))?, b"one line\n");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Partial {
+pub struct Partial {
     file: NamedTempFile<File>,
     path: PathBuf,
 }
@@ -47,12 +61,12 @@ impl Partial {
     ///
     /// # Errors
     /// [`Error::Io`] if its folder cannot be written.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
+    pub fn create(path: &Path) -> Result<Self> {
         // Opened as any other file: a temporary one would be readable for its owner alone.
         let file = tempfile::Builder::new()
             .prefix(PARTIAL)
             .make_in(folder_of(path), |path| File::create_new(path))
-            .map_err(|error| Error::io(path, error))?;
+            .map_err(|error| Error::io(path, without_name(error)))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -63,7 +77,7 @@ impl Partial {
     ///
     /// # Errors
     /// [`Error::Io`] with the file; what was there before is then left.
-    pub(crate) fn commit(self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
         self.named(NamedTempFile::persist)
     }
 
@@ -71,7 +85,7 @@ impl Partial {
     ///
     /// # Errors
     /// [`Error::Io`] with the file, of the kind [`AlreadyExists`](io::ErrorKind::AlreadyExists) if one is there.
-    pub(crate) fn commit_new(self) -> Result<()> {
+    pub fn commit_new(self) -> Result<()> {
         self.named(NamedTempFile::persist_noclobber)
     }
 
@@ -88,6 +102,13 @@ impl Partial {
         persist(file, path.clone()).map_err(|error| Error::io(&path, error.error))?;
         sync_folder(folder_of(&path))
     }
+}
+
+/// The error of the system, without the name of the temporary file.
+fn without_name(error: io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Writes to the file itself: the temporary one would name its path in errors.
@@ -150,6 +171,7 @@ mod tests {
         let gone = folder.path().join("gone").join("file");
         let error = replace(&gone, b"one").unwrap_err();
         assert!(error.to_string().ends_with("file"), "{error}");
+        assert!(!error.report().contains(PARTIAL), "{}", error.report());
         // A folder cannot be replaced by a file.
         let path = folder.path().join("folder");
         fs::create_dir(&path).unwrap();

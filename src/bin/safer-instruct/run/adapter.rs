@@ -2,12 +2,10 @@
 
 use std::{
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use safer_instruct::{Error, Result, hub::ModelCache};
-use tempfile::NamedTempFile;
+use safer_instruct::{Error, Result, files::replace, hub::ModelCache};
 
 /// A name, and what it stands for.
 type Named<T> = (&'static str, T);
@@ -39,22 +37,17 @@ pub(crate) fn bundled(name: &str, cache: &ModelCache) -> Result<PathBuf> {
     let folder = cache.dir().join("adapters").join(name);
     fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
     for (file, bytes) in files {
-        write(&folder, file, bytes).map_err(|error| Error::io(folder.join(file), error))?;
+        write(&folder.join(file), bytes)?;
     }
     Ok(folder)
 }
 
 /// Two processes may do it at the same time: the file gets its name when it is whole.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let path = folder.join(name);
-    if fs::read(&path).is_ok_and(|there| there == bytes) {
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    replace(path, bytes)
 }
 
 #[cfg(test)]

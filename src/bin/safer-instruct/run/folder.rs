@@ -1,12 +1,14 @@
 //! The folder of a run: journal, settings, files.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use safer_instruct::{Error, Result};
+use safer_instruct::{
+    Error, Result,
+    files::{remove, replace},
+};
 use tempfile::NamedTempFile;
 
 use crate::settings::{Given, Settings, from_file};
@@ -103,29 +105,15 @@ impl Folder {
             "summary.json",
         ] {
             let path = self.0.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io(path, error));
-                }
-                _ => {}
-            }
+            remove(&path)?;
         }
         Ok(())
     }
 
     /// Keeps the settings with the run.
     pub(crate) fn write_settings(&self, settings: &Settings) -> Result<()> {
-        let path = self.settings();
         let toml = toml::to_string(settings).map_err(|error| Error::Other(error.into()))?;
-        let write = || {
-            let mut file = NamedTempFile::new_in(&self.0)?;
-            file.write_all(HEAD.as_bytes())?;
-            file.write_all(toml.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|error| Error::io(&path, plain(error)))
+        replace(&self.settings(), format!("{HEAD}{toml}").as_bytes())
     }
 
     /// The settings of the run.

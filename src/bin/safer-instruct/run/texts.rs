@@ -1,14 +1,11 @@
 //! The texts of a run.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use safer_instruct::{
     Error, Result, SourceText,
     dataset::{Columns, Reader},
+    files::Partial,
     profiles::{Languages, UncoveredTexts},
 };
 use serde::Deserialize;
@@ -108,13 +105,9 @@ pub(crate) fn keep_stdin(input: &mut Input, folder: &Folder) -> Result<()> {
     }
     folder.make()?;
     let path = folder.input();
-    let copy = || {
-        let mut file = File::create(&path)?;
-        io::copy(&mut io::stdin().lock(), &mut file)?;
-        file.flush()?;
-        file.sync_all()
-    };
-    copy().map_err(|error| Error::io(&path, error))?;
+    let mut file = Partial::create(&path)?;
+    io::copy(&mut io::stdin().lock(), &mut file).map_err(|error| Error::io(&path, error))?;
+    file.commit()?;
     let absolute = std::path::absolute(&path).map_err(|error| Error::io(&path, error))?;
     input.path = Some(absolute);
     Ok(())
