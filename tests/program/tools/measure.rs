@@ -38,9 +38,9 @@ fn forms_stand_beside_baselines_and_the_pairs_are_saved() {
     let truth = row(&printed, "the true instruction");
     // The same text, always nearest to itself, a question of six words.
     assert_eq!(truth[2..4], ["1.000 (0.000)", "1.000"], "{printed}");
-    assert_eq!(truth[5..7], ["1.000", "6.0"], "{printed}");
+    assert_eq!(truth[5..8], ["1.000", "0.000", "6.0"], "{printed}");
     let first = row(&printed, "the response's first sentence");
-    assert_eq!(first[4..7], ["1.000", "0.000", "5.0"], "{printed}");
+    assert_eq!(first[4..8], ["1.000", "0.000", "1.000", "5.0"], "{printed}");
     assert_eq!(row(&printed, "the whole response")[4], "1.000", "{printed}");
     for name in [
         "another instruction, at random",
@@ -48,9 +48,9 @@ fn forms_stand_beside_baselines_and_the_pairs_are_saved() {
         "chat form with examples",
         "best of k, reversed template",
     ] {
-        assert_eq!(row(&printed, name).len(), 10, "{printed}");
+        assert_eq!(row(&printed, name).len(), 11, "{printed}");
     }
-    assert_eq!(row(&printed, "reversed template")[8], "0", "none failed");
+    assert_eq!(row(&printed, "reversed template")[9], "0", "none failed");
     assert_eq!(printed.matches("\ntrue: ").count(), 1, "{printed}");
 
     let saved = fs::read_to_string(folder.path().join("saved.jsonl")).unwrap();
