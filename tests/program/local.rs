@@ -145,7 +145,10 @@ fn texts_come_from_files_folders_and_standard_input() {
     drop(stdin);
     assert!(child.wait().unwrap().success());
     assert_eq!(ids(&from_stdin), ["a"]);
-    let resumed = program(["resume", from_stdin.to_str().unwrap()])
+    // And moved.
+    let moved = dir.path().join("moved");
+    fs::rename(&from_stdin, &moved).unwrap();
+    let resumed = program(["resume", moved.to_str().unwrap()])
         .output()
         .unwrap();
     assert!(resumed.status.success(), "{}", said(&resumed));

@@ -85,9 +85,26 @@ fn a_dry_run_says_what_would_be_done() {
         "prompt of the stage respond for the text insult-1:\n",
         "Honestly, your drawing looks like",
         "(the induced instruction stands here)",
-        // One induction, one response, and both orders for the judge.
-        "\nat most 112 calls, about ",
+        // Four candidates with their scores, two scores of the filter, one response, and both orders for the judge.
+        "\nat most 364 calls, about ",
         "\nat most about 0.",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+}
+
+#[test]
+fn a_dry_run_asks_no_server() {
+    let output = program(["run", "--demo", "--model", "m", "--dry-run"])
+        .args(["--base-url", "http://127.0.0.1:9/v1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let printed = text(&output.stdout);
+    for part in [
+        "induce     m at http://127.0.0.1:9/v1\n",
+        "judgement  pairwise\n",
+        "\nat most 112 calls, about ",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");
     }

@@ -6,8 +6,8 @@ use crate::{completions, export, init, measure, merge, models, prefer, run, stat
 
 /// Makes preference pairs {prompt, chosen, rejected} of texts that should not be said
 ///
-/// Begin with `safer-instruct run --demo`, or with `safer-instruct run --input FILE`. Exit codes: 0 done, 1 failed, 2 bad arguments,
-/// 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
+/// Begin with `safer-instruct run --demo`, or with `safer-instruct run --input FILE`. Exit codes: 0 done, 1 failed, 2
+/// bad arguments, 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
 #[command(name = "safer-instruct", version, propagate_version = true)]
 pub(crate) struct Program {

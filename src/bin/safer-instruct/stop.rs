@@ -15,8 +15,8 @@ use safer_instruct::{Error, Result};
 
 use crate::ended::Ended;
 
-/// The first signal ends the program at once, unless the command has work that it ends in order: then the first one asks for that,
-/// and the second one ends the program. Clones share one state.
+/// The first signal ends the program at once, unless the command has work that it ends in order: then the first one
+/// asks for that, and the second one ends the program. Clones share one state.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     state: Arc<Mutex<State>>,
@@ -57,8 +57,8 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Lets the first signal end the work in order from now on, and says so with a line such as "stopping after this step; Ctrl-C again
-    /// ends at once".
+    /// Lets the first signal end the work in order from now on, and says so with a line such as "stopping after this
+    /// step; Ctrl-C again ends at once".
     pub(crate) fn end_in_order(&self, says: impl Into<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.in_order = Some(says.into());

@@ -9,7 +9,7 @@ use std::{
 use safer_instruct::{
     Error, Judgement, Result,
     dataset::{Summary, read_pairs},
-    run::{End, RunReport},
+    run::{End, Limit, RunReport},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -118,10 +118,18 @@ impl Closing<'_> {
                     self.folder.command("resume")
                 )
             }
-            End::OverBudget(limit) => format!(
-                "the budget of {limit} is spent; go on under a larger one, such as with --budget, by:\n  {}",
-                self.folder.command("resume")
-            ),
+            End::OverBudget(limit) => {
+                let option = match limit {
+                    Limit::Tokens => "--budget-tokens",
+                    Limit::Money => "--budget",
+                    Limit::Requests => "--budget-requests",
+                    Limit::WallTime => "--budget-minutes",
+                };
+                format!(
+                    "the budget of {option} is spent; go on under a larger one:\n  {} {option} …",
+                    self.folder.command("resume")
+                )
+            }
             End::Complete if progress.failed > 0 => format!(
                 "{} failed; failed.jsonl says why. Try them again with:\n  {}",
                 progress.failed,

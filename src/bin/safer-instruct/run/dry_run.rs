@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use clap::ValueEnum;
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Continuation, Error, FinishReason, Instruction, ModelId,
-    Prompt, Response, Result, ScoreRequest, Scores, ScoringModel, SourceText, Usage,
+    ChatModel, ChatRequest, Completion, Continuation, Draft, Error, Filter, FinishReason,
+    Instruction, ModelId, Prompt, Response, Result, ScoreRequest, Scores, ScoringModel, SourceText,
+    Usage,
 };
 
 use super::{
@@ -120,6 +121,8 @@ struct Call {
 struct Listener {
     calls: Mutex<Vec<Call>>,
     says: &'static str,
+    /// Whether each answer is another one: candidates that are the same would be scored once.
+    numbered: bool,
 }
 
 impl Listener {
@@ -127,15 +130,26 @@ impl Listener {
         Arc::new(Self {
             calls: Mutex::default(),
             says,
+            numbered: false,
         })
     }
 
-    fn hear(&self, prompt: &Prompt, most_written: u64) {
+    fn numbered(says: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            calls: Mutex::default(),
+            says,
+            numbered: true,
+        })
+    }
+
+    /// How many calls there are with this one.
+    fn hear(&self, prompt: &Prompt, most_written: u64) -> usize {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push(Call {
             prompt: prompt.clone(),
             most_written,
         });
+        calls.len()
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -147,10 +161,15 @@ impl Listener {
 #[async_trait]
 impl ChatModel for Listener {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion> {
-        self.hear(&request.prompt, request.max_tokens as u64);
+        let number = self.hear(&request.prompt, request.max_tokens as u64);
+        let text = if self.numbered {
+            format!("{} {number}", self.says)
+        } else {
+            self.says.to_owned()
+        };
         let model = Arc::new(ModelId::new("none"));
         Ok(Completion::new(
-            self.says,
+            text,
             FinishReason::Stop,
             Usage::default(),
             model,
@@ -193,7 +212,7 @@ async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
         )
     };
     let [induce, scorer, respond, judge] = [
-        Listener::new(instruction),
+        Listener::numbered(instruction),
         Listener::new(""),
         Listener::new(response),
         Listener::new("Verdict: A"),
@@ -204,6 +223,10 @@ async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
         .induce(text)
         .await?;
     let instruction = Instruction::new(instruction).with_lineage(text.lineage().clone());
+    if let Some(filter) = parts.related(model(&scorer)) {
+        let draft = Draft::new(text.clone()).with_instruction(instruction.clone());
+        filter.assess(&draft).await?;
+    }
     parts.expert(model(&respond))?.respond(&instruction).await?;
     parts
         .judge(model(&judge))?

@@ -7,7 +7,7 @@ use std::{
 
 use safer_instruct::{
     Error, Result,
-    files::{remove, replace},
+    files::{Lock, remove, replace},
 };
 use tempfile::NamedTempFile;
 
@@ -91,9 +91,10 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes the files of a run, and no others.
+    /// Removes the files of a run, and no others. A run that another process works on is left alone.
     pub(crate) fn clear(&self) -> Result<()> {
-        // The lock stays: another process may wait for it.
+        // The file stays: another process may wait for it.
+        let _lock = Lock::take(&self.0.join("run.sqlite.lock"))?;
         for name in [
             "run.sqlite",
             "run.sqlite-wal",
@@ -110,9 +111,17 @@ impl Folder {
         Ok(())
     }
 
-    /// Keeps the settings with the run.
+    /// Keeps the settings with the run. What lies in the folder is named from the folder, so that it may be moved.
     pub(crate) fn write_settings(&self, settings: &Settings) -> Result<()> {
-        let toml = toml::to_string(settings).map_err(|error| Error::Other(error.into()))?;
+        let absolute = std::path::absolute(&self.0).map_err(|error| Error::io(&self.0, error))?;
+        let mut settings = settings.clone();
+        settings.output.folder = PathBuf::from(".");
+        if let Some(input) = &mut settings.input.path
+            && let Ok(inside) = input.strip_prefix(&absolute)
+        {
+            *input = inside.to_owned();
+        }
+        let toml = toml::to_string(&settings).map_err(|error| Error::Other(error.into()))?;
         replace(&self.settings(), format!("{HEAD}{toml}").as_bytes())
     }
 

@@ -20,8 +20,8 @@ pub(crate) fn line(name: &str, text: &str, width: usize) -> String {
     format!("  {name:<10}{}", truncate_str(&text, room, "…"))
 }
 
-/// A text on one line. Texts are untrusted: a control character could command the terminal, and one that changes the direction of
-/// writing could make a line read as what it is not.
+/// A text on one line. Texts are untrusted: a control character could command the terminal, and one that changes the
+/// direction of writing could make a line read as what it is not.
 fn shown(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {

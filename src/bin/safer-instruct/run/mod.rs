@@ -35,7 +35,8 @@ pub(crate) struct Begin {
     /// File of settings, as `safer-instruct init` writes it; an option wins over it
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Say what would be done: models, form, filters, the first text's prompts, and an estimate of calls, tokens and cost
+    /// Say what would be done: models, form, filters, the first text's prompts, and an estimate of calls, tokens and
+    /// cost
     #[arg(long)]
     dry_run: bool,
     /// Remove the run that is in the folder
@@ -97,8 +98,9 @@ impl Begin {
             uncovered: counted.uncovered.to_string(),
             json: self.json,
         };
-        let journal = Journal::create(folder.journal(), work.manifest()?)?;
+        // A journal without settings could not be resumed.
         folder.write_settings(&settings)?;
+        let journal = Journal::create(folder.journal(), work.manifest()?)?;
         runtime.block_on(work.run(journal, Which::Left, stop))
     }
 }

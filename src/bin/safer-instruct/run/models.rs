@@ -46,7 +46,8 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Connects to the servers, then loads what runs on this machine. Each model is there once, however many stages ask it.
+    /// Connects to the servers, then loads what runs on this machine. Each model is there once, however many stages ask
+    /// it.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let chosen = settings.models()?;
         let mut opener = Opener {

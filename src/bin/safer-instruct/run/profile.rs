@@ -7,7 +7,8 @@ use safer_instruct::{
 
 use crate::settings::{Chosen, Form, Judging, Place, Settings};
 
-/// How the next token of a draw or candidate is chosen where the user and the model say nothing: they only differ if the model samples.
+/// How the next token of a draw or candidate is chosen where the user and the model say nothing: they only differ if
+/// the model samples.
 const DRAWN: (f64, f64) = (0.8, 0.95);
 
 /// What is known of a local model when it is loaded.

@@ -145,12 +145,16 @@ impl Parts<'_> {
                 SourceWins::Flip => OnSourceWins::Flip,
             });
         let pipeline = self.filters().apply(pipeline);
-        match self.profile.min_gain {
-            Some(nats) => {
-                pipeline.with_instruction_filter(Related::new(scorer).with_min_gain(nats))
-            }
+        match self.related(scorer) {
+            Some(filter) => pipeline.with_instruction_filter(filter),
             None => pipeline,
         }
+    }
+
+    /// The filter that asks a model whether the instruction belongs to its text, if there is one.
+    pub(crate) fn related(&self, scorer: Arc<dyn Model>) -> Option<Related<Arc<dyn Model>>> {
+        let nats = self.profile.min_gain?;
+        Some(Related::new(scorer).with_min_gain(nats))
     }
 
     fn filters(&self) -> Recommended {

@@ -58,8 +58,8 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What the result depends on, and nothing else: the run may go on with another server of the same model, at another speed or
-    /// with more texts.
+    /// What the result depends on, and nothing else: the run may go on with another server of the same model, at
+    /// another speed or with more texts.
     pub(crate) fn manifest(&self) -> Result<Value> {
         let Settings {
             input,

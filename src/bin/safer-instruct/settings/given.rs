@@ -17,7 +17,8 @@ use super::{
 /// The largest integer that TOML can write.
 const MOST: u64 = i64::MAX as u64;
 
-/// A section: each field is a key of the file and an option of the command line. An on-off option such as `--demo` is `--demo=true`.
+/// A section: each field is a key of the file and an option of the command line. An on-off option such as `--demo` is
+/// `--demo=true`.
 macro_rules! given {
     ($(#[$meta:meta])* $name:ident { $($rest:tt)* }) => {
         $(#[$meta])*
@@ -97,11 +98,12 @@ given! { GivenInput {
 }}
 
 given! { GivenModel {
-    /// Model of all stages: a name that `safer-instruct models` lists, a GGUF file, hf:owner/repo/file.gguf@revision, or, with --base-url,
-    /// the name that the server knows it by [default: smollm2-135m]
+    /// Model of all stages: a name that `safer-instruct models` lists, a GGUF file, hf:owner/repo/file.gguf@revision,
+    /// or, with --base-url, the name that the server knows it by [default: smollm2-135m]
     #[arg(id = "model", long = "model", value_name = "MODEL")]
     name: Option<String>,
-    /// Server of the model, where its protocol begins, such as https://api.openai.com/v1 [default: none, the model runs on this machine]
+    /// Server of the model, where its protocol begins, such as https://api.openai.com/v1 [default: none, the model runs
+    /// on this machine]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Variable of the environment that holds the server's key [default: OPENAI_API_KEY]
@@ -137,18 +139,20 @@ given_stage! { GivenInduce "induce" {
     /// How instructions are induced [default: what suits the model]
     #[arg(long, value_enum)]
     form: Option<Form>,
-    /// Adapter of the inducing model, a folder as `safer-instruct tune` or PEFT writes it, or `none` [default: the one that comes with
-    /// the model, if there is one]
+    /// Adapter of the inducing model, a folder as `safer-instruct tune` or PEFT writes it, or `none` [default: the one
+    /// that comes with the model, if there is one]
     #[arg(long, value_name = "DIR")]
     adapter: Option<String>,
-    /// Instructions that are induced for each text, of which the one is kept that makes the text likeliest [default: what suits the
-    /// model]
+    /// Instructions that are induced for each text, of which the one is kept that makes the text likeliest [default:
+    /// what suits the model]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     candidates: Option<u32>,
-    /// Least nats a token by which an instruction must make its text likelier; needs a model that scores [default: what suits the model]
+    /// Least nats a token by which an instruction must make its text likelier; needs a model that scores [default:
+    /// what suits the model]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
     min_gain: Option<f64>,
-    /// Temperature of the induction; 0 takes the likeliest tokens [default: what suits the model; 0.8 with several draws or candidates]
+    /// Temperature of the induction; 0 takes the likeliest tokens [default: what suits the model; 0.8 with several
+    /// draws or candidates]
     #[arg(id = "induce-temperature", long = "induce-temperature", value_name = "T", value_parser = no_negative)]
     temperature: Option<f64>,
     /// Most tokens of an instruction [default: 64]

@@ -1,5 +1,6 @@
 //! The settings of a run: defaults, then a file, then the command line.
 
+mod check;
 mod chosen;
 mod field;
 mod file;
@@ -180,7 +181,9 @@ impl Settings {
         for given in given {
             lay_over(&mut table, given.table()?);
         }
-        table.try_into().map_err(broken)
+        let settings: Self = table.try_into().map_err(broken)?;
+        settings.check()?;
+        Ok(settings)
     }
 }
 

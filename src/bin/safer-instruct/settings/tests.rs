@@ -142,3 +142,27 @@ fn the_limits_of_filters_are_those_that_the_crate_recommends() {
     recommended.remove("languages").unwrap();
     assert_eq!(filters, recommended);
 }
+
+#[test]
+fn a_file_may_say_no_more_than_the_command_line() {
+    for (text, says) in [
+        ("[run]\ndraws = 0\n", "run.draws: it must be 1 or more"),
+        (
+            "[budget]\nmoney = -1.0\n",
+            "budget.money: it must be 0 or more",
+        ),
+        (
+            "[filters]\nmax_quoted_share = 2.0\n",
+            "filters.max_quoted_share: it must be between 0 and 1",
+        ),
+        ("[judge]\nprice_read = inf\n", "price: it must be 0 or more"),
+        (
+            "[model]\nfields = [\"effort=low\"]\n",
+            "field: effort=low is not NAME=JSON",
+        ),
+    ] {
+        let given: Given = toml::from_str(text).unwrap();
+        let error = Settings::of(&[&given]).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! Values of a file that an option of the command line would refuse.
+
+use safer_instruct::{Error, Result};
+
+use super::{Field, Settings};
+
+impl Settings {
+    /// Refuses what cannot work before any work is done.
+    pub(super) fn check(&self) -> Result<()> {
+        let (run, filters) = (&self.run, &self.filters);
+        for (key, count) in [
+            ("input.limit", self.input.limit),
+            ("model.timeout", Some(self.model.timeout)),
+            ("induce.candidates", self.induce.candidates.map(u64::from)),
+            ("induce.max_tokens", Some(self.induce.max_tokens.into())),
+            ("respond.max_tokens", self.respond.max_tokens.map(u64::from)),
+            ("run.draws", Some(run.draws.into())),
+            ("run.concurrency", Some(run.concurrency.into())),
+        ] {
+            if count == Some(0) {
+                return Err(Error::config(key, "it must be 1 or more"));
+            }
+        }
+        let prices = [&self.induce.by, &self.respond.by, &self.judge.by]
+            .map(|stage| [stage.price_read, stage.price_written]);
+        for (key, number) in [
+            ("model.price_read", Some(self.model.price_read)),
+            ("model.price_written", Some(self.model.price_written)),
+            ("induce.temperature", self.induce.temperature),
+            ("respond.temperature", self.respond.temperature),
+            ("judge.tie_margin", self.judge.tie_margin),
+            ("budget.money", self.budget.money),
+        ]
+        .into_iter()
+        .chain(prices.into_iter().flatten().map(|price| ("price", price)))
+        {
+            if number.is_some_and(|number| !number.is_finite() || number < 0.0) {
+                return Err(Error::config(key, "it must be 0 or more"));
+            }
+        }
+        for (key, share) in [
+            ("filters.max_quoted_share", filters.max_quoted_share),
+            ("filters.min_distinct_share", filters.min_distinct_share),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Error::config(key, "it must be between 0 and 1"));
+            }
+        }
+        for field in &self.model.fields {
+            Field::parse(field)?;
+        }
+        Ok(())
+    }
+}
