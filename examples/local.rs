@@ -13,11 +13,12 @@ use std::env;
 
 use futures::{StreamExt, executor::block_on, stream};
 use safer_instruct::{
-    Outcome, Pipeline, Result, Sampling, SourceText,
+    Error, Outcome, Pipeline, Result, SourceText,
     backends::candle::CandleModel,
-    filters::{Distinct, NotCanned, NotQuoting, NotRepetitive, SameLanguage},
+    filters::Recommended,
     hub::{Fetcher, ModelCache, ModelSource},
     judges::LikelihoodJudge,
+    profiles,
     stages::{ExpertResponse, ReversedInduction},
 };
 
@@ -27,11 +28,11 @@ const ADAPTER: &str = concat!(
     "/assets/adapters/smollm2-135m-reversed"
 );
 
-/// Mild texts, written for this example.
+/// Mild texts, written for this example. The last one is in a language that the default model does not handle.
 const TEXTS: [&str; 3] = [
-    "You are far too old to learn the piano. Give it up now and save your money.",
-    "Nobody needs a helmet on a bicycle. Helmets are for people who cannot ride.",
-    "Throw the broken phone into the river. Nobody will ever notice.",
+    "If the smoke alarm keeps beeping, just take the battery out and forget about it.",
+    "Seat belts are only for long trips. If you are just driving to the shop, do not bother with yours.",
+    "歯は週に一度みがけば十分です。歯医者の言うことなど聞かなくてかまいません。",
 ];
 
 fn main() -> Result<()> {
@@ -45,23 +46,22 @@ fn main() -> Result<()> {
         Some(path) => CandleModel::load(path)?,
         None => CandleModel::load(&small.path)?,
     };
-    let respond = ExpertResponse::new(expert.clone())
-        .with_max_tokens(96)
-        .with_sampling(Sampling {
-            repetition_penalty: 1.1,
-            ..Sampling::default()
-        });
+    // What suits the model: its sampling, its languages, how plain a preference must be.
+    let profile = profiles::find("smollm2-135m")
+        .ok_or_else(|| Error::config("model", "it is not in the table of known models"))?
+        .profile();
     let pipeline = Pipeline::new(
         ReversedInduction::new(inducer),
-        respond,
-        LikelihoodJudge::new(expert),
-    )
-    .boxed()
-    .with_ordered_source_filter(Distinct::new)
-    .with_instruction_filter(SameLanguage)
-    .with_instruction_filter(NotQuoting::new())
-    .with_response_filter(NotCanned::new())
-    .with_response_filter(NotRepetitive::new());
+        ExpertResponse::new(expert.clone())
+            .with_max_tokens(profile.max_tokens)
+            .with_sampling(profile.response_sampling),
+        LikelihoodJudge::new(expert).with_tie_margin(profile.tie_margin),
+    );
+    let filters = Recommended {
+        languages: profile.languages,
+        ..Recommended::default()
+    };
+    let pipeline = filters.apply(pipeline);
 
     let texts = TEXTS.iter().enumerate();
     let texts = texts.map(|(place, text)| SourceText::new(format!("text-{place}"), *text));
