@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn another_family_or_size_is_refused() {
-        // What the file of the quickstart says.
+        // What the file of the default model says.
         let smol = [
             ("name", "Smollm2 135M 8k Lc100K Mix1 Ep2"),
             ("basename", "smollm2"),
