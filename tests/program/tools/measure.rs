@@ -28,12 +28,12 @@ fn forms_stand_beside_baselines_and_the_pairs_are_saved() {
     fs::write(folder.path().join("pairs.jsonl"), pairs.concat()).unwrap();
     let measure = |arguments: &[&str]| {
         let mut command = tool("measure", folder.path());
-        command.args(["--pairs", "pairs.jsonl", "--count", "4"]);
+        command.args(["--pairs", "pairs.jsonl"]);
         command.args(["--max-tokens", "16", "--candidates", "2"]);
         command.args(arguments);
         finish(command)
     };
-    let (code, printed) = measure(&["--save", "saved.jsonl", "--show", "1"]);
+    let (code, printed) = measure(&["--count", "4", "--save", "saved.jsonl", "--show", "1"]);
     assert_eq!(code, 0, "{printed}");
     let truth = row(&printed, "the true instruction");
     // The same text, always nearest to itself, a question of six words.
@@ -61,7 +61,7 @@ fn forms_stand_beside_baselines_and_the_pairs_are_saved() {
             .all(|line| pairs.contains(&format!("{line}\n")))
     );
     // A file that is there is never replaced.
-    let (code, printed) = measure(&["--save", "saved.jsonl"]);
+    let (code, printed) = measure(&["--count", "4", "--save", "saved.jsonl"]);
     assert_eq!(code, 1);
     assert!(printed.contains("saved.jsonl"), "{printed}");
     let (code, printed) = measure(&["--count", "0"]);
