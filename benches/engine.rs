@@ -1,8 +1,8 @@
 //! The local engine on the real default model: reading, writing and scoring, in tokens or requests a second.
 //!
-//! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`, `decode` or
-//! `decode=1,8` streams, `labels`, `context`, `memory` or `perplexity=TEXT`; by default the default model and the first four. One line a figure, best of three, so
-//! that `benches/peers/peers.py` can set it beside others.
+//! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`,
+//! `decode` or `decode=1,8` streams, `labels`, `context`, `memory` or `perplexity=TEXT`; by default the default model
+//! and the first four. One line a figure, best of three, so that `benches/peers/peers.py` can set it beside others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::{
@@ -142,7 +142,8 @@ fn decode(model: &CandleModel, words: &mut Words, streams: usize, tokens: usize)
     (all - first) / (tokens as f64 - streams as f64)
 }
 
-/// The most memory that the process took, above what it took before it loaded the model, with 32 sequences of 512 tokens.
+/// The most memory that the process took, above what it took before it loaded the model, with 32 sequences of 512
+/// tokens.
 fn memory(path: &Path) {
     let before = status("VmRSS:");
     let model = builder(path).load().unwrap();

@@ -1,4 +1,5 @@
-//! What a long run costs beside its models: the journal at a steady rate, memory, and the time until a resumed run works on.
+//! What a long run costs beside its models: the journal at a steady rate, memory, and the time until a resumed run
+//! works on.
 //!
 //! ```text
 //! cargo bench --features run --bench long_run -- [texts=1000000] [per_second=20000] [seconds=10]

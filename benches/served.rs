@@ -5,10 +5,11 @@
 //! cargo bench --features reqwest,run --bench served -- serve=PORT latency_ms=50
 //! ```
 //!
-//! The server is a process of its own on the same machine, answers every request after the same time, and costs little. The ideal is
-//! concurrency / latency. No timer is exact, so the server says how long its answers took in truth, and there is a second ideal by
-//! that. Before the run plain sockets ask the same server, with nothing else to do: no client gets more on the machine. `serve` leaves
-//! only the server, for peers (`benches/peers/served_peers.py`); it says the same after every line feed.
+//! The server is a process of its own on the same machine, answers every request after the same time, and costs little.
+//! The ideal is concurrency / latency. No timer is exact, so the server says how long its answers took in truth, and
+//! there is a second ideal by that. Before the run plain sockets ask the same server, with nothing else to do: no
+//! client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it
+//! says the same after every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -235,8 +236,8 @@ fn serve(port: u16, latency: Duration) {
     }
 }
 
-/// Answers the requests of one connection, one after the other. It sleeps on a thread of its own, because timers of async runtimes have
-/// whole milliseconds.
+/// Answers the requests of one connection, one after the other. It sleeps on a thread of its own, because timers of
+/// async runtimes have whole milliseconds.
 fn answer(mut connection: std::net::TcpStream, latency: Duration) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let answer = format!(

@@ -3,12 +3,13 @@
 //! `cargo bench --features train --bench training -- [MODEL.gguf] [CASE ...]`, where a case is
 //!
 //! - a shape such as `4x128`: so many sequences of so many tokens in a step, every position with a loss;
-//! - `export=DIR`: writes the tokens of 1,200 pairs to tune in reverse on, and of 200 held-out ones, into `DIR/train.jsonl` and
-//!   `DIR/held_out.jsonl` (downloads conversations without a licence, which serve to measure alone);
+//! - `export=DIR`: writes the tokens of 1,200 pairs to tune in reverse on, and of 200 held-out ones, into
+//!   `DIR/train.jsonl` and `DIR/held_out.jsonl` (downloads conversations without a licence, which serve to measure
+//!   alone);
 //! - `reversed=DIR,STEPS`: tunes on them in their order.
 //!
-//! By default `1x256 4x128 8x256`. One line a figure, so that `benches/peers/train_peers.py` can be set beside it. Peak memory is that of
-//! the process so far, so a case that it matters for has to be alone.
+//! By default `1x256 4x128 8x256`. One line a figure, so that `benches/peers/train_peers.py` can be set beside it. Peak
+//! memory is that of the process so far, so a case that it matters for has to be alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The pipeline inside an async service: texts come in through a queue, a task works on them, pairs come out and lie in a folder.
+//! The pipeline inside an async service: texts come in through a queue, a task works on them, pairs come out and lie in
+//! a folder.
 //!
 //! ```text
 //! cargo run --example embedded
@@ -24,14 +25,16 @@ use safer_instruct::{
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
-/// A service that others submit texts to. After a restart they submit the same texts again: what is done is passed over.
+/// A service that others submit texts to. After a restart they submit the same texts again: what is done is passed
+/// over.
 struct PairService {
     texts: mpsc::Sender<SourceText>,
     worker: JoinHandle<Result<RunReport>>,
 }
 
 impl PairService {
-    /// Starts the worker. New outcomes come out of the receiver in the order of their texts, each when it is on the disk.
+    /// Starts the worker. New outcomes come out of the receiver in the order of their texts, each when it is on the
+    /// disk.
     fn start(pipeline: DynPipeline, folder: PathBuf) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
         let (texts, mut queue) = mpsc::channel(64);
         let (finished, outcomes) = mpsc::unbounded_channel();

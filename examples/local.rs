@@ -5,8 +5,9 @@
 //! cargo run --release --features candle --example local -- expert.gguf
 //! ```
 //!
-//! The first run downloads the small default model (98 MB). It writes weak responses; an argument names a GGUF file of a stronger model,
-//! which then responds and judges. The command `safer-instruct run` does the same with options, and goes on after Ctrl-C.
+//! The first run downloads the small default model (98 MB). It writes weak responses; an argument names a GGUF file of
+//! a stronger model, which then responds and judges. The command `safer-instruct run` does the same with options, and
+//! goes on after Ctrl-C.
 #![allow(clippy::print_stdout)]
 
 use std::env;

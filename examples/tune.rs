@@ -4,9 +4,9 @@
 //! cargo run --release --features train --example tune -- pairs.jsonl adapter
 //! ```
 //!
-//! The first argument is a file of pairs, with the columns `instruction` and `response`; the second one is the folder of the adapter.
-//! The first run downloads the model (98 MB). A stopped run goes on if it is started again. The command `safer-instruct tune` does the
-//! same with options, and measures what the model has learnt.
+//! The first argument is a file of pairs, with the columns `instruction` and `response`; the second one is the folder
+//! of the adapter. The first run downloads the model (98 MB). A stopped run goes on if it is started again. The command
+//! `safer-instruct tune` does the same with options, and measures what the model has learnt.
 #![allow(clippy::print_stdout)]
 
 use std::{env, ops::ControlFlow, path::Path};

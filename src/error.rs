@@ -15,8 +15,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Everything that the crate reports as an error.
 ///
-/// Whether a retry can help is written on every variant and decided by [`Error::retry`]. A clone is cheap: it shares the
-/// [causes](Cause), so one failure can be told to everyone who waits for the same thing.
+/// Whether a retry can help is written on every variant and decided by [`Error::retry`]. A clone is cheap: it shares
+/// the [causes](Cause), so one failure can be told to everyone who waits for the same thing.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -239,7 +239,8 @@ impl Error {
         }
     }
 
-    /// A model file that cannot be used. The reason goes on one line and is cut after 1,000 characters: it may name parts of the file.
+    /// A model file that cannot be used. The reason goes on one line and is cut after 1,000 characters: it may name
+    /// parts of the file.
     pub fn model(model: impl Into<String>, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         let reason = reason.chars().take(1_000);
@@ -279,10 +280,11 @@ impl From<BoxError> for Error {
     }
 }
 
-/// The cause of an [`Error`], which its clones share. `.into()` makes it of any error, or of a text that says what happened.
+/// The cause of an [`Error`], which its clones share. `.into()` makes it of any error, or of a text that says what
+/// happened.
 ///
-/// It gives the error itself: `source.kind()` of a `Cause<std::io::Error>`, or `source.downcast_ref::<E>()` of one whose type is
-/// not known.
+/// It gives the error itself: `source.kind()` of a `Cause<std::io::Error>`, or `source.downcast_ref::<E>()` of one
+/// whose type is not known.
 pub struct Cause<E: ?Sized = dyn std::error::Error + Send + Sync + 'static>(Arc<E>);
 
 impl<E: ?Sized> Clone for Cause<E> {

@@ -1,9 +1,9 @@
 //! Preference data for alignment, from texts that should not be said.
 //!
-//! SAFER-INSTRUCT (Shi, Chen and Zhao, arXiv 2311.08685) turns the usual way round: it begins with a harmful text, *induces*
-//! the instruction that the text could answer, lets an expert model *respond* to it well, and lets a *judge* compare
-//! the two. What comes out is `{prompt, chosen, rejected}`, which preference trainers read, with the provenance of
-//! every part beside it.
+//! SAFER-INSTRUCT (Shi, Chen and Zhao, arXiv 2311.08685) turns the usual way round: it begins with a harmful text,
+//! *induces* the instruction that the text could answer, lets an expert model *respond* to it well, and lets a *judge*
+//! compare the two. What comes out is `{prompt, chosen, rejected}`, which preference trainers read, with the provenance
+//! of every part beside it.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -43,23 +43,23 @@
 //! | [`ResponseGenerator`] | responds | [`stages::ExpertResponse`] |
 //! | [`PreferenceJudge`] | judges | [`judges::LikelihoodJudge`], [`judges::PairwiseJudge`] |
 //!
-//! A closure is a stage too, by [`induce_fn`], [`respond_fn`] and [`judge_fn`]; so is a reference, a `Box` or an `Arc` of one.
-//! [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in [`prompt::built_in`],
-//! and every stage takes another one by `with_prompt`.
+//! A closure is a stage too, by [`induce_fn`], [`respond_fn`] and [`judge_fn`]; so is a reference, a `Box` or an `Arc`
+//! of one. [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in
+//! [`prompt::built_in`], and every stage takes another one by `with_prompt`.
 //!
 //! [`profiles`] is the table of known models, and says which form of induction and which judge suit a model.
 //!
 //! # Judges
 //!
-//! Models have position bias. [`judges::SwapOrder`] asks any judge in both orders, and the judgement is a tie if the two
-//! verdicts differ; [`judges::LikelihoodJudge`] asks in both orders by itself. The pipeline draws the order from the lineage,
-//! so no judge can know which response is the expert's. If the judge prefers the source text, the draw is dropped, or the
-//! source text becomes `chosen`: see [`OnSourceWins`].
+//! Models have position bias. [`judges::SwapOrder`] asks any judge in both orders, and the judgement is a tie if the
+//! two verdicts differ; [`judges::LikelihoodJudge`] asks in both orders by itself. The pipeline draws the order from
+//! the lineage, so no judge can know which response is the expert's. If the judge prefers the source text, the draw is
+//! dropped, or the source text becomes `chosen`: see [`OnSourceWins`].
 //!
 //! # Filters
 //!
-//! A [`Filter`] keeps or drops one item, with a [`Reason`]: a [`SourceText`], or the [`Draft`] that grows from it. The filters
-//! of the crate are in [`filters`], and [`filter_fn`] makes one from a closure. An [`OrderedFilter`], such as
+//! A [`Filter`] keeps or drops one item, with a [`Reason`]: a [`SourceText`], or the [`Draft`] that grows from it. The
+//! filters of the crate are in [`filters`], and [`filter_fn`] makes one from a closure. An [`OrderedFilter`], such as
 //! [`filters::Distinct`], may remember earlier items: it sees them in input order.
 //!
 //! ```
@@ -92,27 +92,27 @@
 //!
 //! # Running
 //!
-//! [`Pipeline::run`] turns a stream of texts into a stream of [`Outcome`]s on any executor: exactly one for each draw, in input
-//! order, the same bytes at any concurrency. An error of a stage fails its own draw and no other.
+//! [`Pipeline::run`] turns a stream of texts into a stream of [`Outcome`]s on any executor: exactly one for each draw,
+//! in input order, the same bytes at any concurrency. An error of a stage fails its own draw and no other.
 //! [`Pipeline::process`] is the same for one text, and an [`Observer`] is told of progress. Models and stages are made
 //! patient by [`Decorate`]: `with_retry`, `with_timeout`, `with_concurrency_limit`, `with_cache`.
 //!
 //! # Runs
 //!
 //! A [`run::Runner`] takes texts, a pipeline and a store. It writes pairs, rejects and a summary into a folder
-//! ([`run::FolderStore`]), and goes on where it was after a stop, a kill or a full disk. Runs against paid models are kept in a
-//! journal instead (`run::Journal`, with the feature `run`), which pays for no answer twice.
+//! ([`run::FolderStore`]), and goes on where it was after a stop, a kill or a full disk. Runs against paid models are
+//! kept in a journal instead (`run::Journal`, with the feature `run`), which pays for no answer twice.
 //!
 //! # Backends
 //!
-//! A backend implements [`ChatModel`], [`ScoringModel`] or both, and every prompted stage works with it; [`complete_fn`] and
-//! [`score_fn`] make one of a closure. [`backends`] holds those that come with the crate. `docs/writing-a-backend.md`
-//! is the guide.
+//! A backend implements [`ChatModel`], [`ScoringModel`] or both, and every prompted stage works with it;
+//! [`complete_fn`] and [`score_fn`] make one of a closure. [`backends`] holds those that come with the crate.
+//! `docs/writing-a-backend.md` is the guide.
 //!
 //! # Testing your own
 //!
-//! With the feature `testkit`, the module `testkit` holds the laws that judges, filters, generators, backends and pipelines
-//! must keep, one macro for each kind, and doubles to test with. `docs/writing-a-judge.md` is the guide.
+//! With the feature `testkit`, the module `testkit` holds the laws that judges, filters, generators, backends and
+//! pipelines must keep, one macro for each kind, and doubles to test with. `docs/writing-a-judge.md` is the guide.
 //!
 //! # Features
 //!

@@ -1,4 +1,5 @@
-//! The shape of the crate: who may import whom, how long a file may be, what the core may depend on, what may share a name.
+//! The shape of the crate: who may import whom, how long a file may be, what the core may depend on, what may share a
+//! name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

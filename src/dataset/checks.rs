@@ -84,7 +84,8 @@ pub(super) fn there<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("there are: {}", names.join(", "))
 }
 
-/// The names of an object in their order: serde_json keeps them so or as they came, as its features say, which other crates choose.
+/// The names of an object in their order: serde_json keeps them so or as they came, as its features say, which other
+/// crates choose.
 pub(super) fn keys(object: &Map<String, Value>) -> impl Iterator<Item = &str> + Clone {
     let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
     keys.sort_unstable();

@@ -56,8 +56,8 @@ fn compare<'a>(
     }
 }
 
-/// The same value with all names in order. Other crates may turn on `preserve_order` of serde_json, and the same manifest has to
-/// give the same bytes either way.
+/// The same value with all names in order. Other crates may turn on `preserve_order` of serde_json, and the same
+/// manifest has to give the same bytes either way.
 pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {

@@ -2,7 +2,8 @@
 //!
 //! A [`Reader`] gives one [`SourceText`](crate::SourceText) after the other from JSONL, CSV or plain text, in constant
 //! memory; a [`RunWriter`] puts [`Outcome`](crate::Outcome)s that are made by hand into a folder, as a
-//! [`Runner`](crate::run::Runner) does with those of a pipeline. The file formats are described in `docs/data-format.md`.
+//! [`Runner`](crate::run::Runner) does with those of a pipeline. The file formats are described in
+//! `docs/data-format.md`.
 //!
 //! ```
 //! use safer_instruct::{Outcome, Reason, Stage, Draft};

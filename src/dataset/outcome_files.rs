@@ -19,8 +19,8 @@ const DROPPED: &str = "dropped.jsonl";
 const FAILED: &str = "failed.jsonl";
 const SUMMARY: &str = "summary.json";
 
-/// `pairs.jsonl`, `dropped.jsonl` and `failed.jsonl`, which grow under the names `*.partial`, and `summary.json`, which is
-/// there when they are finished.
+/// `pairs.jsonl`, `dropped.jsonl` and `failed.jsonl`, which grow under the names `*.partial`, and `summary.json`, which
+/// is there when they are finished.
 #[derive(Debug)]
 pub(crate) struct OutcomeFiles {
     dir: PathBuf,

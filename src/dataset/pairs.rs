@@ -28,8 +28,9 @@ pub fn read_pairs(path: impl AsRef<Path>) -> Result<PairReader> {
     PairReader::open(path.as_ref())
 }
 
-/// Reads the texts of preference pairs, to train on: JSONL, compressed or not, whose records have the strings `prompt`, `chosen` and
-/// `rejected`. What else they have is passed over, so that this reads the `pairs.jsonl` of a run and most files of others.
+/// Reads the texts of preference pairs, to train on: JSONL, compressed or not, whose records have the strings `prompt`,
+/// `chosen` and `rejected`. What else they have is passed over, so that this reads the `pairs.jsonl` of a run and most
+/// files of others.
 ///
 /// ```
 /// use safer_instruct::dataset::read_preferences;

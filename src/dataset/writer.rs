@@ -12,9 +12,9 @@ use crate::{
 /// Writes outcomes that are made by hand into `pairs.jsonl`, `dropped.jsonl` and `failed.jsonl`, and their counts into
 /// `summary.json`.
 ///
-/// A [`Runner`](crate::run::Runner) with a [`FolderStore`](crate::run::FolderStore) writes the same files, and can go on with a
-/// run that was stopped or killed; this cannot. The same outcomes in the same order give the same bytes. Until
-/// [`finish`](Self::finish) the files are named `*.partial`.
+/// A [`Runner`](crate::run::Runner) with a [`FolderStore`](crate::run::FolderStore) writes the same files, and can go
+/// on with a run that was stopped or killed; this cannot. The same outcomes in the same order give the same bytes.
+/// Until [`finish`](Self::finish) the files are named `*.partial`.
 #[derive(Debug)]
 pub struct RunWriter {
     files: OutcomeFiles,
@@ -24,12 +24,12 @@ pub struct RunWriter {
 impl RunWriter {
     /// Opens a folder, and makes it if need be.
     ///
-    /// `manifest` says what the outcomes are made with (seed, models, settings, input); it ends up in `summary.json`. Keep
-    /// secrets out of it.
+    /// `manifest` says what the outcomes are made with (seed, models, settings, input); it ends up in `summary.json`.
+    /// Keep secrets out of it.
     ///
     /// # Errors
-    /// [`Error::Config`] if the folder holds outcomes already, finished or not; [`Error::Io`] if it cannot be written or somebody
-    /// else writes into it.
+    /// [`Error::Config`] if the folder holds outcomes already, finished or not; [`Error::Io`] if it cannot be written
+    /// or somebody else writes into it.
     pub fn create(dir: impl AsRef<Path>, manifest: serde_json::Value) -> Result<Self> {
         let dir = dir.as_ref();
         fs::create_dir_all(dir).map_err(|error| Error::io(dir, error))?;

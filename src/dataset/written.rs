@@ -15,10 +15,11 @@ use crate::{
     record::ModelId,
 };
 
-/// A file that keeps the pairs of a [`SelfInstruct`](crate::stages::SelfInstruct) as they come, so that a kill loses none.
+/// A file that keeps the pairs of a [`SelfInstruct`](crate::stages::SelfInstruct) as they come, so that a kill loses
+/// none.
 ///
-/// Its first line says who wrote the pairs, with which seed. Then comes one line for each number: its pair, or `null` if none came
-/// of it. As long as it is open, no other process writes into it.
+/// Its first line says who wrote the pairs, with which seed. Then comes one line for each number: its pair, or `null`
+/// if none came of it. As long as it is open, no other process writes into it.
 ///
 /// ```no_run
 /// # async fn write(model: impl safer_instruct::ChatModel, id: safer_instruct::ModelId) -> safer_instruct::Result<()> {
@@ -42,12 +43,13 @@ pub struct WrittenPairs {
 }
 
 impl WrittenPairs {
-    /// Opens the file, or makes it, and reads the pairs of the same writer and seed. The pairs of another writer or seed are
-    /// removed with [`Existing::Overwrite`], and refused otherwise. A last line that a kill cut off is removed.
+    /// Opens the file, or makes it, and reads the pairs of the same writer and seed. The pairs of another writer or
+    /// seed are removed with [`Existing::Overwrite`], and refused otherwise. A last line that a kill cut off is
+    /// removed.
     ///
     /// # Errors
-    /// [`Error::Input`] if a line is damaged, or the pairs are of another writer or seed; [`Error::Io`] if the file cannot be read or
-    /// written, or another process has it open.
+    /// [`Error::Input`] if a line is damaged, or the pairs are of another writer or seed; [`Error::Io`] if the file
+    /// cannot be read or written, or another process has it open.
     pub fn open(
         path: impl Into<PathBuf>,
         writer: &ModelId,

@@ -4,10 +4,11 @@ use std::{fs::File, io, path::Path};
 
 use crate::error::{Error, Result};
 
-/// Puts the names of the files in a folder on the disk. A file that is new or renamed may otherwise be gone after a power cut.
+/// Puts the names of the files in a folder on the disk. A file that is new or renamed may otherwise be gone after a
+/// power cut.
 ///
-/// Does nothing where a folder cannot be opened (Windows; a folder that may be written but not read) or where the file system
-/// has no such operation: these are the cases that PostgreSQL passes over too (`fsync_fname_ext`,
+/// Does nothing where a folder cannot be opened (Windows; a folder that may be written but not read) or where the file
+/// system has no such operation: these are the cases that PostgreSQL passes over too (`fsync_fname_ext`,
 /// `src/backend/storage/file/fd.c`).
 ///
 /// # Errors

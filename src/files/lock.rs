@@ -12,9 +12,9 @@ const IN_USE: &str = "it is in use by another process, or by another part of thi
 
 /// A file that one owner at a time has open.
 ///
-/// The lock is the operating system's (`flock` on Unix, `LockFileEx` on Windows): it ends with the process, however that ends,
-/// so nothing is left to clean up. A file system without locks, such as some network ones, is no error: there the user sees to it
-/// that each run has its own folder.
+/// The lock is the operating system's (`flock` on Unix, `LockFileEx` on Windows): it ends with the process, however
+/// that ends, so nothing is left to clean up. A file system without locks, such as some network ones, is no error:
+/// there the user sees to it that each run has its own folder.
 ///
 /// ```
 /// use safer_instruct::files::Lock;

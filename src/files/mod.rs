@@ -6,8 +6,9 @@
 //! | keep other processes out | [`Lock`] | an error at once that says which file and what to do; no error where the file system has no locks |
 //! | remove a file | [`remove`] | one that is not there is no error |
 //!
-//! The crate itself also renames files durably, syncs folders, hashes what it reads and writes, and shows bytes as digits here. Each
-//! durable step reports itself as a `tracing` event before it happens, so that a test can kill the process there.
+//! The crate itself also renames files durably, syncs folders, hashes what it reads and writes, and shows bytes as
+//! digits here. Each durable step reports itself as a `tracing` event before it happens, so that a test can kill the
+//! process there.
 
 // Each feature uses some of it.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports))]

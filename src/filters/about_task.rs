@@ -43,8 +43,9 @@ const ITEM_MARKS: &[&str] = &["- ", "* ", "• ", "・"];
 
 /// Drops instructions that speak of the task itself, and texts that are no instruction at all. Reason: `about_task`.
 ///
-/// A model that was not tuned to induce often speaks of "the response" and "the instruction", or goes on with the source text,
-/// or answers. Four rules recognise this, in English and in Japanese; the detail of the reason names the rule:
+/// A model that was not tuned to induce often speaks of "the response" and "the instruction", or goes on with the
+/// source text, or answers. Four rules recognise this, in English and in Japanese; the detail of the reason names the
+/// rule:
 ///
 /// | rule | what it recognises |
 /// |---|---|

@@ -43,8 +43,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recommended {
-    /// Languages of the source texts that are kept. By default any; a [`Profile`](crate::profiles::Profile) says which ones its
-    /// model handles.
+    /// Languages of the source texts that are kept. By default any; a [`Profile`](crate::profiles::Profile) says which
+    /// ones its model handles.
     pub languages: Languages,
     /// The fewest characters of a source text. By default 8.
     pub min_source_chars: usize,

@@ -43,8 +43,8 @@ pub enum Location {
 
 /// Where a model file is, and what it must be.
 ///
-/// It can be written as a string, such as for a `--model` option:
-/// `smollm2-135m`, `qwen2.5-coder-1.5b`, `hf:owner/repo/file.gguf@revision`, `wheel:package==version/member`, or a path.
+/// It can be written as a string, such as for a `--model` option: `smollm2-135m`, `qwen2.5-coder-1.5b`,
+/// `hf:owner/repo/file.gguf@revision`, `wheel:package==version/member`, or a path.
 ///
 /// ```
 /// use safer_instruct::hub::{Location, ModelSource};

@@ -81,8 +81,8 @@ impl PromptTemplate {
         Ok(template)
     }
 
-    /// Parses a prompt of this crate. `tests/core/prompts.rs` checks that each one can be parsed; otherwise it would be sent
-    /// as it is.
+    /// Parses a prompt of this crate. `tests/core/prompts.rs` checks that each one can be parsed; otherwise it would be
+    /// sent as it is.
     pub(crate) fn built_in(text: &str) -> Self {
         Self::read(text)
             .unwrap_or_else(|_| Self::new(Body::Raw(vec![Piece::Text(text.to_owned())]), text))

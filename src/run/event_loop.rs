@@ -105,8 +105,9 @@ impl EventLoop<'_> {
                     self.tell(store, made, &watch);
                 }
                 Step::Given(None) => open = false,
-                // What came of a refused call is no outcome of its text. Which ones that are cannot be said: a stage may have
-                // gone on without the answer. All are made again when the run goes on, from the answers that are there.
+                // What came of a refused call is no outcome of its text. Which ones that are cannot be said: a stage
+                // may have gone on without the answer. All are made again when the run goes on, from the answers that
+                // are there.
                 Step::Given(Some(given)) => match store.limit_reached() {
                     None => waiting.push(new_outcome(given, desk)?),
                     Some(limit) if end.is_none() => {

@@ -1,7 +1,7 @@
 //! The steps in which a bug of a store would lose something.
 //!
-//! Tests that disturb runs (tests/faults) put wrong ones in their place, which their checks must find. Without the feature
-//! `testkit` nobody can.
+//! Tests that disturb runs (tests/faults) put wrong ones in their place, which their checks must find. Without the
+//! feature `testkit` nobody can.
 #![cfg_attr(
     not(all(feature = "testkit", feature = "run")),
     allow(dead_code, unreachable_pub)

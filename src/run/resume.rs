@@ -56,7 +56,8 @@ impl Desk {
         self.inner().error.take()
     }
 
-    /// The texts, until the desk is closed or the first of them is an error. `tickets` says which outcomes each leads to.
+    /// The texts, until the desk is closed or the first of them is an error. `tickets` says which outcomes each leads
+    /// to.
     pub(super) fn admit<T, S>(
         &self,
         texts: S,
@@ -121,8 +122,8 @@ impl<'s, S: RunStore + ?Sized> Rows<'s, S> {
     }
 }
 
-/// Passes over the texts whose outcomes are there, checks that they are still the same, and shows them to the filters with a
-/// memory.
+/// Passes over the texts whose outcomes are there, checks that they are still the same, and shows them to the filters
+/// with a memory.
 pub(super) struct PassOver<'s, S: ?Sized> {
     store: &'s S,
     draws: u32,

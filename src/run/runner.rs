@@ -23,10 +23,11 @@ use crate::{
     stage::{InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
-/// Runs a pipeline with a store: goes on where the run was, writes outcomes in input order, reports its progress and ends cleanly.
+/// Runs a pipeline with a store: goes on where the run was, writes outcomes in input order, reports its progress and
+/// ends cleanly.
 ///
-/// It needs no runtime: it works while it is polled. If its future is dropped, what was written stays, and what is in flight is lost.
-/// The [module](super) has an example.
+/// It needs no runtime: it works while it is polled. If its future is dropped, what was written stays, and what is in
+/// flight is lost. The [module](super) has an example.
 pub struct Runner<'a, I, R, J, S: ?Sized> {
     store: &'a mut S,
     pipeline: &'a Pipeline<I, R, J>,
@@ -43,8 +44,8 @@ where
     /// How long texts in work may take to end by default once the run is told to stop.
     pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
-    /// A run of `pipeline`, kept in `store`. `clock` says how much time has passed since some moment, such as `|| begun.elapsed()`; `sleep` waits,
-    /// such as `tokio::time::sleep`.
+    /// A run of `pipeline`, kept in `store`. `clock` says how much time has passed since some moment, such as
+    /// `|| begun.elapsed()`; `sleep` waits, such as `tokio::time::sleep`.
     pub fn new(
         store: &'a mut S,
         pipeline: &'a Pipeline<I, R, J>,
@@ -74,8 +75,9 @@ where
         self
     }
 
-    /// Sets how long texts in work may take to end once the run is told to stop or is over its budget. What is not done then is
-    /// made anew when the run goes on, from the answers that are there. By default [`DEFAULT_DRAIN`](Self::DEFAULT_DRAIN).
+    /// Sets how long texts in work may take to end once the run is told to stop or is over its budget. What is not done
+    /// then is made anew when the run goes on, from the answers that are there. By default
+    /// [`DEFAULT_DRAIN`](Self::DEFAULT_DRAIN).
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
         self.event_loop.drain = drain;
@@ -89,7 +91,8 @@ where
         self
     }
 
-    /// Sets who gets the outcomes of this session, in input order, each when it is durable. It must not block. By default nobody.
+    /// Sets who gets the outcomes of this session, in input order, each when it is durable. It must not block. By
+    /// default nobody.
     #[must_use]
     pub fn with_outcomes(mut self, taker: impl FnMut(Outcome) + Send + 'a) -> Self {
         self.event_loop.taker = Some(Box::new(taker));
@@ -103,13 +106,13 @@ where
         self
     }
 
-    /// Works on the texts whose outcomes are not there yet. All texts of the run are to be given: those whose outcomes are there are
-    /// passed over, after a check that they are still the same, and shown to the ordered filters.
+    /// Works on the texts whose outcomes are not there yet. All texts of the run are to be given: those whose outcomes
+    /// are there are passed over, after a check that they are still the same, and shown to the ordered filters.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if a text is another one than before, with its number and id; the first error of
-    /// `sources`, after what was read before it is done; an error of the store, after which it is of no more use: what was
-    /// durable stays.
+    /// [`Error::Input`](crate::Error::Input) if a text is another one than before, with its number and id; the first
+    /// error of `sources`, after what was read before it is done; an error of the store, after which it is of no more
+    /// use: what was durable stays.
     pub async fn run<T>(mut self, sources: T) -> Result<RunReport>
     where
         T: Stream<Item = Result<SourceText>>,
@@ -146,15 +149,15 @@ where
             .await
     }
 
-    /// Works on the draws that failed, and on no others. Each outcome takes the place of the failed one; a journal keeps that as a
-    /// dead letter. All texts of the run are to be given, to find those that failed among them.
+    /// Works on the draws that failed, and on no others. Each outcome takes the place of the failed one; a journal
+    /// keeps that as a dead letter. All texts of the run are to be given, to find those that failed among them.
     ///
-    /// Calls that were answered are not made again, so a failure that followed from an answer comes again. Filters with a
-    /// memory see the pairs of the other texts first, whatever the order of the texts is.
+    /// Calls that were answered are not made again, so a failure that followed from an answer comes again. Filters with
+    /// a memory see the pairs of the other texts first, whatever the order of the texts is.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run); [`Error::Config`](crate::Error::Config) at once if the store cannot replace outcomes, such as a
-    /// [`FolderStore`](super::FolderStore).
+    /// Those of [`run`](Self::run); [`Error::Config`](crate::Error::Config) at once if the store cannot replace
+    /// outcomes, such as a [`FolderStore`](super::FolderStore).
     pub async fn retry<T>(self, sources: T) -> Result<RunReport>
     where
         T: Stream<Item = Result<SourceText>>,

@@ -16,15 +16,16 @@ pub type TextHash = [u8; 32];
 
 /// Where a [`Runner`](super::Runner) keeps what is durably known of a run: its outcomes, by place.
 ///
-/// The place of an outcome is the number of its text times the draws, plus its draw. Places begin at 0, and a store has those of
-/// the first outcomes, without a gap. What a store promises is what a run can promise:
+/// The place of an outcome is the number of its text times the draws, plus its draw. Places begin at 0, and a store has
+/// those of the first outcomes, without a gap. What a store promises is what a run can promise:
 ///
 /// - An outcome is durable when [`append`](Self::append) ends: it outlives the end of the process and of the power.
-/// - After a crash at any moment the store opens with the outcomes that are durable, and perhaps some of those after them.
+/// - After a crash at any moment the store opens with the outcomes that are durable, and perhaps some of those after
+///   them.
 /// - No two runners work with one store, in this process or another.
 ///
-/// Methods must not block: those that wait for a disk are futures. [`FolderStore`](super::FolderStore) and, with the feature
-/// `run`, `Journal` are the stores of this crate.
+/// Methods must not block: those that wait for a disk are futures. [`FolderStore`](super::FolderStore) and, with the
+/// feature `run`, `Journal` are the stores of this crate.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not keep a run",
@@ -44,8 +45,8 @@ pub trait RunStore: Send + Sync {
     /// Begins a session. It is asked before anything else.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if failed outcomes are to be replaced and this store cannot do so, with what to do
-    /// instead.
+    /// [`Error::Config`](crate::Error::Config) if failed outcomes are to be replaced and this store cannot do so, with
+    /// what to do instead.
     fn begin_session(&self, session: Session) -> Result<()>;
 
     /// Gives outcomes that are there, in the order of their places: those that `query` asks for.
@@ -157,7 +158,7 @@ pub struct PastOutcome {
     pub draw: u32,
     /// The hash of its source text.
     pub text_hash: TextHash,
-    /// The pair that ordered filters have seen, if it is asked for and there was one: that of an outcome that was kept, or
-    /// that one of them dropped.
+    /// The pair that ordered filters have seen, if it is asked for and there was one: that of an outcome that was kept,
+    /// or that one of them dropped.
     pub pair: Option<Box<PreferencePair>>,
 }

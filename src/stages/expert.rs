@@ -63,8 +63,8 @@ impl<M> ExpertResponse<M> {
         }
     }
 
-    /// Sets what the expert helps with and what not; it fills the slot `{{policy}}`, and the prompt's hash covers it. By
-    /// default [`built_in::POLICY_EN`], or [`built_in::POLICY_JA`] for a Japanese instruction.
+    /// Sets what the expert helps with and what not; it fills the slot `{{policy}}`, and the prompt's hash covers it.
+    /// By default [`built_in::POLICY_EN`], or [`built_in::POLICY_JA`] for a Japanese instruction.
     #[must_use]
     pub fn with_policy(mut self, policy: impl Into<String>) -> Self {
         let policy = policy.into();
@@ -73,8 +73,9 @@ impl<M> ExpertResponse<M> {
         self
     }
 
-    /// Sets one prompt for all languages, a Markdown text with the slot `{{instruction}}` and, if wanted, `{{policy}}` and
-    /// `{{language}}`. By default [`built_in::RESPOND_EN`], [`built_in::RESPOND_JA`] or [`built_in::RESPOND_OTHER`].
+    /// Sets one prompt for all languages, a Markdown text with the slot `{{instruction}}` and, if wanted, `{{policy}}`
+    /// and `{{language}}`. By default [`built_in::RESPOND_EN`], [`built_in::RESPOND_JA`] or
+    /// [`built_in::RESPOND_OTHER`].
     ///
     /// # Errors
     /// As [`PromptTemplate::parse`](crate::prompt::PromptTemplate::parse).

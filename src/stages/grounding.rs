@@ -13,9 +13,10 @@ use crate::{
 
 /// Keeps the pairs whose response decides their instruction.
 ///
-/// A pair is kept if its response makes its instruction likelier, by so many nats a token, than the responses of other pairs do on
-/// average: an estimate of their pointwise mutual information, `log p(x | y) - mean over y' of log p(x | y')`, in the template of
-/// [`ReversedInduction`](super::ReversedInduction). A pair for which that is small teaches a manner of asking, not to read.
+/// A pair is kept if its response makes its instruction likelier, by so many nats a token, than the responses of other
+/// pairs do on average: an estimate of their pointwise mutual information,
+/// `log p(x | y) - mean over y' of log p(x | y')`, in the template of [`ReversedInduction`](super::ReversedInduction).
+/// A pair for which that is small teaches a manner of asking, not to read.
 #[derive(Clone, Debug)]
 pub struct Grounding<M> {
     model: Arc<M>,
@@ -49,8 +50,8 @@ impl<M: ScoringModel> Grounding<M> {
         self
     }
 
-    /// The pairs that are kept, in their order, and how many are not. The other responses of a pair are those that follow it, from the
-    /// beginning again at the end.
+    /// The pairs that are kept, in their order, and how many are not. The other responses of a pair are those that
+    /// follow it, from the beginning again at the end.
     ///
     /// # Errors
     /// As the model; [`Error::Config`] if there are fewer pairs than other responses to compare with.

@@ -14,8 +14,8 @@
 //! | [`SelfInstruct`] | writes instructions and its responses to them | one tuned on conversations |
 //! | [`Grounding`] | keeps the pairs whose response decides their instruction | one that scores |
 //!
-//! Each of the first four fills in the [`Origin`](crate::Origin) of what it makes. An answer that cannot be read is asked for again with the
-//! next seed, and never replaced by a default.
+//! Each of the first four fills in the [`Origin`](crate::Origin) of what it makes. An answer that cannot be read is
+//! asked for again with the next seed, and never replaced by a default.
 
 mod best_of;
 mod clean;

@@ -13,13 +13,14 @@ use crate::{
     stage::OrderedFilter,
 };
 
-/// Pairs of an instruction and its response, both by the same model: it goes on from an empty message of the person, and then answers
-/// (Magpie, arXiv 2406.08464, section 2).
+/// Pairs of an instruction and its response, both by the same model: it goes on from an empty message of the person,
+/// and then answers (Magpie, arXiv 2406.08464, section 2).
 ///
-/// Only models that were tuned on conversations can do it, and what they ask has their own manner. Small models ask much the same again
-/// and again, and their responses say little about their instructions: choose with [`Grounding`](super::Grounding) what is trained on, or take a strong
-/// writer. The backend must let a model go on with the person's message ([`Prompt::Unfinished`]): candle's does, and vLLM's servers;
-/// OpenAI's, SGLang's and llama.cpp's chat interfaces do not, which is an error.
+/// Only models that were tuned on conversations can do it, and what they ask has their own manner. Small models ask
+/// much the same again and again, and their responses say little about their instructions: choose with
+/// [`Grounding`](super::Grounding) what is trained on, or take a strong writer. The backend must let a model go on with
+/// the person's message ([`Prompt::Unfinished`]): candle's does, and vLLM's servers; OpenAI's, SGLang's and llama.cpp's
+/// chat interfaces do not, which is an error.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -64,14 +65,16 @@ impl<M: ChatModel> SelfInstruct<M> {
         }
     }
 
-    /// Sets what the model is told about the person, such as what they ask about. By default nothing but what its template says.
+    /// Sets what the model is told about the person, such as what they ask about. By default nothing but what its
+    /// template says.
     #[must_use]
     pub fn with_system(mut self, system: impl Into<String>) -> Self {
         self.system = Some(system.into());
         self
     }
 
-    /// Sets how instructions are sampled, and their most tokens; the seed is replaced by one from the number of the pair.
+    /// Sets how instructions are sampled, and their most tokens; the seed is replaced by one from the number of the
+    /// pair.
     #[must_use]
     pub fn with_instructions(mut self, sampling: Sampling, max_tokens: usize) -> Self {
         self.instruction = (sampling, max_tokens);
@@ -92,8 +95,8 @@ impl<M: ChatModel> SelfInstruct<M> {
         self
     }
 
-    /// Writes `count` pairs, and gives those that are [distinct](distinct_instructions), in an order and with texts that the seed
-    /// decides.
+    /// Writes `count` pairs, and gives those that are [distinct](distinct_instructions), in an order and with texts
+    /// that the seed decides.
     ///
     /// # Errors
     /// As [`stream`](Self::stream); what was written until then is lost, so take that one where pairs are paid for.
@@ -102,9 +105,9 @@ impl<M: ChatModel> SelfInstruct<M> {
         Ok(distinct_instructions(pairs.into_iter().flatten()))
     }
 
-    /// Writes the pairs of some numbers, one after the other. A number always gives the same pair, so that pairs can be kept as they
-    /// come, and the rest written later. It gives none if its instruction does not come to its end or a part of it is empty. A
-    /// response may be cut off at its most tokens.
+    /// Writes the pairs of some numbers, one after the other. A number always gives the same pair, so that pairs can be
+    /// kept as they come, and the rest written later. It gives none if its instruction does not come to its end or a
+    /// part of it is empty. A response may be cut off at its most tokens.
     ///
     /// # Errors
     /// As the writer. An error is that of one number, and those behind it come all the same.

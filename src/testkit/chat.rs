@@ -232,8 +232,8 @@ pub async fn usage(model: &dyn ChatModel) -> Verified {
     cases.done()
 }
 
-/// Log-probabilities come only if they are asked for, one for each written token: at most 0, with at most as many others as
-/// were asked for, likeliest first, none of them likelier than the first. A model may have none.
+/// Log-probabilities come only if they are asked for, one for each written token: at most 0, with at most as many
+/// others as were asked for, likeliest first, none of them likelier than the first. A model may have none.
 ///
 /// # Errors
 /// Fails in the first case that breaks the law, or if no case could be checked.
@@ -284,8 +284,8 @@ fn is_in_order(token: &TokenLogprob, count: usize) -> bool {
         && likeliest <= 1e-6
 }
 
-/// A constraint is honoured or refused: a completion is exactly one of the choices, or JSON that satisfies the schema, or there is
-/// an error. Choices that cannot be are always an error.
+/// A constraint is honoured or refused: a completion is exactly one of the choices, or JSON that satisfies the schema,
+/// or there is an error. Choices that cannot be are always an error.
 ///
 /// # Errors
 /// Fails in the first case that breaks the law.

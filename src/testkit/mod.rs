@@ -1,7 +1,7 @@
 //! The laws that every judge, filter, generator, backend and pipeline must keep, and doubles to test with.
 //!
-//! A law is a plain async function: it takes the subject and gives [`Checked`] or a [`Violation`]. One macro for each kind
-//! of subject, such as [`judge_laws!`], expands to one named `#[test]` for each law:
+//! A law is a plain async function: it takes the subject and gives [`Checked`] or a [`Violation`]. One macro for each
+//! kind of subject, such as [`judge_laws!`], expands to one named `#[test]` for each law:
 //!
 //! ```
 //! use safer_instruct::{Instruction, Judgement, Response, judge_fn, testkit};

@@ -101,7 +101,8 @@ impl Language {
         }
     }
 
-    /// Whether a text may be in one of these languages. What the statistics do not tell counts as all languages of its script.
+    /// Whether a text may be in one of these languages. What the statistics do not tell counts as all languages of its
+    /// script.
     pub(crate) fn is_any_of(self, languages: &[Lang]) -> bool {
         match self {
             Self::Unknown => true,

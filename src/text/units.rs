@@ -30,8 +30,8 @@ pub(crate) fn is_hangul(c: char) -> bool {
     matches!(c, '\u{1100}'..='\u{11ff}' | '\u{3131}'..='\u{318e}' | '\u{a960}'..='\u{a97f}' | '\u{ac00}'..='\u{d7ff}')
 }
 
-/// Words as Unicode segments them (UAX #29): in scripts without spaces nearly every character is one; a run of katakana is
-/// one.
+/// Words as Unicode segments them (UAX #29): in scripts without spaces nearly every character is one; a run of katakana
+/// is one.
 pub(crate) fn word_count(text: &str) -> usize {
     text.unicode_words().count()
 }

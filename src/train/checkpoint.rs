@@ -50,12 +50,14 @@ pub(super) struct Place {
 
 /// How much the running mean of the loss keeps of itself.
 const KEPT: f64 = 0.9;
-/// The first losses say little about those that come, and may be easy ones: until so many are heard, their mean is compared with the
-/// first alone, and may be so much further above it. Then their mean counts in its place, up to so much.
+/// The first losses say little about those that come, and may be easy ones: until so many are heard, their mean is
+/// compared with the first alone, and may be so much further above it. Then their mean counts in its place, up to so
+/// much.
 const FEW: (usize, f64) = (5, 2.0);
 
 impl Place {
-    /// Moves the running mean, which is the plain one of the first ten, and its lowest value on by the loss of the next step.
+    /// Moves the running mean, which is the plain one of the first ten, and its lowest value on by the loss of the next
+    /// step.
     pub(super) fn hear(&mut self, loss: f64) {
         let heard = self.step as f64;
         let kept = KEPT.min(heard / (heard + 1.0));
@@ -138,8 +140,8 @@ impl State {
         files::replace(&folder.join(FILE), &file)
     }
 
-    /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is damaged. That
-    /// one is the last from then on: the same steps again give the same numbers.
+    /// Reads it, if there is one: the last, or the one before if the process was killed between the two or the last is
+    /// damaged. That one is the last from then on: the same steps again give the same numbers.
     ///
     /// # Errors
     /// Refuses a file of another run, and says what differs, and one that is damaged if there is no other.

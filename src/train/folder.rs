@@ -16,7 +16,8 @@ use crate::{
 /// Name of the file of events.
 pub(super) const METRICS: &str = "metrics.jsonl";
 
-/// Makes a folder ready for a run, and gives its file of events. As long as that is open, no other process trains into the folder.
+/// Makes a folder ready for a run, and gives its file of events. As long as that is open, no other process trains into
+/// the folder.
 ///
 /// # Errors
 /// Refuses a folder that another process trains into, and one that holds what would be lost.
@@ -42,8 +43,9 @@ pub(super) fn open(folder: &Path, existing: Existing) -> Result<File> {
     Ok(metrics)
 }
 
-/// Removes the run that is in a folder, as [`Existing::Overwrite`] does when it begins another: its checkpoints, adapter,
-/// metrics and what is kept of the reference. Other files stay, and so does the folder; one that holds no run is as it should be.
+/// Removes the run that is in a folder, as [`Existing::Overwrite`] does when it begins another: its checkpoints,
+/// adapter, metrics and what is kept of the reference. Other files stay, and so does the folder; one that holds no run
+/// is as it should be.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be removed, or if another process trains into the folder.
@@ -58,8 +60,8 @@ pub fn remove_run(folder: impl AsRef<Path>) -> Result<()> {
     remove(&folder.join(METRICS))
 }
 
-/// Whether a folder holds a run or an adapter, which [`Existing::Refuse`] refuses. Looking before the examples are made saves their
-/// time.
+/// Whether a folder holds a run or an adapter, which [`Existing::Refuse`] refuses. Looking before the examples are made
+/// saves their time.
 #[must_use]
 pub fn has_run(folder: impl AsRef<Path>) -> bool {
     let folder = folder.as_ref();
@@ -91,8 +93,8 @@ fn lock(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the adapter behind both:
-/// it alone is nothing to go on from.
+/// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the
+/// adapter behind both: it alone is nothing to go on from.
 fn remove_files(folder: &Path) -> Result<()> {
     checkpoint::FILES
         .iter()

@@ -37,8 +37,8 @@ impl Target {
     ];
 }
 
-/// A low-rank adapter: each target computes `W x + (alpha / rank) B A x`, where only `A` `(rank, in)` and `B` `(out, rank)` are trained
-/// (arXiv 2106.09685, section 4.1).
+/// A low-rank adapter: each target computes `W x + (alpha / rank) B A x`, where only `A` `(rank, in)` and `B`
+/// `(out, rank)` are trained (arXiv 2106.09685, section 4.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lora {
     pub(super) rank: usize,

@@ -4,9 +4,9 @@
 //!   pairs ─▶ Policy: examples of tokens ─▶ Trainer<Objective> ─▶ adapter (PEFT), metrics.jsonl
 //! ```
 //!
-//! [`Policy`] is the model with a low-rank adapter, [`Objective`] what becomes smaller ([`Sft`], [`Dpo`], [`Ipo`], or your own), and
-//! [`Trainer`] makes the steps. What comes out loads into [`CandleModel`](crate::backends::candle::CandleModel) by `with_adapter`.
-//! `docs/training.md` is the guide.
+//! [`Policy`] is the model with a low-rank adapter, [`Objective`] what becomes smaller ([`Sft`], [`Dpo`], [`Ipo`], or
+//! your own), and [`Trainer`] makes the steps. What comes out loads into
+//! [`CandleModel`](crate::backends::candle::CandleModel) by `with_adapter`. `docs/training.md` is the guide.
 //!
 //! The way of an example, file by file, all but two of them in this folder:
 //!

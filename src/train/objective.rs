@@ -37,9 +37,9 @@ pub struct Rewards {
 
 /// A loss of log-probabilities.
 ///
-/// The loss of a step is the sum of the [`value`](Loss::value)s of its examples over the sum of their [`weight`](Loss::weight)s, and
-/// training follows its gradient. An objective of your own needs the formula and its derivative, and no tensors;
-/// [`check_slopes`] tells whether the two fit each other.
+/// The loss of a step is the sum of the [`value`](Loss::value)s of its examples over the sum of their
+/// [`weight`](Loss::weight)s, and training follows its gradient. An objective of your own needs the formula and its
+/// derivative, and no tensors; [`check_slopes`] tells whether the two fit each other.
 ///
 /// ```
 /// use safer_instruct::train::{Loss, Objective, Score, check_slopes};
@@ -150,8 +150,8 @@ impl Objective for Sft {
 /// Direct preference optimization with the sigmoid loss (arXiv 2305.18290, equation 7):
 /// `-log sigmoid(m)` with `m = beta ((log p - log p_reference)(chosen) - (log p - log p_reference)(rejected))`.
 ///
-/// With label smoothing `e` it is `-(1 - e) log sigmoid(m) - e log sigmoid(-m)`, for preferences of which a share `e` is wrong
-/// (conservative DPO; `huggingface/trl`, `DPOTrainer`).
+/// With label smoothing `e` it is `-(1 - e) log sigmoid(m) - e log sigmoid(-m)`, for preferences of which a share `e`
+/// is wrong (conservative DPO; `huggingface/trl`, `DPOTrainer`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dpo {
     beta: f64,
@@ -229,8 +229,8 @@ impl Objective for Dpo {
     }
 }
 
-/// Identity preference optimization (arXiv 2310.12036, equation 17): `(h - 1 / (2 beta))^2`, where `h` is how much more the model prefers
-/// the chosen response than its reference does. It does not run away where preferences are certain.
+/// Identity preference optimization (arXiv 2310.12036, equation 17): `(h - 1 / (2 beta))^2`, where `h` is how much more
+/// the model prefers the chosen response than its reference does. It does not run away where preferences are certain.
 ///
 /// `h` is taken of mean log-probabilities of tokens, so that long responses do not weigh more (as in `huggingface/trl`,
 /// `DPOTrainer` with `loss_type="ipo"`).

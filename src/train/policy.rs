@@ -130,8 +130,9 @@ impl Policy {
         self.model.tokenizer()
     }
 
-    /// Examples of reversed instruction tuning (arXiv 2311.08685, section 3.1), from pairs of an instruction and its response: the prompt
-    /// is the paper's template with the response in it, the completion is the instruction, a space before it and an end token behind.
+    /// Examples of reversed instruction tuning (arXiv 2311.08685, section 3.1), from pairs of an instruction and its
+    /// response: the prompt is the paper's template with the response in it, the completion is the instruction, a space
+    /// before it and an end token behind.
     ///
     /// An example has at most `max_tokens`; a response that is too long for it keeps its beginning.
     ///
@@ -208,7 +209,8 @@ impl Policy {
         })
     }
 
-    /// Examples of preference tuning, from a prompt, its chosen and its rejected response, through the model's chat template.
+    /// Examples of preference tuning, from a prompt, its chosen and its rejected response, through the model's chat
+    /// template.
     ///
     /// # Errors
     /// As [`responses`](Self::responses).
@@ -275,7 +277,8 @@ impl Policy {
         from.is_some() && from == real(folder)
     }
 
-    /// Log-probabilities of each sequence of the examples, summed over the tokens of its completion, by parameters of the adapter.
+    /// Log-probabilities of each sequence of the examples, summed over the tokens of its completion, by parameters of
+    /// the adapter.
     pub(super) fn logprobs(&self, examples: &[&Example], parameters: &[f32]) -> Result<Vec<f64>> {
         let sequences = sequences(examples);
         let logprobs = self.model.logprobs(&sequences, parameters)?;
@@ -321,15 +324,16 @@ impl PolicyBuilder {
     /// Tokens of the longest example where [`with_context`](Self::with_context) is not used.
     pub const DEFAULT_CONTEXT: usize = 2_048;
 
-    /// Sets what is trained. By default [`Lora::new`]. An adapter that training goes on from brings its own rank, alpha and targets;
-    /// then only the dropout counts.
+    /// Sets what is trained. By default [`Lora::new`]. An adapter that training goes on from brings its own rank, alpha
+    /// and targets; then only the dropout counts.
     #[must_use]
     pub fn with_lora(mut self, lora: Lora) -> Self {
         self.lora = lora;
         self
     }
 
-    /// Goes on from an adapter: a folder as PEFT or this crate writes it. By default training begins with one that changes nothing.
+    /// Goes on from an adapter: a folder as PEFT or this crate writes it. By default training begins with one that
+    /// changes nothing.
     ///
     /// What the objective calls the reference is then the model with this adapter.
     #[must_use]
@@ -338,16 +342,16 @@ impl PolicyBuilder {
         self
     }
 
-    /// Sets what the adapter names as its base (`base_model_name_or_path`), such as a repository on Hugging Face that PEFT and vLLM
-    /// find. By default the name of the file.
+    /// Sets what the adapter names as its base (`base_model_name_or_path`), such as a repository on Hugging Face that
+    /// PEFT and vLLM find. By default the name of the file.
     #[must_use]
     pub fn with_base_name(mut self, name: impl Into<String>) -> Self {
         self.base = Some(name.into());
         self
     }
 
-    /// Sets the longest example, in tokens. By default [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model was trained for
-    /// if that is less.
+    /// Sets the longest example, in tokens. By default [`DEFAULT_CONTEXT`](Self::DEFAULT_CONTEXT), or what the model
+    /// was trained for if that is less.
     #[must_use]
     pub fn with_context(mut self, tokens: usize) -> Self {
         self.context = tokens;
@@ -378,8 +382,8 @@ impl PolicyBuilder {
     /// Reads the file. Blocks meanwhile.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if it is damaged or does not fit, [`Error::Config`] if an option cannot
-    /// work.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if it is damaged or does not fit, [`Error::Config`] if
+    /// an option cannot work.
     pub fn load(mut self) -> Result<Policy> {
         if self.context < 2 {
             return Err(Error::config(

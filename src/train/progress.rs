@@ -20,7 +20,8 @@ pub enum TrainingEvent {
     Step(Step),
     /// A look at what is held out.
     Evaluation(Evaluation),
-    /// A part of the log-probabilities by the reference, which an objective that needs them waits for before the first step.
+    /// A part of the log-probabilities by the reference, which an objective that needs them waits for before the first
+    /// step.
     Reference(Reference),
 }
 

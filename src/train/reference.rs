@@ -6,13 +6,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{error::Result, files::replace};
 
-/// Name of the file in the folder of a run: a SHA-256 of the run's fingerprint and of what follows, then log-probabilities by their
-/// bits, the lowest byte first.
+/// Name of the file in the folder of a run: a SHA-256 of the run's fingerprint and of what follows, then
+/// log-probabilities by their bits, the lowest byte first.
 pub(super) const FILE: &str = "reference.bin";
 const DIGEST: usize = 32;
 
-/// Log-probabilities of the first sequences, at most `count`, as far as they are known; none if there is no file, or it is damaged or
-/// of another run.
+/// Log-probabilities of the first sequences, at most `count`, as far as they are known; none if there is no file, or it
+/// is damaged or of another run.
 pub(super) fn load(folder: &Path, fingerprint: &str, count: usize) -> Vec<f64> {
     read(folder, fingerprint, count).unwrap_or_default()
 }

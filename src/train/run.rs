@@ -49,14 +49,14 @@ impl<O: Objective> Trainer<O> {
     /// Trains on the examples, into the folder, and blocks until it is done. What is held out is never trained on.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds another run, or
-    /// the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file cannot be written, or another
-    /// process trains into the folder; [`Error::Model`] if the loss runs away: then the best adapter is there, or that of the
-    /// checkpoint before the last one if nothing is held out. A loss runs away when its running mean (of the first ten, then keeping
-    /// 0.9 of itself a step) is more than 2 times its lowest value and more than 2 above it; the first five, which can be easy ones,
-    /// are compared with the first alone, and 2 more above it. A checkpoint that is written from half-way there on (1.5 times and 1
-    /// above), or because the run was stopped, never becomes the one before, which was so followed by steps enough to know that it is
-    /// good.
+    /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds
+    /// another run, or the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file
+    /// cannot be written, or another process trains into the folder; [`Error::Model`] if the loss runs away: then the
+    /// best adapter is there, or that of the checkpoint before the last one if nothing is held out. A loss runs away
+    /// when its running mean (of the first ten, then keeping 0.9 of itself a step) is more than 2 times its lowest
+    /// value and more than 2 above it; the first five, which can be easy ones, are compared with the first alone, and 2
+    /// more above it. A checkpoint that is written from half-way there on (1.5 times and 1 above), or because the run
+    /// was stopped, never becomes the one before, which was so followed by steps enough to know that it is good.
     pub fn run(
         &self,
         policy: &Policy,
@@ -162,8 +162,8 @@ impl<'a, O: Objective> Run<'a, O> {
                 self.save()?;
                 checkpoint::forget(self.folder)?;
             } else if due || stopped {
-                // Only a sound one becomes the one before, and only when the next sound one comes: one that is written because the run
-                // is stopped, or while the loss is in doubt, is followed by too little.
+                // Only a sound one becomes the one before, and only when the next sound one comes: one that is written
+                // because the run is stopped, or while the loss is in doubt, is followed by too little.
                 let sound = due && !self.state.place.rises(DOUBT);
                 let was_sound = std::mem::replace(&mut self.state.place.sound, sound);
                 if was_sound && (sound || !checkpoint::has_before(self.folder)) {
@@ -299,8 +299,8 @@ impl<'a, O: Objective> Run<'a, O> {
         Err(Error::model(self.policy.model.name(), reason))
     }
 
-    /// Makes the checkpoint that is known to be good the last one, and says what is kept. If nothing is held out, its adapter is
-    /// written, so that what was learnt until then can be used.
+    /// Makes the checkpoint that is known to be good the last one, and says what is kept. If nothing is held out, its
+    /// adapter is written, so that what was learnt until then can be used.
     fn go_back(&self) -> String {
         self.try_go_back().unwrap_or_else(|error| {
             format!(
@@ -381,8 +381,8 @@ impl<'a, O: Objective> Run<'a, O> {
         }))
     }
 
-    /// Says what is kept where the held-out loss is not a number. Before the first step there is nothing: its checkpoint is removed, so
-    /// that the folder holds no run.
+    /// Says what is kept where the held-out loss is not a number. Before the first step there is nothing: its
+    /// checkpoint is removed, so that the folder holds no run.
     fn no_held_out_loss(&self, loss: f64) -> Error {
         let step = self.state.place.step;
         let reason = if step > 0 {
@@ -413,8 +413,9 @@ impl<'a, O: Objective> Run<'a, O> {
             .write(&self.state.parameters, self.folder, self.trainer.numbers)
     }
 
-    /// Computes the log-probabilities of all sequences by the parameters that the run began with, once. The observer hears of every
-    /// part and may stop it; what is computed is kept in the folder, so a resumed run goes on from there.
+    /// Computes the log-probabilities of all sequences by the parameters that the run began with, once. The observer
+    /// hears of every part and may stop it; what is computed is kept in the folder, so a resumed run goes on from
+    /// there.
     fn add_references(&mut self) -> Result<ControlFlow<()>> {
         let fingerprint = self.fingerprint.to_string();
         let each = self.trainer.objective.sequences();

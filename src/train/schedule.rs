@@ -2,7 +2,8 @@
 
 /// How the learning rate falls after the warm-up, in which it rises from 0 in equal steps.
 ///
-/// The factors are those of `huggingface/transformers` (`optimization.py`), so that the first step of a warm-up changes nothing.
+/// The factors are those of `huggingface/transformers` (`optimization.py`), so that the first step of a warm-up changes
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {

@@ -27,8 +27,8 @@ use crate::{
 /// | `checkpoint.safetensors` | what the run goes on from; while it runs, also `checkpoint.before.safetensors`, the one before |
 /// | `reference.bin` | log-probabilities by the model that the run began with, for objectives that need them |
 ///
-/// The same model, examples and settings give the same adapter, byte for byte on one machine, at any number of threads, however often the
-/// run was interrupted.
+/// The same model, examples and settings give the same adapter, byte for byte on one machine, at any number of threads,
+/// however often the run was interrupted.
 pub struct Trainer<O> {
     pub(super) objective: O,
     pub(super) settings: Settings,
@@ -69,8 +69,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets in how many steps the learning rate rises, from 0 in the first of them; fewer than the run has. By default 10, or a tenth
-    /// of all if that is less.
+    /// Sets in how many steps the learning rate rises, from 0 in the first of them; fewer than the run has. By default
+    /// 10, or a tenth of all if that is less.
     #[must_use]
     pub fn with_warm_up(mut self, steps: usize) -> Self {
         self.settings.warm_up = Some(steps);
@@ -84,8 +84,9 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets how many tokens run together; a batch of more is split, and its gradients are added up. It bounds memory: a token takes about
-    /// 64 bytes for each value of the residual stream and each layer, 1.1 MB in SmolLM2-135M. By default 512. An example is never split.
+    /// Sets how many tokens run together; a batch of more is split, and its gradients are added up. It bounds memory: a
+    /// token takes about 64 bytes for each value of the residual stream and each layer, 1.1 MB in SmolLM2-135M. By
+    /// default 512. An example is never split.
     #[must_use]
     pub fn with_micro_batch(mut self, tokens: usize) -> Self {
         self.settings.micro_batch = tokens;
@@ -134,15 +135,16 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets how many steps lie between two looks at what is held out; there is one more before the first step and after the last. By
-    /// default 50; 0 leaves only these two.
+    /// Sets how many steps lie between two looks at what is held out; there is one more before the first step and after
+    /// the last. By default 50; 0 leaves only these two.
     #[must_use]
     pub fn with_evaluation(mut self, every: usize) -> Self {
         self.settings.evaluate_every = every;
         self
     }
 
-    /// Ends the run when so many evaluations in a row were no better than the best before. By default it goes to its end.
+    /// Ends the run when so many evaluations in a row were no better than the best before. By default it goes to its
+    /// end.
     #[must_use]
     pub fn with_patience(mut self, evaluations: usize) -> Self {
         self.settings.patience = Some(evaluations);
@@ -170,7 +172,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets what hears of every event; it stops the run, after a checkpoint, with [`ControlFlow::Break`]. By default nobody does.
+    /// Sets what hears of every event; it stops the run, after a checkpoint, with [`ControlFlow::Break`]. By default
+    /// nobody does.
     #[must_use]
     pub fn with_observer(
         mut self,
@@ -180,8 +183,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets the clock that steps are timed with: it gives the time since any fixed moment. By default the system's monotonic one. It
-    /// has no part in the result.
+    /// Sets the clock that steps are timed with: it gives the time since any fixed moment. By default the system's
+    /// monotonic one. It has no part in the result.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);

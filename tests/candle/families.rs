@@ -14,8 +14,8 @@ use crate::candle_support::{
     texts::Texts,
 };
 
-/// Norms of heads; divisors of frequencies; divided positions, by name and without; a scaling that is off; multi-head attention
-/// with SentencePiece.
+/// Norms of heads; divisors of frequencies; divided positions, by name and without; a scaling that is off; multi-head
+/// attention with SentencePiece.
 const FAMILIES: [&str; 6] = ["qwen3", "rope_freqs", "linear", "factor", "none", "spm"];
 
 const MILD: &str = include_str!("../data/mild.txt");

@@ -1,4 +1,5 @@
-//! Merged files beside other programs: the bytes of the package `gguf`, a merge by numpy, and the text of a real llama.cpp.
+//! Merged files beside other programs: the bytes of the package `gguf`, a merge by numpy, and the text of a real
+//! llama.cpp.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -184,7 +185,8 @@ fn a_merged_model_says_the_same_in_llama_cpp() {
         let theirs = oracle.ask(&json!({"op": "greedy", "prompt": prompt, "n": 32}));
         let ids: Vec<u32> = serde_json::from_value(theirs["ids"].clone()).unwrap();
         let gaps: Vec<f64> = serde_json::from_value(theirs["gaps"].clone()).unwrap();
-        // llama.cpp rounds activations, keys and values to 16 bits: where two tokens are about as likely, either may come.
+        // llama.cpp rounds activations, keys and values to 16 bits: where two tokens are about as likely, either may
+        // come.
         let sure = gaps.iter().position(|gap| *gap < 0.05).unwrap_or(ids.len());
         let text = ours.tokenizer().decode(&ids[..sure]);
         let text = text.trim_end_matches('\u{fffd}');

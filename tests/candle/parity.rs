@@ -1,8 +1,8 @@
 //! The local engine beside a real llama.cpp: the same ids, the same perplexity, the same greedy text.
 //!
 //! Both read the same file, a copy of the model whose tensors are F32, where they differ by the order of sums alone. On
-//! the quantised file itself llama.cpp multiplies by activations that it rounds to 8 bits, which this engine in F32 does
-//! not; that is measured too.
+//! the quantised file itself llama.cpp multiplies by activations that it rounds to 8 bits, which this engine in F32
+//! does not; that is measured too.
 
 use std::{path::Path, sync::LazyLock, thread};
 

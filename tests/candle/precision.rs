@@ -5,7 +5,8 @@ use safer_instruct::{Prompt, ScoreRequest, ScoringModel, backends::candle::Candl
 
 use crate::candle_support::{block_on, model, reference};
 
-/// English and Japanese, written for these tests, and English that never changes. `SAFER_INSTRUCT_TEXT` names another file.
+/// English and Japanese, written for these tests, and English that never changes. `SAFER_INSTRUCT_TEXT` names another
+/// file.
 fn text() -> String {
     match std::env::var_os("SAFER_INSTRUCT_TEXT") {
         Some(path) => std::fs::read_to_string(path).expect("the text can be read"),

@@ -1,4 +1,5 @@
-//! What the crate does without a model and without a network: data sets, prompts, stages, judges, filters, the pipeline.
+//! What the crate does without a model and without a network: data sets, prompts, stages, judges, filters, the
+//! pipeline.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! Faults of long runs against a served model, with either store: kills, power cuts, full disks, servers that misbehave, and bugs
-//! planted on purpose (docs/decisions/0011). `SAFER_INSTRUCT_KILLS` says how many kills there are.
+//! Faults of long runs against a served model, with either store: kills, power cuts, full disks, servers that
+//! misbehave, and bugs planted on purpose (docs/decisions/0011). `SAFER_INSTRUCT_KILLS` says how many kills there are.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

@@ -86,7 +86,8 @@ fn cut(folder: &Path, disk: &Path, random: &mut Random) {
             left.resize(left.len().max(range.end), 0);
             left[range.clone()].copy_from_slice(&live[range]);
         }
-        // Bytes that were not being written stay as they are: SQLite takes that for granted (its "powersafe overwrite").
+        // Bytes that were not being written stay as they are: SQLite takes that for granted (its "powersafe
+        // overwrite").
         if let Some(page) = kept.last() {
             for at in page * PAGE + PAGE / 2..left.len().min((page + 1) * PAGE) {
                 if synced.get(at) != Some(&left[at]) {

@@ -41,8 +41,8 @@ pub(crate) enum Kill {
     At(&'static str, u64),
     /// When the server has so many calls of it.
     Called(u64),
-    /// In the middle of the write that makes a file so many bytes larger than the journal's log, or the largest file of a folder, is
-    /// now.
+    /// In the middle of the write that makes a file so many bytes larger than the journal's log, or the largest file of
+    /// a folder, is now.
     Write(u64),
     /// After so long.
     After(Duration),

@@ -273,8 +273,8 @@ impl<M: ChatModel> ChatModel for Outer<M> {
     }
 }
 
-/// Where it stands still, at which time that it comes there, and for how long the other threads go on: as they do when a process is
-/// killed anywhere.
+/// Where it stands still, at which time that it comes there, and for how long the other threads go on: as they do when
+/// a process is killed anywhere.
 static POINT: OnceLock<(String, AtomicU64, Duration)> = OnceLock::new();
 
 /// Stands still, if it is told to do so here.

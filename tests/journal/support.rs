@@ -42,7 +42,8 @@ pub(crate) fn manifest() -> serde_json::Value {
     json!({"model": {"name": "counted"}, "seed": 7})
 }
 
-/// A model whose answers follow from the request. It counts its calls, ends them at the second poll, and fails where it is told to.
+/// A model whose answers follow from the request. It counts its calls, ends them at the second poll, and fails where it
+/// is told to.
 #[derive(Clone, Default)]
 pub(crate) struct Counted(Arc<Inner>);
 

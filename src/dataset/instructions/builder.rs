@@ -13,15 +13,15 @@ pub struct InstructionReaderBuilder {
 }
 
 impl InstructionReaderBuilder {
-    /// Sets the format: [`Format::Jsonl`], which includes JSON arrays, or [`Format::Csv`]. By default `.csv` is CSV, and
-    /// everything else that begins with a brace or a square bracket is JSON.
+    /// Sets the format: [`Format::Jsonl`], which includes JSON arrays, or [`Format::Csv`]. By default `.csv` is CSV,
+    /// and everything else that begins with a brace or a square bracket is JSON.
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// Sets which columns hold what, and reads no conversations. By default the columns are found by the names that data sets
-    /// use: see [`InstructionReader`](super::InstructionReader).
+    /// Sets which columns hold what, and reads no conversations. By default the columns are found by the names that
+    /// data sets use: see [`InstructionReader`](super::InstructionReader).
     pub fn with_columns(mut self, columns: InstructionColumns) -> Self {
         self.columns = Some(columns);
         self

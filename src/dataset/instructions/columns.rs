@@ -26,8 +26,8 @@ impl InstructionColumns {
         }
     }
 
-    /// Adds the text of a further column to the instruction, with a blank line between them, unless it is empty: what the
-    /// instruction is about, such as Alpaca's `input` or Dolly's `context`. By default there is none.
+    /// Adds the text of a further column to the instruction, with a blank line between them, unless it is empty: what
+    /// the instruction is about, such as Alpaca's `input` or Dolly's `context`. By default there is none.
     #[must_use]
     pub fn with_input(mut self, column: impl Into<String>) -> Self {
         self.input = Some(column.into());

@@ -18,8 +18,8 @@ pub(super) enum Element {
 }
 
 /// Cuts at commas that are in no string and no bracket. What is between them need not be JSON: a broken element is the
-/// parser's concern, and those behind it come out as long as its quotes and brackets are closed. White space around elements
-/// is taken off, and blank ones are passed over.
+/// parser's concern, and those behind it come out as long as its quotes and brackets are closed. White space around
+/// elements is taken off, and blank ones are passed over.
 pub(super) struct Elements<R> {
     input: R,
     max_bytes: usize,

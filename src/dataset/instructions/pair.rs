@@ -46,13 +46,13 @@ impl fmt::Debug for InstructionPair {
     }
 }
 
-/// Divides pairs into those to train on and `held_out` others, to measure on: `(train, held_out)`, each in an order drawn by
-/// `seed`.
+/// Divides pairs into those to train on and `held_out` others, to measure on: `(train, held_out)`, each in an order
+/// drawn by `seed`.
 ///
-/// The order is that of [`Lineage::seed`] for the purpose `held out` with the instruction (or prompt) as id. So it depends on the texts
-/// and the seed alone, not on the order of the file, and a pair that is added changes few places. Pairs with the same
-/// instruction stay on one side: a few more than `held_out` are held out if the last instruction has several responses.
-/// With fewer pairs than `held_out`, there is nothing to train on.
+/// The order is that of [`Lineage::seed`] for the purpose `held out` with the instruction (or prompt) as id. So it
+/// depends on the texts and the seed alone, not on the order of the file, and a pair that is added changes few places.
+/// Pairs with the same instruction stay on one side: a few more than `held_out` are held out if the last instruction
+/// has several responses. With fewer pairs than `held_out`, there is nothing to train on.
 ///
 /// ```
 /// use safer_instruct::dataset::{InstructionPair, hold_out};

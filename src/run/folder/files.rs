@@ -107,8 +107,8 @@ impl Files {
         }
     }
 
-    /// Cuts the files to the longest beginning in which they agree: a crash may have left lines that are not whole, or whose outcome
-    /// is not in `progress.jsonl`.
+    /// Cuts the files to the longest beginning in which they agree: a crash may have left lines that are not whole, or
+    /// whose outcome is not in `progress.jsonl`.
     fn resume(dir: &Path, lock: Lock, mut progress: Appender, summary: Summary) -> Result<Self> {
         let complete = OutcomeFiles::is_complete(dir);
         let mut outcomes = OutcomeFiles::open(dir, summary)?;

@@ -26,14 +26,17 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A run in a folder: `pairs.jsonl`, `dropped.jsonl`, `failed.jsonl`, `summary.json`, and `progress.jsonl`, which lets it go on.
+/// A run in a folder: `pairs.jsonl`, `dropped.jsonl`, `failed.jsonl`, `summary.json`, and `progress.jsonl`, which lets
+/// it go on.
 ///
-/// The same outcomes give the same bytes. While the run goes on the first three are named `*.partial`; they get their names, and
-/// the summary is written, when a session ends. After a crash at any moment the run goes on behind the outcomes that were
-/// [durable](RunStore::append), and the files end as those of an undisturbed run. The formats are in `docs/data-format.md`.
+/// The same outcomes give the same bytes. While the run goes on the first three are named `*.partial`; they get their
+/// names, and the summary is written, when a session ends. After a crash at any moment the run goes on behind the
+/// outcomes that were [durable](RunStore::append), and the files end as those of an undisturbed run. The formats are in
+/// `docs/data-format.md`.
 ///
 /// It keeps outcomes and no answers of models: what was in work when a run ended is made again. Failed draws cannot be
-/// [retried](super::Runner::retry) in place; give `failed.jsonl` to a new run as input. A `Journal` (feature `run`) can do both.
+/// [retried](super::Runner::retry) in place; give `failed.jsonl` to a new run as input. A `Journal` (feature `run`) can
+/// do both.
 ///
 /// Opening blocks; everything else is done by a thread of its own. The folder is locked until the store is dropped.
 #[derive(Debug)]
@@ -45,13 +48,13 @@ pub struct FolderStore {
 impl FolderStore {
     /// Opens a folder, and makes it if need be.
     ///
-    /// `manifest` says what the run is made with (seed, models, settings, input); it ends up in `summary.json`, and a run only
-    /// goes on under an equal one and the same version of this crate. Keep secrets out of it.
+    /// `manifest` says what the run is made with (seed, models, settings, input); it ends up in `summary.json`, and a
+    /// run only goes on under an equal one and the same version of this crate. Keep secrets out of it.
     ///
     /// # Errors
-    /// [`Error::Config`] if the folder holds a run that must not be touched, or one with another manifest, with what has changed in
-    /// it; [`Error::Input`] if the files of the run are damaged; [`Error::Io`] if the folder cannot be written, or somebody else
-    /// writes into it.
+    /// [`Error::Config`] if the folder holds a run that must not be touched, or one with another manifest, with what
+    /// has changed in it; [`Error::Input`] if the files of the run are damaged; [`Error::Io`] if the folder cannot be
+    /// written, or somebody else writes into it.
     pub fn open(
         folder: impl AsRef<Path>,
         manifest: serde_json::Value,

@@ -41,8 +41,8 @@ impl Fault {
 
 /// A model or a stage that fails by a schedule drawn from a seed.
 ///
-/// Whether a call fails depends on the seed, on what is asked and on how often it was asked before; not on what is asked
-/// in between. A schedule is thus the same at any concurrency.
+/// Whether a call fails depends on the seed, on what is asked and on how often it was asked before; not on what is
+/// asked in between. A schedule is thus the same at any concurrency.
 #[derive(Debug)]
 pub struct Flaky<M> {
     inner: M,

@@ -25,7 +25,8 @@ struct Rule {
 /// A model that answers by rules, counts its calls and records its requests.
 ///
 /// It keeps the laws of a backend: `max_tokens`, stop strings, usage. Its tokens are words, single CJK characters and
-/// single punctuation marks. An answer that is not among the choices of a request is an error. Log-likelihoods are drawn from a hash of prompt and token.
+/// single punctuation marks. An answer that is not among the choices of a request is an error. Log-likelihoods are
+/// drawn from a hash of prompt and token.
 ///
 /// ```
 /// use safer_instruct::{ChatModel, ChatRequest, Message, testkit::ScriptedModel};

@@ -187,8 +187,8 @@ fn a_checkpoint_that_the_disk_cannot_hold_leaves_the_one_before() {
     worker.wait().unwrap();
     let before = fs::read(full.path().join("checkpoint.safetensors")).unwrap();
 
-    // Files of less than a checkpoint, and an error instead of a signal: what a full disk does, without filling one. The unit is
-    // 512 bytes in some shells and 1,024 in others.
+    // Files of less than a checkpoint, and an error instead of a signal: what a full disk does, without filling one.
+    // The unit is 512 bytes in some shells and 1,024 in others.
     let script = "ulimit -f 160; trap '' XFSZ; exec \"$@\"";
     assert!(before.len() > 160 * 1024);
     let mut command = Command::new("sh");

@@ -1,4 +1,5 @@
-//! A stranger's judge, filter, backend and service: public items only, and no dependency that the crate does not ask for.
+//! A stranger's judge, filter, backend and service: public items only, and no dependency that the crate does not ask
+//! for.
 
 mod service;
 

@@ -20,7 +20,8 @@ pub struct PairService {
 }
 
 impl PairService {
-    /// A service, and the work that its caller's runtime has to drive. After a restart the same texts are submitted again.
+    /// A service, and the work that its caller's runtime has to drive. After a restart the same texts are submitted
+    /// again.
     ///
     /// # Errors
     /// If the folder cannot be written, or holds a run of other settings.

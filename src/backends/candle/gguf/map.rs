@@ -5,8 +5,8 @@
 //!
 //! - If another process *writes* to the file meanwhile, weights change while they are read. Each length is checked
 //!   against the map every time it is read, so that this gives other numbers or an error, never a read outside the map.
-//! - If another process *truncates* the file meanwhile, pages are gone, and a read of one of them ends this process with
-//!   SIGBUS. On Windows the system refuses to truncate a mapped file.
+//! - If another process *truncates* the file meanwhile, pages are gone, and a read of one of them ends this process
+//!   with SIGBUS. On Windows the system refuses to truncate a mapped file.
 //!
 //! [`hub`](crate::hub) therefore renames a finished file into its place and never writes to one that is there.
 #![allow(unsafe_code)]

@@ -138,8 +138,9 @@ mod tests {
     #[test]
     fn an_id_is_the_same_in_every_process_and_build() {
         let body = json!({"model": "m", "messages": [{"role": "user", "content": "Name a river."}], "seed": 7, "temperature": 0.5});
-        // Computed apart with sha256sum over
-        // /v1/chat/completions\n{"messages":[{"content":"Name a river.","role":"user",},],"model":"m","seed":7,"temperature":0.5,}
+        // Computed apart with sha256sum over these two lines, joined:
+        // /v1/chat/completions\n{"messages":[{"content":"Name a river.","role":"user",},],
+        // "model":"m","seed":7,"temperature":0.5,}
         assert_eq!(id(body), "32828bc974a9df15834d193a0a3673f9");
     }
 

@@ -1,11 +1,11 @@
-//! `measure`: how good induced instructions are. On pairs whose true instruction is known, each form of induction beside simple
-//! baselines.
+//! `measure`: how good induced instructions are. On pairs whose true instruction is known, each form of induction
+//! beside simple baselines.
 //!
-//! Beside the model it downloads sentence embeddings (84 MB) and, without `--pairs`, conversations (27 MB) that have no licence: they
-//! serve to measure, not to train what is published.
+//! Beside the model it downloads sentence embeddings (84 MB) and, without `--pairs`, conversations (27 MB) that have no
+//! licence: they serve to measure, not to train what is published.
 //!
-//! A cosine alone misleads, because a copy of the response scores high. So it stands beside `copied` and `asks`, and beside the
-//! baselines.
+//! A cosine alone misleads, because a copy of the response scores high. So it stands beside `copied` and `asks`, and
+//! beside the baselines.
 
 mod embedding;
 mod options;
@@ -136,7 +136,8 @@ fn baselines(pairs: &[InstructionPair]) -> [(&'static str, Vec<String>); 4] {
     ]
 }
 
-/// The instruction of every pair, empty where the induction failed, and how many failed. `done` gets the number of finished ones.
+/// The instruction of every pair, empty where the induction failed, and how many failed. `done` gets the number of
+/// finished ones.
 pub(crate) async fn induce(
     form: &dyn InstructionGenerator,
     pairs: &[InstructionPair],

@@ -9,8 +9,8 @@ use crate::training::Model;
 /// What to measure, and on what.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Pairs of instruction and response: JSONL or CSV with these columns, ShareGPT or `messages` [default: conversations that are
-    /// downloaded]
+    /// Pairs of instruction and response: JSONL or CSV with these columns, ShareGPT or `messages` [default:
+    /// conversations that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(super) pairs: Option<PathBuf>,
     /// Skip bad records of the file and report each [default: the first one ends the command]

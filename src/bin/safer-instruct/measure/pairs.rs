@@ -26,8 +26,8 @@ pub(crate) fn first_sentence(pair: &InstructionPair) -> String {
     sentence.trim().to_owned()
 }
 
-/// All pairs of a file, with the lines on which they begin. A file that is cut off is read up to the cut; another bad record is an
-/// error, or is skipped if `skip_bad`. Both are reported.
+/// All pairs of a file, with the lines on which they begin. A file that is cut off is read up to the cut; another bad
+/// record is an error, or is skipped if `skip_bad`. Both are reported.
 pub(crate) fn read_pairs(path: &Path, skip_bad: bool) -> Result<Vec<(InstructionPair, u64)>> {
     let mut reader = InstructionReader::open(path)?;
     let mut pairs = Vec::new();

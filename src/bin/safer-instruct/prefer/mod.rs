@@ -1,7 +1,8 @@
-//! `prefer`: tunes a small model on preference pairs, first on the chosen responses, then by direct preference optimization, as the
-//! paper does.
+//! `prefer`: tunes a small model on preference pairs, first on the chosen responses, then by direct preference
+//! optimization, as the paper does.
 //!
-//! Without `--pairs` it shows the method on a preference that can be counted: short answers are chosen, long ones rejected.
+//! Without `--pairs` it shows the method on a preference that can be counted: short answers are chosen, long ones
+//! rejected.
 
 mod answers;
 mod options;
@@ -49,8 +50,8 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> Result<Ended> {
     let [train, held_out] = &preferences;
     second.check(&begin, &train.examples, &held_out.examples)?;
     if options.existing.overwrite {
-        // Both before the first begins: if it is stopped, --resume must not meet the other one of before. The second first: it goes
-        // on from the first, and another process may be training in it.
+        // Both before the first begins: if it is stopped, --resume must not meet the other one of before. The second
+        // first: it goes on from the first, and another process may be training in it.
         remove_run(&dpo)?;
         remove_run(&sft)?;
     }

@@ -9,8 +9,8 @@ use crate::training::{Model, OnExisting};
 /// What to tune on, how, and where to.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// JSONL with the columns `prompt`, `chosen` and `rejected`, such as the pairs.jsonl of a run; other columns are ignored
-    /// [default: pairs that prefer short answers, made of texts that are downloaded]
+    /// JSONL with the columns `prompt`, `chosen` and `rejected`, such as the pairs.jsonl of a run; other columns are
+    /// ignored [default: pairs that prefer short answers, made of texts that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(crate) pairs: Option<PathBuf>,
     /// Hold out this many pairs, to measure on [default: 40, or one in five if that is less]

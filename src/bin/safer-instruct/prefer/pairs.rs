@@ -120,8 +120,8 @@ impl Choice {
     }
 }
 
-/// The pairs that do not share their rejected response with one of the others: several prompts may have been found for one source
-/// text. Chosen responses may be alike: refusals often are.
+/// The pairs that do not share their rejected response with one of the others: several prompts may have been found for
+/// one source text. Chosen responses may be alike: refusals often are.
 fn apart(pairs: Vec<Pair>, others: &[Pair]) -> Vec<Pair> {
     let others: HashSet<&str> = others
         .iter()

@@ -1,4 +1,5 @@
-//! What `tune`, `prefer`, `merge` and `measure` share: options of a model and of a folder, what is printed about a run of training.
+//! What `tune`, `prefer`, `merge` and `measure` share: options of a model and of a folder, what is printed about a run
+//! of training.
 
 pub(crate) mod free_pairs;
 mod progress;
@@ -44,8 +45,8 @@ impl Model {
         Ok(fetch::fetch(cache, source)?.path)
     }
 
-    /// What an adapter calls its base: for the default model the repository that PEFT and vLLM find it in, and never a path of
-    /// this machine.
+    /// What an adapter calls its base: for the default model the repository that PEFT and vLLM find it in, and never a
+    /// path of this machine.
     pub(crate) fn base_name(&self) -> String {
         if self.model == ModelSource::smollm2_135m() {
             return "HuggingFaceTB/SmolLM2-135M-Instruct".to_owned();

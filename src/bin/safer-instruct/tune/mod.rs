@@ -1,7 +1,8 @@
 //! `tune`: tunes a small model in reverse, from a response to the instruction that it answers.
 //!
-//! Without `--pairs` it downloads pairs of free licence (about 20 MB). Beside the model it downloads sentence embeddings (84 MB),
-//! which tell how good the instructions are. The result is a folder that `run` takes by `--adapter`.
+//! Without `--pairs` it downloads pairs of free licence (about 20 MB). Beside the model it downloads sentence
+//! embeddings (84 MB), which tell how good the instructions are. The result is a folder that `run` takes by
+//! `--adapter`.
 
 mod choice;
 mod curve;

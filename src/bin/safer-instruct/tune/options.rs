@@ -10,15 +10,16 @@ use crate::training::{Model, OnExisting};
 /// What to tune on, how, and where to.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Pairs of instruction and response: JSONL or CSV with these columns, ShareGPT or `messages`; or `sharegpt`: conversations
-    /// that are downloaded, which have no licence and serve to measure [default: pairs of free licence that are downloaded]
+    /// Pairs of instruction and response: JSONL or CSV with these columns, ShareGPT or `messages`; or `sharegpt`:
+    /// conversations that are downloaded, which have no licence and serve to measure [default: pairs of free licence
+    /// that are downloaded]
     #[arg(long, value_name = "PATH")]
     pub(crate) pairs: Option<PathBuf>,
     /// Skip bad records of these files and report each [default: the first one ends the run]
     #[arg(long)]
     pub(crate) skip_bad: bool,
-    /// Let a model write this many pairs itself, and train on those whose response decides their instruction. What it writes is
-    /// kept in `written.jsonl` in the output folder, even with --overwrite
+    /// Let a model write this many pairs itself, and train on those whose response decides their instruction. What it
+    /// writes is kept in `written.jsonl` in the output folder, even with --overwrite
     #[arg(long, value_name = "PAIRS", conflicts_with = "pairs")]
     pub(crate) self_instruct: Option<usize>,
     /// Model that writes them, named as for --model [default: the model that is tuned]
@@ -67,7 +68,8 @@ pub(crate) struct Options {
     /// Steps [default: as many as the epochs need]
     #[arg(long)]
     pub(crate) steps: Option<usize>,
-    /// End after this many evaluations in a row without a lower held-out loss; there is one every 50 steps [default: never]
+    /// End after this many evaluations in a row without a lower held-out loss; there is one every 50 steps [default:
+    /// never]
     #[arg(long, value_name = "EVALUATIONS")]
     pub(crate) patience: Option<usize>,
     /// Most tokens of a pair; longer responses are cut at their end

@@ -19,7 +19,8 @@ const FILE: &str = "written.jsonl";
 /// The longest silence.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The pairs of the first `count` numbers, those that are kept and those that are still to be written; none if it was stopped.
+/// The pairs of the first `count` numbers, those that are kept and those that are still to be written; none if it was
+/// stopped.
 pub(super) fn pairs(
     options: &Options,
     count: usize,

@@ -1,7 +1,7 @@
 //! Pairs of an instruction and its response whose licences allow publishing what is trained on them.
 //!
-//! They come from wheels of the Python package index. `assets/adapters/smollm2-135m-reversed/README.md` tells who wrote them,
-//! under which licences.
+//! They come from wheels of the Python package index. `assets/adapters/smollm2-135m-reversed/README.md` tells who wrote
+//! them, under which licences.
 
 mod made;
 mod written;
