@@ -40,7 +40,7 @@ fn main() {
             "decode" => streams(&path, value),
             "labels" => labels(&path),
             "context" => context(&path),
-            // Has to be alone in its process.
+            // Must run alone in its process.
             "memory" => memory(&path),
             "perplexity" => perplexity(&path, value),
             _ => println!("there is no case {case}"),
@@ -135,15 +135,14 @@ fn decode(model: &CandleModel, words: &mut Words, streams: usize, tokens: usize)
                 .sum::<u64>()
         })
     };
-    // What is read before is timed apart and taken away.
+    // The reading of the prompts is timed separately and subtracted.
     write(1);
     let (first, _) = write(1);
     let (all, tokens) = write(65);
     (all - first) / (tokens as f64 - streams as f64)
 }
 
-/// The most memory that the process took, above what it took before it loaded the model, with 32 sequences of 512
-/// tokens.
+/// The peak memory of the process, above what it used before it loaded the model, with 32 sequences of 512 tokens.
 fn memory(path: &Path) {
     let before = status("VmRSS:");
     let model = builder(path).load().unwrap();

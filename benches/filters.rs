@@ -1,4 +1,4 @@
-//! How long filters take on texts of the lengths that occur.
+//! How long filters take on texts of usual lengths.
 #![allow(clippy::unwrap_used)]
 
 use divan::{Bencher, counter::BytesCount};

@@ -1,5 +1,5 @@
 //! What a long run costs beside its models: the journal at a steady rate, memory, and the time until a resumed run
-//! works on.
+//! starts work.
 //!
 //! ```text
 //! cargo bench --features run --bench long_run -- [texts=1000000] [per_second=20000] [seconds=10]
@@ -81,7 +81,7 @@ fn steady(folder: &Path, per_second: u64, seconds: u64) {
     }
 }
 
-/// A run of many outcomes, and the time until it works on after it was opened anew.
+/// A run of many outcomes, and the time until it starts work after it is opened again.
 fn resumed(folder: &Path, texts: u64) {
     let (input, path) = (folder.join("texts.jsonl"), folder.join("run.sqlite"));
     let mut file = BufWriter::new(fs::File::create(&input).unwrap());
@@ -159,7 +159,7 @@ fn said(n: u64) -> String {
     format!("You will never learn it, said number {n}, and all who stood around nodded.")
 }
 
-/// Texts as they come due, looked at every millisecond.
+/// Gives the texts at their times, checked every millisecond.
 fn steadily(per_second: u64, all: u64) -> impl Stream<Item = SourceText> {
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

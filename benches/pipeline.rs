@@ -18,7 +18,7 @@ use safer_instruct::{
 
 /// Texts of one sample: few enough to stay in the cache, as they do where texts are read one by one.
 const TEXTS: usize = 1_000;
-/// Texts whose virtual time is taken.
+/// Texts whose virtual time is measured.
 const TIMED: usize = 100_000;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! How near a run against a served model comes to what the server could give, with the journal on.
+//! How near a run against a served model comes to the rate of the server, with the journal on.
 //!
 //! ```text
 //! cargo bench --features reqwest,run --bench served -- [seconds=60] [concurrency=256] [latency_ms=50] [journal=on|off]
@@ -6,10 +6,10 @@
 //! ```
 //!
 //! The server is a process of its own on the same machine, answers every request after the same time, and costs little.
-//! The ideal is concurrency / latency. No timer is exact, so the server says how long its answers took in truth, and
-//! there is a second ideal by that. Before the run plain sockets ask the same server, with nothing else to do: no
-//! client gets more on the machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it
-//! says the same after every line feed.
+//! The ideal is concurrency / latency. No timer is exact, so the server measures how long its answers took, which gives
+//! a second ideal. Before the run plain sockets ask the same server, with nothing else to do: no client can be faster
+//! on this machine. `serve` leaves only the server, for peers (`benches/peers/served_peers.py`); it says the same after
+//! every line feed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

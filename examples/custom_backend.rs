@@ -1,4 +1,4 @@
-//! A backend of one's own: a model that goes on with a fixed text, and keeps every law of a chat model.
+//! A backend of your own: a model that goes on with a fixed text, and keeps every law of a chat model.
 //!
 //! ```text
 //! cargo run --features testkit --example custom_backend
@@ -14,7 +14,7 @@ use safer_instruct::{
     Usage, testkit::CHAT_LAWS,
 };
 
-/// Recites a text, a character a token. What a real backend does, without the weights.
+/// Repeats a fixed text, one token per character: what a real backend does, without the weights.
 struct Reciter {
     text: String,
     id: Arc<ModelId>,
@@ -46,7 +46,7 @@ impl ChatModel for Reciter {
         if request.max_tokens == 0 {
             return Err(Error::config("max_tokens", "must be at least 1"));
         }
-        // It has no means to honour one, so it must not pretend to.
+        // This model supports no constraint, so it must refuse one.
         request.refuse_constraint(&self.id.name)?;
         // The first stop string that comes ends the text.
         let end = request

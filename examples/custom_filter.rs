@@ -1,4 +1,4 @@
-//! A filter of one's own: it drops texts that are mostly punctuation, and keeps every law of a filter.
+//! A filter of your own: it drops texts that are mostly punctuation, and keeps every law of a filter.
 //!
 //! ```text
 //! cargo run --features testkit --example custom_filter

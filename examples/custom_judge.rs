@@ -1,4 +1,4 @@
-//! A judge of one's own: it prefers the response that uses fewer words from a list, and keeps every law of a judge.
+//! A judge of your own: it prefers the response that uses fewer words from a list, and keeps every law of a judge.
 //!
 //! ```text
 //! cargo run --features testkit --example custom_judge

@@ -1,4 +1,4 @@
-//! The pipeline inside an async service: texts come in through a queue, a task works on them, pairs come out and lie in
+//! The pipeline inside an async service: texts come in through a queue, a task works on them, and pairs are written to
 //! a folder.
 //!
 //! ```text
@@ -25,16 +25,15 @@ use safer_instruct::{
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
-/// A service that others submit texts to. After a restart they submit the same texts again: what is done is passed
-/// over.
+/// A service that others submit texts to. After a restart they submit the same texts again: those that are done are
+/// skipped.
 struct PairService {
     texts: mpsc::Sender<SourceText>,
     worker: JoinHandle<Result<RunReport>>,
 }
 
 impl PairService {
-    /// Starts the worker. New outcomes come out of the receiver in the order of their texts, each when it is on the
-    /// disk.
+    /// Starts the worker. The receiver gives new outcomes in the order of their texts, each when it is on the disk.
     fn start(pipeline: DynPipeline, folder: PathBuf) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
         let (texts, mut queue) = mpsc::channel(64);
         let (finished, outcomes) = mpsc::unbounded_channel();
@@ -68,7 +67,7 @@ impl PairService {
     }
 }
 
-/// Stages of one's own. A network is slow, and may need a second try.
+/// Stages of your own. A network is slow, and may need a second try.
 fn pipeline() -> DynPipeline {
     let induce = induce_fn(|_| async {
         sleep(Duration::from_millis(20)).await;

@@ -206,7 +206,7 @@ impl Connection {
         let answer = alone.send(request).await?;
         if !answer.status().is_success() {
             return match alone.refusal(&answer, &[]) {
-                // A wrong key is found out here. What else is refused may be well with completions.
+                // A wrong key is found out here. Another refusal does not mean that completions fail.
                 Error::Refused { status, .. } if status != Some(401) => Ok(none),
                 error => Err(error),
             };

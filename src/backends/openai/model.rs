@@ -226,7 +226,7 @@ impl Connection {
 
     /// Holds back all requests for as long as an error asks for.
     fn heed(&self, error: Error) -> Error {
-        // One of several addresses that is busy rests alone.
+        // If one of several addresses is busy, only that one is paused.
         let holds_all = matches!(error, Error::RateLimited { .. }) || !self.endpoints.are_several();
         if let Some(wait) = error.retry_after().filter(|_| holds_all) {
             self.gate.close(wait, &self.name);

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 
 /// A completion that is to be one of given texts: where in the tree of their bytes it is.
 ///
-/// A token may come next if its bytes go on along a choice, whatever the tokens are in which an encoder would write it,
-/// and if the tokens that may still be written are enough to end a choice from there.
+/// A token may come next if its bytes continue a choice, even if an encoder would split the text in another way, and if
+/// the remaining tokens are enough to end a choice from there.
 #[derive(Debug)]
 pub(crate) struct Choices {
     nodes: Vec<Node>,
@@ -23,7 +23,7 @@ struct Node {
     children: Vec<(u8, usize)>,
     /// Whether a choice ends here.
     is_choice: bool,
-    /// Tokens that lead on, and where to.
+    /// The tokens that may come next, and the node that each leads to.
     steps: Vec<(u32, usize)>,
     /// The fewest tokens from here to the end of a choice; `None` if no tokens lead there.
     distance: Option<usize>,
@@ -160,7 +160,7 @@ fn insert(nodes: &mut Vec<Node>, bytes: &[u8]) -> usize {
     at
 }
 
-/// All tokens whose bytes lead on from a node, and where to.
+/// All tokens whose bytes continue a choice from a node, and the node that each leads to.
 fn steps(nodes: &[Node], from: usize, spelling: &Spelling) -> Vec<(u32, usize)> {
     let mut steps = Vec::new();
     let mut open = vec![(from, 0, spelling.0.as_slice())];

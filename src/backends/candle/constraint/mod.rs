@@ -2,7 +2,7 @@
 //!
 //! A request may ask for one of several texts ([`choices`]) or for JSON that satisfies a schema ([`schema`]). Both
 //! become a [`TokenConstraint`], which says before each draw which tokens may come next. Read [`TokenConstraint`]
-//! first: it is all that the engine knows of this room.
+//! first: it is all that the engine knows of this module.
 
 mod choices;
 #[cfg(feature = "llguidance")]
@@ -85,7 +85,7 @@ fn keep(logits: &mut [f32], tokens: &[u32]) {
 }
 
 /// Makes the constraints of one model's requests, on a thread of its own: a table of a vocabulary takes up to a second,
-/// for which no caller's future may be busy and no sequence may wait.
+/// during which no caller's future may block and no sequence may wait.
 ///
 /// The thread ends when this is dropped.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Constraints {
     /// Starts the thread.
     ///
     /// # Errors
-    /// [`Error::Model`] if the system has no thread to give.
+    /// [`Error::Model`] if the system cannot start a thread.
     pub(crate) fn start(tokenizer: Arc<Tokenizer>) -> Result<Self> {
         let model = tokenizer.model().to_owned();
         let (queue, inbox) = mpsc::channel::<Work>();
@@ -127,7 +127,7 @@ impl Constraints {
     }
 
     /// What the text of a completion is held to, which may begin with the tokenizer's own space; `None` if it is free.
-    /// Dropping the future gives up what has not begun.
+    /// Dropping the future cancels what has not begun.
     ///
     /// # Errors
     /// [`Error::Config`] if the constraint cannot be satisfied, or needs a feature that is not built in;
@@ -248,7 +248,7 @@ mod tests {
         ChatRequest::new(Prompt::Raw("a".to_owned())).with_choices([choice])
     }
 
-    /// Keeps the thread busy until the sender sends.
+    /// Blocks the thread until the sender sends.
     fn busy(constraints: &Constraints) -> mpsc::Sender<()> {
         let (open, gate) = mpsc::channel();
         let wait = move |_: &Tables| assert_eq!(gate.recv(), Ok(()));

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Longer tokens are never used: llguidance descends a call for each byte, and a file may say anything.
+/// Longer tokens are never used: llguidance recurses once per byte, and a file may hold tokens of any length.
 const LONGEST_TOKEN: usize = 256;
 
 /// The vocabulary of a model, prepared once for all its schemas.
@@ -69,7 +69,7 @@ impl Grammars {
             Value::Bool(true) => json!({}),
             _ => return Err(wrong("it is not an object")),
         };
-        // One way to set spaces, or a model may write nothing else; and nothing in the schema is passed over.
+        // White space is fixed, because a model may otherwise write nothing else; and nothing in the schema is ignored.
         if let Some(object) = schema.as_object_mut() {
             object.insert(
                 "x-guidance".to_owned(),

@@ -72,7 +72,7 @@ impl CandleModel {
 }
 
 impl CandleModelBuilder {
-    /// Sequences that run side by side by default.
+    /// Sequences that run at the same time by default.
     pub const DEFAULT_MAX_BATCH: usize = 32;
     /// Requests that wait for the worker by default.
     pub const DEFAULT_QUEUE_LEN: usize = 256;
@@ -123,7 +123,7 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets how many sequences run side by side, at least 1. By default
+    /// Sets how many sequences run at the same time, at least 1. By default
     /// [`DEFAULT_MAX_BATCH`](Self::DEFAULT_MAX_BATCH).
     #[must_use]
     pub fn with_max_batch(mut self, max_batch: usize) -> Self {
@@ -149,8 +149,8 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets how many bytes of keys and values are kept of prompts that have been read, on a CPU, so that what begins
-    /// alike, such as with the same system text and examples, is read once. It changes the speed, never the result. By
+    /// Sets how many bytes of keys and values are kept of prompts that have been read, on a CPU, so that a common
+    /// beginning, such as the same system text and examples, is read once. It changes the speed, never the result. By
     /// default [`DEFAULT_PREFIX_CACHE`](Self::DEFAULT_PREFIX_CACHE); 0 keeps only what requests share that run at the
     /// same time.
     #[must_use]
@@ -192,7 +192,7 @@ impl CandleModelBuilder {
         self
     }
 
-    /// Sets what is told how many layers are read, and how many there are. By default nothing is.
+    /// Sets a callback that receives how many layers are read, and how many there are. By default there is none.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
         self.progress = Box::new(progress);
@@ -202,8 +202,8 @@ impl CandleModelBuilder {
     /// Reads the file and starts the worker. Blocks meanwhile: about half a second for 135 million weights.
     ///
     /// Weights are held in the chosen [`Precision`], whatever the file holds. The file is mapped into memory until this
-    /// returns; it must not be written to or truncated meanwhile: the system ends a process that reads what a
-    /// truncation took away.
+    /// returns; it must not be written to or truncated meanwhile: the operating system kills a process that reads a
+    /// truncated part.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or of a kind that is not supported,
@@ -213,7 +213,7 @@ impl CandleModelBuilder {
     }
 
     /// Does what [`load`](Self::load) does on a thread of its own, so that the caller can wait for something else
-    /// meanwhile, such as Ctrl-C. Dropping the future gives the load up, at the next layer at the latest.
+    /// meanwhile, such as Ctrl-C. Dropping the future cancels the load, at the next layer at the latest.
     ///
     /// ```no_run
     /// use futures::future::{Either, select};

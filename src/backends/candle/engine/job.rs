@@ -10,7 +10,7 @@ use crate::{
     model::{Continuation, FinishReason},
 };
 
-/// Work for the worker. It carries its reply; a caller that has gone away has dropped the other end.
+/// Work for the worker. It carries its reply; a caller that no longer waits has dropped the other end.
 #[derive(Debug)]
 pub(super) enum Job {
     Complete(CompleteJob),

@@ -1,4 +1,4 @@
-//! What becomes of the logits of a step before its sequences go on: the work on whole rows, side by side.
+//! What is done with the logits of a step before its sequences continue: the work on whole rows, in parallel.
 
 use rayon::prelude::*;
 

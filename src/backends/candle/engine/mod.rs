@@ -1,4 +1,4 @@
-//! Takes requests, runs them side by side and answers them.
+//! Takes requests, runs them at the same time and answers them.
 //!
 //! [`CandleModel`] is the handle that callers hold; its futures put a [`job`] into the queue of a [`worker`]. On the
 //! worker's thread the [`scheduler`] decides which sequences run in the next step, and a [`sequence`] makes a token or

@@ -2,7 +2,7 @@
 //!
 //! The requests of a stage begin with the same system text, examples or rubric. Prompts are cut into blocks; a block is
 //! known by its tokens and by the block before it, which makes a radix tree over blocks (as in SGLang, arXiv
-//! 2312.07104, section 3). A prompt that parts from others within a block takes over the tokens before that.
+//! 2312.07104, section 3). A prompt that differs from others within a block reuses the tokens before the difference.
 
 use std::{
     cmp::Reverse,
@@ -47,7 +47,7 @@ pub(super) struct Found {
 }
 
 impl PrefixCache {
-    /// Room for `most` blocks. More are kept while sequences use them.
+    /// Makes a tree for `most` blocks. More are kept while sequences use them.
     pub(super) fn new(most: usize) -> Self {
         Self {
             blocks: BTreeMap::new(),
@@ -101,8 +101,8 @@ impl PrefixCache {
         after
     }
 
-    /// Forgets what was not used for longest, down to the room that there is. What a sequence holds stays, and so does
-    /// what comes before a block that stays: without it, that block could not be found.
+    /// Removes the blocks that were not used for longest, until the limit is kept. What a sequence holds stays, and so
+    /// does what comes before a block that stays: without it, that block could not be found.
     pub(super) fn trim(&mut self) {
         let excess = self.blocks.len().saturating_sub(self.most);
         if excess == 0 {

@@ -32,7 +32,7 @@ const STEP_TOKENS: usize = 4 * CHUNK;
 type Extent = (usize, usize);
 
 /// Runs jobs, first come, first served: up to `max_batch` sequences at a time, and no more than there is room for the
-/// keys and values of all of them, whatever they come to.
+/// keys and values of all of them, however long they become.
 ///
 /// Every step runs the next chunk of a prompt or the one new token of each sequence, as far as [`STEP_TOKENS`] allow. A
 /// sequence that ends makes room for the next at once.
@@ -74,7 +74,7 @@ impl Scheduler {
         }
     }
 
-    /// Works until all callers are gone.
+    /// Works until no caller is left.
     pub(super) fn run(mut self, inbox: &Receiver<Queued>) {
         loop {
             if self.active.is_empty() && self.forks.is_empty() && self.next.is_none() {
@@ -196,7 +196,8 @@ impl Scheduler {
                 }
             }
         }
-        // What did not fit came later than what ran; what waits for a block goes on from it in the next step.
+        // What did not fit came later than what ran; a sequence that waits for a block continues from it in the next
+        // step.
         self.active.append(&mut resting);
         self.prefix_cache.trim();
     }

@@ -1,4 +1,4 @@
-//! The threads that own the model, and the queue before them.
+//! The threads that own the model, and the queue in front of them.
 
 use std::sync::{Arc, mpsc};
 
@@ -27,7 +27,7 @@ impl Worker {
         work: impl FnOnce(&mpsc::Receiver<Queued>) + Send + 'static,
     ) -> Self {
         let (queue, inbox) = mpsc::channel();
-        // The work is done within the pool: a thread outside would sleep and be woken for every product.
+        // The work is done within the pool: a thread outside of it would go to sleep and be woken for every product.
         threads.spawn(move || work(&inbox));
         Self {
             name: name.to_owned(),

@@ -1,7 +1,7 @@
 //! The header of a GGUF file: counts, metadata and the list of tensors
 //! (`ggml-org/ggml`, `docs/gguf.md`).
 //!
-//! Everything in it may be a lie. Bytes are taken through a [`Cursor`] that ends where the file does, nothing is
+//! Nothing in it can be trusted. Bytes are taken through a [`Cursor`] that ends where the file does, nothing is
 //! allocated by a count that the file gives, and texts and lists stay where they are in the file. So reading takes
 //! memory and time in proportion to the header, whatever it says.
 

@@ -5,8 +5,8 @@
 //!
 //! - If another process *writes* to the file meanwhile, weights change while they are read. Each length is checked
 //!   against the map every time it is read, so that this gives other numbers or an error, never a read outside the map.
-//! - If another process *truncates* the file meanwhile, pages are gone, and a read of one of them ends this process
-//!   with SIGBUS. On Windows the system refuses to truncate a mapped file.
+//! - If another process *truncates* the file meanwhile, a read of a missing page kills this process with SIGBUS. On
+//!   Windows the system refuses to truncate a mapped file.
 //!
 //! [`hub`](crate::hub) therefore renames a finished file into its place and never writes to one that is there.
 #![allow(unsafe_code)]
@@ -22,7 +22,7 @@ impl Map {
     /// Maps a whole file.
     pub(in super::super) fn new(file: &File) -> io::Result<Self> {
         // SAFETY: the map is private and only read. That no other process changes the file while the model is loaded is
-        // the caller's to see to, as the module says and the builder's documentation repeats.
+        // the caller's responsibility, as the module and the builder's documentation say.
         unsafe { Mmap::map(file) }.map(Self)
     }
 

@@ -1,4 +1,4 @@
-//! Keys and values of the tokens that a sequence has been through.
+//! Keys and values of the tokens that a sequence has read.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl KvCache {
         })
     }
 
-    /// A copy that grows apart from this one; blocks are shared until one of them writes.
+    /// An independent copy; blocks are shared until one of them writes.
     pub(crate) fn fork(&self) -> Result<Self> {
         let store = match &self.store {
             Store::Blocks(blocks) => Store::Blocks(blocks.clone()),

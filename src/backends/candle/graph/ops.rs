@@ -110,7 +110,7 @@ pub(crate) fn swiglu(gate_up: &Tensor, width: usize, kernels: bool) -> Result<Te
 /// `x + y`, `(rows, width)` each.
 pub(crate) fn add(x: &Tensor, y: &Tensor, kernels: bool) -> Result<Tensor> {
     if kernels {
-        // Candle would wake threads of its own for it.
+        // Candle would start threads of its own for it.
         return with_values(y, |y| by_kernel(x, x.dim(1)?, |x| rows::add(x, y)))?;
     }
     x + y

@@ -43,7 +43,7 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Form {
     F32,
-    /// Half the memory. Numbers beyond its range are kept at its ends.
+    /// Half the memory. Numbers beyond its range are clamped to it.
     F16,
 }
 

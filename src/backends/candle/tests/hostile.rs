@@ -238,7 +238,7 @@ fn sizes() {
         }),
         "a residual stream of 2042 values cannot be rotated; load it with Precision::F32"
     );
-    // What is longer than anybody asks for costs nothing.
+    // A stated context that is longer than any request asks for costs nothing.
     let mut tiny = Tiny::new();
     tiny.set_size("context_length", 1 << 24);
     assert!(load(&tiny.bytes().1, Precision::Int8).is_ok());

@@ -103,7 +103,8 @@ fn the_tiny_model_runs_and_reports_its_progress() {
     assert_eq!(model.tokenizer().encode("the thing").unwrap().len(), 5);
 }
 
-/// A number that a row is rounded to cannot be NaN: without care such a row becomes zeros, and the answer some text.
+/// A number that a row is rounded to cannot be NaN: without a check such a row would become zeros, and the answer a
+/// random text.
 #[test]
 fn activations_that_are_not_finite_are_an_error() {
     let mut tiny = Tiny::new();

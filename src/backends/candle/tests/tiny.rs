@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-/// A GGUF file before it is written: valid as it is made, and open to damage.
+/// A GGUF file before it is written: valid at first, and a test can damage it.
 #[derive(Clone)]
 pub(crate) struct Tiny {
     pub(super) version: u32,

@@ -20,7 +20,8 @@ const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }
     {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// What one rendering may cost: each step costs one, and so do 64 bytes of text that the template makes
-/// (`Environment::set_fuel` of minijinja). So it makes 12.8 MB at most. An honest template needs some dozens a message.
+/// (`Environment::set_fuel` of minijinja). So it makes 12.8 MB at most. A normal template needs some dozens per
+/// message.
 const FUEL: u64 = 200_000;
 const DEPTH: usize = 64;
 const NAME: &str = "chat";
@@ -124,7 +125,7 @@ impl Template {
                 template.render(context! {
                     messages => shown,
                     add_generation_prompt => answers,
-                    // Data are answers; what a model thinks before would take their room.
+                    // Only answers become data; reasoning would use up their tokens.
                     enable_thinking => false,
                     bos_token => &self.bos,
                     eos_token => &self.eos,
@@ -247,7 +248,7 @@ mod tests {
         );
     }
 
-    /// The ways of Qwen 3's template: Python's methods, the list from behind, a namespace, and whether to think.
+    /// What Qwen 3's template uses: Python's methods, the list from behind, a namespace, and whether to think.
     #[test]
     fn templates_may_use_what_python_has() {
         let source = "{%- set ns = namespace(open=true, last=messages|length - 1) %}

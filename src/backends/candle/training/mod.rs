@@ -279,8 +279,8 @@ impl Trainable {
         })
     }
 
-    /// The same, and adds the gradient of a loss in the parameters to `gradient`. `loss` is told the log-probabilities
-    /// and gives its own gradient in each of them.
+    /// The same, and adds the gradient of a loss in the parameters to `gradient`. `loss` receives the log-probabilities
+    /// and returns its gradient with respect to each.
     pub(crate) fn gradient(
         &self,
         sequences: &[Sequence<'_>],
@@ -305,8 +305,8 @@ impl Trainable {
         })
     }
 
-    /// Runs the sequences: the tape, the rows that the head looked at, and the log-probabilities that it gave, with
-    /// what goes back if the pass is `recorded`; `None` if nothing is scored.
+    /// Runs the sequences: the tape, the rows that the head looked at, and the log-probabilities that it gave, with the
+    /// backward pass if it is `recorded`; `None` if nothing is scored.
     fn pass<'a>(
         &'a self,
         sequences: &[Sequence<'_>],

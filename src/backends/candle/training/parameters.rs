@@ -1,4 +1,4 @@
-//! What is trained: the matrices of a low-rank adapter, all in one row of numbers.
+//! What is trained: the matrices of a low-rank adapter, in one flat vector.
 
 use std::ops::Range;
 

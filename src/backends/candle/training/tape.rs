@@ -1,4 +1,4 @@
-//! The architecture with a memory: what was computed, and how its gradient goes back.
+//! The tape: the architecture with a record of what was computed, for the backward pass.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) struct Value {
     width: usize,
 }
 
-/// How the gradient of a value goes on to what it was made of.
+/// The backward pass of a value: from its gradient to the gradients of its inputs.
 type Back<'w> = Box<dyn FnOnce(&Arc<Vec<f32>>, &mut Gradients<'_>) -> Result<()> + Send + 'w>;
 
 struct Step<'w> {
@@ -52,7 +52,7 @@ struct Step<'w> {
     back: Back<'w>,
 }
 
-/// Gradients on their way back.
+/// Gradients during the backward pass.
 pub(super) struct Gradients<'g> {
     /// Shared where a value is added to another: both have the same gradient.
     values: Vec<Option<Arc<Vec<f32>>>>,
@@ -96,7 +96,7 @@ impl Gradients<'_> {
 }
 
 impl<'w> Tape<'w> {
-    /// A pass; one that is `recorded` can be gone back.
+    /// A forward pass; one that is `recorded` allows a backward pass.
     pub(super) fn new(input: Input<'w>, recorded: bool) -> Self {
         Self {
             input: Arc::new(input),
@@ -105,7 +105,7 @@ impl<'w> Tape<'w> {
         }
     }
 
-    /// Goes back from a value whose gradient is given, and adds the gradient of the parameters.
+    /// Runs the backward pass from a value whose gradient is given, and adds the gradient of the parameters.
     pub(super) fn backward(
         self,
         value: &Value,
@@ -128,7 +128,7 @@ impl<'w> Tape<'w> {
         Ok(())
     }
 
-    /// A value without a way back.
+    /// A value without a backward pass.
     fn constant(data: Vec<f32>, width: usize) -> Value {
         Value {
             number: None,
@@ -137,7 +137,7 @@ impl<'w> Tape<'w> {
         }
     }
 
-    /// A value, and how its gradient goes back; if it depends on what is trained.
+    /// A value, and its backward pass if it depends on what is trained.
     fn value(
         &mut self,
         data: Vec<f32>,

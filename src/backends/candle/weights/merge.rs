@@ -105,7 +105,7 @@ impl Merge {
         self
     }
 
-    /// Sets what is told how many tensors are written, and how many there are. By default nothing is.
+    /// Sets a callback that receives how many tensors are written, and how many there are. By default there is none.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
         self.progress = Box::new(progress);
@@ -138,7 +138,7 @@ impl Merge {
         }
     }
 
-    /// What would fail after all the work is known before it.
+    /// Checks first what would otherwise fail after all the work.
     fn check_target(&self, to: &Path) -> Result<()> {
         match to.symlink_metadata() {
             Ok(_) if !self.overwrite => Err(is_there(to)),

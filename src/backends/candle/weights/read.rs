@@ -47,8 +47,8 @@ pub(crate) struct Plan {
 
 /// Reads all weights of a model that is to be run, with the threads of `pool`.
 ///
-/// `progress` is told, on the caller's thread, how many layers are read, and how many there are. Its error ends the
-/// reading.
+/// `progress` is called on the caller's thread with how many layers are read, and how many there are. Its error ends
+/// the reading.
 ///
 /// # Errors
 /// As [`read_weights`].

@@ -50,9 +50,9 @@
 //!
 //! # Execution
 //!
-//! No task is spawned. Whichever call waits for a completion drives all batches. Dropping a call removes its request
-//! from the queue if it has not been sent, and affects no other call. While no call waits nothing is done here; the
-//! server goes on by itself. Files are read and written on a thread of the model.
+//! No task is spawned. Every call that waits for a completion polls the work on all batches. Dropping a call removes
+//! its request from the queue if it has not been sent, and affects no other call. While no call waits nothing is done
+//! here; the server goes on by itself. Files are read and written on a thread of the model.
 //!
 //! # Without a server
 //!

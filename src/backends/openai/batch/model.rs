@@ -141,7 +141,7 @@ impl ChatModel for BatchModel {
 
 impl Drop for BatchModel {
     fn drop(&mut self) {
-        // It holds on to what it drives.
+        // The loop keeps the state alive that it works on.
         let driver = self.shared.state().driver.take();
         drop(driver);
     }

@@ -363,7 +363,7 @@ mod tests {
             state.finish(batches[0].number, Vec::new(), &limited(), true, 2);
             state.queued().is_some()
         };
-        // Beside the first it waits, and that was no try.
+        // With another batch in progress it waits, which does not count as an attempt.
         assert!(!refused(&mut state));
         state.fail(begun[0].number, &limited());
         assert!(first.try_recv().unwrap().is_some());

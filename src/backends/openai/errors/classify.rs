@@ -176,7 +176,7 @@ pub(crate) fn error(context: &Context<'_>, answer: &HttpResponse) -> Error {
     let said = Said::of(answer.body());
     let within = answer.status().is_success();
     let status = match said.status {
-        // It may be as well later: proxies pass on the failures of others so.
+        // It may succeed later: proxies pass on the failures of others in this form.
         _ if within => said.status.unwrap_or(StatusCode::BAD_GATEWAY),
         _ => answer.status(),
     };

@@ -96,7 +96,7 @@ impl Lease<'_> {
             Err(error) if error.is_transient() => {
                 self.failed(clock.elapsed(), error.retry_after().unwrap_or_default());
             }
-            // A server that refuses is well.
+            // A server that refuses a request is healthy.
             Ok(_) | Err(_) => self.worked(),
         }
         match answer {
@@ -201,7 +201,7 @@ mod tests {
             "a",
             "a success makes the next rest short again"
         );
-        // With nobody left, the one that has rested most.
+        // If all are paused, the address whose pause ends first.
         pick(at(4)).failed(at(4), SOON);
         let b = pick(at(4));
         assert_eq!(b.base(), "b");

@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(score(&tokens[..4], None, "a", " river"), Ok((-2.0, 1)));
         assert_eq!(score(&tokens[..4], None, "", "a river"), Ok((-3.0, 2)));
         assert_eq!(score(&tokens[..4], None, "a ", "river"), Ok((-2.0, 1)));
-        // A prompt in pieces of characters is passed over, a continuation is not.
+        // A prompt in pieces of characters is skipped, a continuation is not.
         assert_eq!(
             score(&tokens, None, "a river is 川", " wide"),
             Ok((-6.0, 1))

@@ -203,7 +203,7 @@ impl Connection {
         token: u32,
         request: &ScoreRequest,
     ) -> Result<(f64, Usage)> {
-        // Exact by default; the caller may like it faster.
+        // Exact by default; the caller may choose the faster way.
         let cached = self
             .fields
             .get("cache_prompt")
@@ -221,7 +221,7 @@ impl Connection {
         if let Some(said) = said.as_ref().and_then(|tokens| tokens.first()) {
             return Ok((said.logprob, usage));
         }
-        // Nothing is said of a token that ends in the midst of a character. So another one is forced, and this is
+        // Nothing is said of a token that ends in the middle of a character. So another one is forced, and this is
         // looked for among all.
         let whole = self.tokens("a", false, request).await?;
         let whole = whole.first().copied().unwrap_or_default();
@@ -277,7 +277,7 @@ impl Connection {
         let whole = format!("{prompt}{text}");
         let estimate = whole.len() as u64 / 3;
         let written = self.raw(self.echo(&whole), estimate, request).await?;
-        // Servers that pass over `echo` say what they think of their own token.
+        // Servers that ignore `echo` give the log-probability of their own token.
         let is_echo = written.text.trim_start().starts_with(whole.trim_start());
         let echoed = written.echoed().filter(|_| is_echo);
         let score = echoed.ok_or(NO_ECHO).and_then(|echoed| {

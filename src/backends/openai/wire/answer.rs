@@ -61,7 +61,7 @@ impl Content {
             Self::Text(text) => text,
             Self::Parts(parts) => parts
                 .into_iter()
-                // Not what it thinks.
+                // Without its reasoning.
                 .filter(|part| matches!(part.kind.as_deref(), None | Some("text" | "output_text")))
                 .filter_map(|part| part.text)
                 .collect(),

@@ -26,7 +26,7 @@ pub(crate) enum Piece<'a> {
 enum Kind {
     /// Characters of a text.
     Normal,
-    /// Says something to the model and writes nothing; also what stands for the unknown.
+    /// A control token, which writes no text; also the token for unknown text.
     Control,
     /// A text that templates take as one token.
     UserDefined,
