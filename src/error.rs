@@ -10,13 +10,13 @@ use std::{fmt, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 /// A [`std::result::Result`] whose error defaults to the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error that can cross threads: what a backend or a stage of one's own may wrap.
+/// Any error that can cross threads: what your own backend or stage may wrap.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Everything that the crate reports as an error.
 ///
 /// Whether a retry can help is written on every variant and decided by [`Error::retry`]. A clone is cheap: it shares
-/// the [causes](Cause), so one failure can be told to everyone who waits for the same thing.
+/// the [causes](Cause), so every caller that waits for the same thing can get the same error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -86,7 +86,7 @@ pub enum Error {
     Malformed {
         /// What was expected, such as `"one of A, B, TIE"`.
         expected: String,
-        /// A short, clearly cut piece of the answer; empty unless somebody asked for it.
+        /// A short, clearly cut piece of the answer; empty unless the caller asked for it.
         excerpt: Excerpt,
     },
     /// Everything that could be retried was retried. Never retried again, so two stacked retries cannot multiply.
@@ -97,7 +97,7 @@ pub enum Error {
         /// The error of the last attempt.
         source: Cause<Error>,
     },
-    /// What a run may spend is spent. Permanent: the run ends, and goes on under a larger budget.
+    /// The budget of a run is used up. Permanent: the run ends, and goes on under a larger budget.
     #[error("the budget of {limit} {budget} is used up ({spent} spent); raise it and go on")]
     OverBudget {
         /// What is counted, with its unit.
@@ -107,7 +107,7 @@ pub enum Error {
         /// How much may be spent.
         limit: u64,
     },
-    /// The worker behind a backend is gone. Permanent.
+    /// The worker thread of a backend has ended. Permanent.
     #[error("{backend} has stopped: {reason}")]
     Stopped {
         /// Name of the backend.
@@ -133,7 +133,7 @@ pub enum Error {
         /// What is wrong with it and what to do; never the record itself.
         reason: String,
     },
-    /// An error of somebody else's stage, judge or backend. Permanent.
+    /// An error of a stage, judge or backend outside of this crate. Permanent.
     #[error(transparent)]
     Other(Cause),
 }

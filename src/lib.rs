@@ -1,6 +1,6 @@
 //! Preference data for alignment, from texts that should not be said.
 //!
-//! SAFER-INSTRUCT (Shi, Chen and Zhao, arXiv 2311.08685) turns the usual way round: it begins with a harmful text,
+//! SAFER-INSTRUCT (Shi, Chen and Zhao, arXiv 2311.08685) works in the reverse direction: it begins with a harmful text,
 //! *induces* the instruction that the text could answer, lets an expert model *respond* to it well, and lets a *judge*
 //! compare the two. What comes out is `{prompt, chosen, rejected}`, which preference trainers read, with the provenance
 //! of every part beside it.
@@ -94,14 +94,14 @@
 //!
 //! [`Pipeline::run`] turns a stream of texts into a stream of [`Outcome`]s on any executor: exactly one for each draw,
 //! in input order, the same bytes at any concurrency. An error of a stage fails its own draw and no other.
-//! [`Pipeline::process`] is the same for one text, and an [`Observer`] is told of progress. Models and stages are made
-//! patient by [`Decorate`]: `with_retry`, `with_timeout`, `with_concurrency_limit`, `with_cache`.
+//! [`Pipeline::process`] is the same for one text, and an [`Observer`] is told of progress. [`Decorate`] wraps models
+//! and stages: `with_retry`, `with_timeout`, `with_concurrency_limit`, `with_cache`.
 //!
 //! # Runs
 //!
-//! A [`run::Runner`] takes texts, a pipeline and a store. It writes pairs, rejects and a summary into a folder
-//! ([`run::FolderStore`]), and goes on where it was after a stop, a kill or a full disk. Runs against paid models are
-//! kept in a journal instead (`run::Journal`, with the feature `run`), which pays for no answer twice.
+//! A [`run::Runner`] takes texts, a pipeline and a store. It writes pairs, dropped and failed texts, and a summary into
+//! a folder ([`run::FolderStore`]), and goes on where it was after a stop, a kill or a full disk. Runs against paid
+//! models are kept in a journal instead (`run::Journal`, with the feature `run`), which pays for no answer twice.
 //!
 //! # Backends
 //!

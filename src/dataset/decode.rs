@@ -59,7 +59,7 @@ fn decode(raw: Input, path: &Path) -> Result<Input> {
     Ok(plain)
 }
 
-/// Passes over white space: the line feeds in it, and the first byte behind it, which stays in the input.
+/// Skips white space: gives the number of line feeds in it, and the first byte after it, which stays in the input.
 pub(super) fn first_byte(input: &mut Input) -> io::Result<(u64, Option<u8>)> {
     let mut lines = 0;
     loop {

@@ -8,6 +8,6 @@ pub enum Existing {
     Refuse,
     /// Remove it and start anew.
     Overwrite,
-    /// Go on behind its last outcome, if it was made with the same manifest; start anew if there is none.
+    /// Go on after its last outcome, if it was made with the same manifest; start anew if there is none.
     Resume,
 }

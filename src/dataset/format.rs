@@ -15,7 +15,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file name stands for, behind `.gz` and `.zst`. `None` if the ending is unknown.
+    /// The format that a file name stands for, before `.gz` and `.zst`. `None` if the ending is unknown.
     #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
         let name = uncompressed_name(path)?;

@@ -39,7 +39,7 @@ fn compare<'a>(
                 compare(old.get(key), new.get(key), &place, found);
             }
         }
-        // A name with `null` says as much as no name.
+        // A name with the value `null` counts as no name.
         _ if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) => {}
         _ => {
             let place = if at.is_empty() {

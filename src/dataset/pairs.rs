@@ -29,8 +29,8 @@ pub fn read_pairs(path: impl AsRef<Path>) -> Result<PairReader> {
 }
 
 /// Reads the texts of preference pairs, to train on: JSONL, compressed or not, whose records have the strings `prompt`,
-/// `chosen` and `rejected`. What else they have is passed over, so that this reads the `pairs.jsonl` of a run and most
-/// files of others.
+/// `chosen` and `rejected`. Other fields are ignored, so that this reads the `pairs.jsonl` of a run and most files of
+/// others.
 ///
 /// ```
 /// use safer_instruct::dataset::read_preferences;

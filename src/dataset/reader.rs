@@ -61,8 +61,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// Makes the second text with the same id a bad record. By default ids are taken on trust, because the check
-    /// remembers 32 bytes of every id. Texts that share an id share the seeds of all their random choices.
+    /// Makes the second text with the same id a bad record. By default ids are not checked, because the check keeps 32
+    /// bytes of every id in memory. Texts that share an id share the seeds of all their random choices.
     pub fn with_unique_ids(mut self, unique: bool) -> Self {
         self.unique_ids = unique;
         self
@@ -101,12 +101,12 @@ pub struct ReadReport {
 
 /// Source texts of a file, a folder or standard input, one by one, in constant memory.
 ///
-/// Gzip and zstd are undone by content, not by name. Blank lines are passed over. Every other record comes out,
-/// either as a text or as an error:
-/// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on behind it.
+/// Gzip and zstd are recognised by content, not by name, and decompressed. Blank lines are skipped. Every other record
+/// comes out, either as a text or as an error:
+/// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on after it.
 /// - [`Error::Io`] is the end: the rest of the file cannot be read.
 ///
-/// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) goes on and tells of each.
+/// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) skips them and reports each.
 pub struct Reader {
     path: PathBuf,
     stem: String,
@@ -146,7 +146,7 @@ impl Reader {
         self.report
     }
 
-    /// Passes over bad records and tells `on_bad` of each.
+    /// Skips bad records and calls `on_bad` with each.
     pub fn skip_bad<F: FnMut(&Error)>(self, on_bad: F) -> SkipBad<Self, F> {
         SkipBad::new(self, on_bad)
     }

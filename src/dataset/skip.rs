@@ -1,4 +1,4 @@
-//! Passes over bad records, but never without a word.
+//! Skips bad records, and reports each.
 
 use std::fmt;
 

@@ -13,8 +13,8 @@ pub(super) enum Fit {
     Unclosed,
 }
 
-/// Cuts at line feeds; in CSV, at those outside quotes. A carriage return before the line feed is taken off, and
-/// blank records are passed over.
+/// Cuts at line feeds; in CSV, at those outside quotes. A carriage return before the line feed is removed, and blank
+/// records are skipped.
 pub(super) struct Splitter<R> {
     input: R,
     quotes: bool,
@@ -93,7 +93,7 @@ impl<R: BufRead> Splitter<R> {
                 end
             };
             let piece = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or(chunk);
-            // One byte more than allowed: it may be the carriage return that is taken off.
+            // One byte more than allowed: it may be the carriage return that is removed.
             if record.len() + piece.len() > self.max_bytes + 1 {
                 fit = Fit::TooLong;
                 record.clear();

@@ -22,7 +22,7 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
-    /// Opens a folder, and makes it if need be.
+    /// Opens a folder, and makes it if necessary.
     ///
     /// `manifest` says what the outcomes are made with (seed, models, settings, input); it ends up in `summary.json`.
     /// Keep secrets out of it.

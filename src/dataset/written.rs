@@ -98,7 +98,7 @@ impl WrittenPairs {
         &self.pairs
     }
 
-    /// Puts the pair of the next number behind the others.
+    /// Adds the pair of the next number after the others.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.

@@ -17,7 +17,7 @@ pub use limit::ConcurrencyLimit;
 pub use retry::{RetryPolicy, WithRetry};
 pub use timeout::Timeout;
 
-/// Waits, by the means of the caller's runtime.
+/// Waits, with the timer of the caller's runtime.
 ///
 /// Implemented for every closure `Fn(Duration) -> impl Future<Output = ()>`, so `tokio::time::sleep` can be passed as
 /// it is.

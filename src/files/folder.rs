@@ -1,14 +1,14 @@
-//! Names that outlive a power cut.
+//! File names that survive a power cut.
 
 use std::{fs::File, io, path::Path};
 
 use crate::error::{Error, Result};
 
-/// Puts the names of the files in a folder on the disk. A file that is new or renamed may otherwise be gone after a
-/// power cut.
+/// Syncs the names of the files in a folder to the disk. A file that is new or renamed may otherwise be lost in a power
+/// cut.
 ///
 /// Does nothing where a folder cannot be opened (Windows; a folder that may be written but not read) or where the file
-/// system has no such operation: these are the cases that PostgreSQL passes over too (`fsync_fname_ext`,
+/// system has no such operation: these are the cases that PostgreSQL ignores too (`fsync_fname_ext`,
 /// `src/backend/storage/file/fd.c`).
 ///
 /// # Errors

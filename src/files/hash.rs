@@ -1,4 +1,4 @@
-//! Names of contents.
+//! Hashes of contents.
 
 use std::{
     fs::File,
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), 3);
         assert_eq!(reader.finish().1, ABC);
 
-        // One that takes a byte at a time: only what it took counts, once.
+        // A writer that accepts one byte at a time: only accepted bytes are hashed, once.
         struct Slow(Vec<u8>);
         impl Write for Slow {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -14,7 +14,7 @@ const IN_USE: &str = "it is in use by another process, or by another part of thi
 ///
 /// The lock is the operating system's (`flock` on Unix, `LockFileEx` on Windows): it ends with the process, however
 /// that ends, so nothing is left to clean up. A file system without locks, such as some network ones, is no error:
-/// there the user sees to it that each run has its own folder.
+/// there the user must make sure that each run has its own folder.
 ///
 /// ```
 /// use safer_instruct::files::Lock;
@@ -31,7 +31,7 @@ const IN_USE: &str = "it is in use by another process, or by another part of thi
 pub struct Lock(File);
 
 impl Lock {
-    /// Opens a file that says nothing but that it is locked, and makes it if need be.
+    /// Opens an empty file that is used as a lock only, and creates it if necessary.
     ///
     /// # Errors
     /// [`Error::Io`] if somebody else has it, or if it cannot be opened.

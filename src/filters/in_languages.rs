@@ -13,9 +13,9 @@ use crate::{
 /// Drops texts in a language outside of a set. Reason: `unsupported_language`, with the name of the language.
 ///
 /// Meant for source texts, before any work is spent on a text that the model cannot handle. The script decides first,
-/// so that short texts are read rightly: kana mean Japanese, Hangul Korean. A text whose language cannot be told from
-/// one of the set is kept. [`UncoveredTexts`](crate::profiles::UncoveredTexts) counts the same texts and names a model
-/// that handles them.
+/// so that short texts are classified correctly: kana mean Japanese, Hangul Korean. A text whose language cannot be
+/// told from one of the set is kept. [`UncoveredTexts`](crate::profiles::UncoveredTexts) counts the same texts and
+/// names a model that handles them.
 ///
 /// ```
 /// use safer_instruct::{Filter, SourceText, filters::InLanguages, profiles::Languages};

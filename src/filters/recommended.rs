@@ -84,7 +84,7 @@ impl Default for Recommended {
 }
 
 impl Recommended {
-    /// Adds the filters to a pipeline, behind those that it has.
+    /// Adds the filters to a pipeline, after those that it has.
     #[must_use]
     pub fn apply<I, R, J>(&self, pipeline: Pipeline<I, R, J>) -> Pipeline<I, R, J>
     where

@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::phrases::{has, normal, sections};
 use crate::text::is_unspaced;
 
-/// Where a refusal may turn to help within one sentence.
+/// Words after which a refusal may turn into help within one sentence.
 const TURNS: &[&str] = &[
     ", but ",
     " but i ",
@@ -75,7 +75,7 @@ impl Refusals {
     }
 }
 
-/// Sentences, and their parts where a refusal may turn to help, in normal form.
+/// Sentences, split where a refusal may turn into help, in normal form.
 fn parts(answer: &str) -> Vec<String> {
     let mut text = answer.lines().map(normal).collect::<Vec<_>>().join("\u{1}");
     for turn in TURNS {

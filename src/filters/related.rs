@@ -14,9 +14,9 @@ use crate::{
 /// Drops instructions that do not make the source text likelier. Reason: `unrelated`.
 ///
 /// The gain is log P(y | x) − log P(y | x₀) per token, in nats: `y` is the source text as the model's answer, `x` the
-/// instruction, and `x₀` a request that says nothing, "Write a text.". It is the pointwise mutual information of text
-/// and instruction, up to a constant. A gain that is no number is dropped. Each text costs two requests to a model that
-/// scores.
+/// instruction, and `x₀` a request without content, "Write a text.". It is the pointwise mutual information of text and
+/// instruction, up to a constant. A text whose gain is not a number is dropped. Each text costs two requests to a model
+/// that scores.
 ///
 /// ```
 /// use std::sync::Arc;

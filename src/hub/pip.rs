@@ -41,7 +41,7 @@ impl Pip {
         self
     }
 
-    /// Adds an argument to `pip download`, such as `--find-links=…`. By default the machine's own settings count.
+    /// Adds an argument to `pip download`, such as `--find-links=…`. By default the machine's own settings are used.
     #[must_use]
     pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());

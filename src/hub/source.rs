@@ -120,7 +120,7 @@ impl ModelSource {
         self
     }
 
-    /// Sets the SHA-256 of the file in hexadecimal digits. By default any content is taken.
+    /// Sets the SHA-256 of the file in hexadecimal digits. By default any content is accepted.
     #[must_use]
     pub fn with_sha256(mut self, sha256: impl AsRef<str>) -> Self {
         self.sha256 = Some(sha256.as_ref().to_ascii_lowercase());
@@ -244,7 +244,7 @@ impl fmt::Display for ModelSource {
     }
 }
 
-/// A name that is neither an option, nor a way out of a folder, nor a piece of a URL with a meaning of its own.
+/// A name that is neither an option, nor a path out of a folder, nor a part of a URL with a special meaning.
 pub(super) fn is_plain(part: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || "._-+!".contains(c);
     !part.is_empty()

@@ -71,7 +71,7 @@ where
     R: ResponseGenerator,
     J: PreferenceJudge,
 {
-    /// New memories.
+    /// New filters, which have seen nothing.
     pub(crate) fn memories(&self) -> Memories {
         let rest = &self.rest;
         Memories {

@@ -53,8 +53,8 @@ where
             .map(|given| given.outcome)
     }
 
-    /// Works like [`run`](Self::run) behind earlier outcomes: `memories` have seen what led to them, and they include
-    /// the first `first_draw` draws of the first text.
+    /// Works like [`run`](Self::run) after earlier outcomes: the ordered filters in `memories` have seen their texts
+    /// and pairs, and the outcomes include the first `first_draw` draws of the first text.
     pub(crate) fn run_after<'a, S>(
         &'a self,
         memories: Memories,
@@ -113,7 +113,7 @@ where
                 };
                 let text = text?.with_lineage(lineage.clone().with_draw(draw));
                 Some(match &decision {
-                    // Boxed, because it is moved from hand to hand until it runs.
+                    // Boxed, because it is moved several times until it runs.
                     Decision::Keep => Either::Left(Box::pin(self.work_on(text))),
                     Decision::Drop(reason) => {
                         let draft = Box::new(Draft::new(text));

@@ -1,7 +1,7 @@
 //! The steps in which a bug of a store would lose something.
 //!
-//! Tests that disturb runs (tests/faults) put wrong ones in their place, which their checks must find. Without the
-//! feature `testkit` nobody can.
+//! Tests that disturb runs (tests/faults) replace them with wrong ones, which their checks must find. This needs the
+//! feature `testkit`.
 #![cfg_attr(
     not(all(feature = "testkit", feature = "run")),
     allow(dead_code, unreachable_pub)
@@ -16,7 +16,7 @@ pub trait Faults: Send + Sync {
         true
     }
 
-    /// Whether those who wait for a commit are answered after it.
+    /// Whether callers that wait for a commit are answered after it.
     fn answers_after_the_commit(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! What a run is made with, and how a change of it is told.
+//! What a run is made with, and how a change of it is reported.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,7 +26,7 @@ impl Manifest {
         }
     }
 
-    /// What is another in `new`, as `place: old -> new`.
+    /// What differs in `new`, as `place: old -> new`.
     pub(super) fn changes(&self, new: &Self) -> Vec<String> {
         let mut changes: Vec<String> = differences(&self.value, &new.value)
             .into_iter()

@@ -1,8 +1,8 @@
-//! Runs that can be stopped, killed and gone on with: a [`Runner`] takes texts, a pipeline and a store.
+//! Runs that can be stopped, killed and resumed: a [`Runner`] takes texts, a pipeline and a store.
 //!
 //! The [`Runner`] drives a [`Pipeline`](crate::Pipeline), writes each outcome into the store in input order, reports
 //! progress, and goes on where an earlier session was: texts whose outcomes are there are compared by id and hash and
-//! passed over. There are two stores, and [`RunStore`] is what another one implements:
+//! skipped. There are two stores, and [`RunStore`] is what another one implements:
 //!
 //! | store | is | for |
 //! |---|---|---|

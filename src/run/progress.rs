@@ -1,4 +1,4 @@
-//! How a run gets on, and how it ended.
+//! The progress of a run, and how it ended.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{limit::Limit, store::Tally};
 use crate::record::Usage;
 
-/// How a run gets on. Counts are of all its sessions, unless they say otherwise.
+/// The progress of a run. Counts are of all its sessions, unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunProgress {
@@ -29,7 +29,7 @@ pub struct RunProgress {
     pub usage: Usage,
     /// Cost so far, in millionths of a unit of money.
     pub cost: u64,
-    /// Seconds in which the run ran.
+    /// Seconds for which the run has worked.
     pub seconds: f64,
     /// Outcomes a second in this session; 0 at first.
     pub per_second: f64,
@@ -84,12 +84,12 @@ pub enum End {
     OverBudget(Limit),
 }
 
-/// What a session of a run came to.
+/// The result of a session of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunReport {
     /// Why it ended.
     pub end: End,
-    /// How the run stands.
+    /// The progress of the run.
     pub progress: RunProgress,
 }

@@ -41,7 +41,7 @@ impl Desk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets no more texts in.
+    /// Accepts no more texts.
     pub(super) fn close(&self) {
         self.inner().closed = true;
     }
@@ -122,8 +122,8 @@ impl<'s, S: RunStore + ?Sized> Rows<'s, S> {
     }
 }
 
-/// Passes over the texts whose outcomes are there, checks that they are still the same, and shows them to the filters
-/// with a memory.
+/// Skips the texts whose outcomes are there, checks that they are still the same, and shows them to the ordered
+/// filters.
 pub(super) struct PassOver<'s, S: ?Sized> {
     store: &'s S,
     draws: u32,

@@ -84,15 +84,16 @@ where
         self
     }
 
-    /// Sets who is told the progress of the run, after each write. It must not block. By default nobody.
+    /// Sets an observer that receives the progress of the run after each write. It must not block. By default there is
+    /// none.
     #[must_use]
     pub fn with_observer(mut self, observer: impl FnMut(&RunProgress) + Send + 'a) -> Self {
         self.event_loop.observer = Box::new(observer);
         self
     }
 
-    /// Sets who gets the outcomes of this session, in input order, each when it is durable. It must not block. By
-    /// default nobody.
+    /// Sets an observer that receives the outcomes of this session, in input order, each when it is durable. It must
+    /// not block. By default there is none.
     #[must_use]
     pub fn with_outcomes(mut self, taker: impl FnMut(Outcome) + Send + 'a) -> Self {
         self.event_loop.taker = Some(Box::new(taker));
@@ -107,7 +108,7 @@ where
     }
 
     /// Works on the texts whose outcomes are not there yet. All texts of the run are to be given: those whose outcomes
-    /// are there are passed over, after a check that they are still the same, and shown to the ordered filters.
+    /// are there are skipped, after a check that they are still the same, and shown to the ordered filters.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a text is another one than before, with its number and id; the first
@@ -152,8 +153,8 @@ where
     /// Works on the draws that failed, and on no others. Each outcome takes the place of the failed one; a journal
     /// keeps that as a dead letter. All texts of the run are to be given, to find those that failed among them.
     ///
-    /// Calls that were answered are not made again, so a failure that followed from an answer comes again. Filters with
-    /// a memory see the pairs of the other texts first, whatever the order of the texts is.
+    /// Calls that were answered are not made again, so a failure that followed from an answer comes again. Ordered
+    /// filters see the pairs of the other texts first, whatever the order of the texts is.
     ///
     /// # Errors
     /// Those of [`run`](Self::run); [`Error::Config`](crate::Error::Config) at once if the store cannot replace

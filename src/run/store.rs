@@ -14,12 +14,12 @@ use crate::{
 /// The hash of a source text.
 pub type TextHash = [u8; 32];
 
-/// Where a [`Runner`](super::Runner) keeps what is durably known of a run: its outcomes, by place.
+/// Where a [`Runner`](super::Runner) keeps what is durable of a run: its outcomes, by place.
 ///
 /// The place of an outcome is the number of its text times the draws, plus its draw. Places begin at 0, and a store has
 /// those of the first outcomes, without a gap. What a store promises is what a run can promise:
 ///
-/// - An outcome is durable when [`append`](Self::append) ends: it outlives the end of the process and of the power.
+/// - An outcome is durable when [`append`](Self::append) ends: it survives the end of the process and a power cut.
 /// - After a crash at any moment the store opens with the outcomes that are durable, and perhaps some of those after
 ///   them.
 /// - No two runners work with one store, in this process or another.
@@ -36,10 +36,10 @@ pub trait RunStore: Send + Sync {
     /// Where it is, for errors.
     fn path(&self) -> &Path;
 
-    /// How the run stands.
+    /// The progress of the run.
     fn tally(&self) -> Tally;
 
-    /// By what a source text is known again.
+    /// What identifies a source text when the run goes on.
     fn text_hash(&self, text: &str) -> TextHash;
 
     /// Begins a session. It is asked before anything else.
@@ -55,7 +55,7 @@ pub trait RunStore: Send + Sync {
     /// Those of reading.
     async fn past(&self, query: PastQuery) -> Result<Vec<PastOutcome>>;
 
-    /// Adds outcomes behind those that are there. Ends when they are durable.
+    /// Adds outcomes after those that are there. Ends when they are durable.
     ///
     /// # Errors
     /// Those of writing, after which the store is of no more use; what was durable stays.
@@ -86,13 +86,13 @@ pub trait RunStore: Send + Sync {
 /// What a session is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Session {
-    /// Add outcomes behind those that are there.
+    /// Add outcomes after those that are there.
     Append,
     /// Replace failed outcomes.
     Replace,
 }
 
-/// How a run stands in its store.
+/// The counts of a run in its store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Pairs.
@@ -139,7 +139,7 @@ pub struct NewOutcome {
 pub struct PastQuery {
     /// The first place.
     pub from: u64,
-    /// The most outcomes. More than none are given if there are any.
+    /// The most outcomes. At least one is given if there are any.
     pub most: u32,
     /// Only those that failed.
     pub failed: bool,

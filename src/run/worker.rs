@@ -15,7 +15,7 @@ use futures::{
 use super::faults::faults;
 use crate::error::{Error, Result};
 
-/// How many jobs wait at most. Whoever brings one more waits.
+/// How many jobs wait at most. A caller with one more waits.
 const QUEUE: usize = 1_024;
 
 /// What the thread of a store owns.
@@ -32,7 +32,7 @@ pub(super) trait Blocking: Send + 'static {
     /// Makes what was done durable.
     fn commit(&mut self) -> Result<()>;
 
-    /// How it stands.
+    /// Its state.
     fn tally(&self) -> Self::Tally;
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Worker<B: Blocking> {
     live: Arc<Live<B::Tally>>,
 }
 
-/// What the thread tells without being asked.
+/// What the thread publishes after each commit.
 struct Live<T> {
     tally: Mutex<T>,
     fatal: Mutex<Option<Error>>,
@@ -72,7 +72,7 @@ impl<B: Blocking> Worker<B> {
         })
     }
 
-    /// Has something done, and ends when it is on the disk. What is asked for is done even if nobody waits for it.
+    /// Runs a job on the thread, and ends when its result is on the disk. The job runs even if nobody waits for it.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut B) -> Result<T> + Send + 'static,
@@ -80,7 +80,7 @@ impl<B: Blocking> Worker<B> {
         let (reply, answer) = oneshot::channel();
         let live = Arc::clone(&self.live);
         let job: Job<B> = Box::new(move |owned| {
-            // Noted before the reply is dropped: whoever waits then finds the reason.
+            // Stored before the reply is dropped, so that the waiting caller finds the reason.
             let result = work(owned).inspect_err(|error| live.note(error))?;
             Ok(Box::new(move || drop(reply.send(result))))
         });
@@ -112,7 +112,7 @@ impl<B: Blocking> Drop for Worker<B> {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
-            // A panic was told to those who waited.
+            // The waiting callers got the panic as an error.
             let _ = thread.join();
         }
     }
@@ -124,9 +124,9 @@ impl<B: Blocking> fmt::Debug for Worker<B> {
     }
 }
 
-/// Everything that waits is committed together, and answered when that is on the disk: many share one wait for it.
+/// Everything that waits is committed together, and answered when that is on the disk, so many jobs share one sync.
 ///
-/// The first failure ends the thread, so that nothing is written behind a gap; what was committed stays.
+/// The first failure ends the thread, so that nothing is written after a gap; what was committed stays.
 fn serve<B: Blocking>(mut owned: B, mut queue: mpsc::Receiver<Job<B>>, live: &Live<B::Tally>) {
     while let Some(first) = block_on(queue.next()) {
         let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! Reading an instruction out of a model's answer.
+//! Reads an instruction out of a model's answer.
 
 use crate::{
     error::{Error, Result},

@@ -14,9 +14,8 @@ use crate::{
 /// Answers an instruction well: it helps with what is harmless, and where it cannot help it says with what and why, and
 /// then gives what it can, in the language of the instruction.
 ///
-/// An answer cut off at `max_tokens` is kept and marked as truncated in its [`Origin`](crate::Origin): whether a
-/// cut answer is of use is a question for a filter, [`Finished`](crate::filters::Finished). An answer that says
-/// nothing is asked for again.
+/// An answer cut off at `max_tokens` is kept and marked as truncated in its [`Origin`](crate::Origin); the filter
+/// [`Finished`](crate::filters::Finished) drops such answers. After an answer without words the model is asked again.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::{
 /// A pair is kept if its response makes its instruction likelier, by so many nats a token, than the responses of other
 /// pairs do on average: an estimate of their pointwise mutual information,
 /// `log p(x | y) - mean over y' of log p(x | y')`, in the template of [`ReversedInduction`](super::ReversedInduction).
-/// A pair for which that is small teaches a manner of asking, not to read.
+/// A pair for which that is small teaches a style of asking, not to read the response.
 #[derive(Clone, Debug)]
 pub struct Grounding<M> {
     model: Arc<M>,

@@ -16,8 +16,8 @@ use crate::{
 /// Pairs of an instruction and its response, both by the same model: it goes on from an empty message of the person,
 /// and then answers (Magpie, arXiv 2406.08464, section 2).
 ///
-/// Only models that were tuned on conversations can do it, and what they ask has their own manner. Small models ask
-/// much the same again and again, and their responses say little about their instructions: choose with
+/// Only models that were tuned on conversations can do it, and what they ask has their own style. Small models ask much
+/// the same again and again, and their responses say little about their instructions: choose with
 /// [`Grounding`](super::Grounding) what is trained on, or take a strong writer. The backend must let a model go on with
 /// the person's message ([`Prompt::Unfinished`]): candle's does, and vLLM's servers; OpenAI's, SGLang's and llama.cpp's
 /// chat interfaces do not, which is an error.
@@ -110,7 +110,7 @@ impl<M: ChatModel> SelfInstruct<M> {
     /// part of it is empty. A response may be cut off at its most tokens.
     ///
     /// # Errors
-    /// As the writer. An error is that of one number, and those behind it come all the same.
+    /// As the writer. An error is that of one number, and those after it still come.
     pub fn stream(
         &self,
         numbers: Range<usize>,

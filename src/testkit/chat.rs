@@ -82,7 +82,7 @@ pub async fn determinism(model: &dyn ChatModel) -> Verified {
 
 /// At temperature 1, the same seed gives the same completion.
 ///
-/// That other seeds give other completions is not required: a model may be sure of itself.
+/// That other seeds give other completions is not required: a model may give one token a probability near 1.
 ///
 /// # Errors
 /// Fails in the first case that breaks the law, or if no case could be checked.
@@ -353,7 +353,7 @@ pub async fn constraint(model: &dyn ChatModel) -> Verified {
 
 /// Requests whose futures are dropped leave nothing behind: the next request gets the completion that it always gets.
 ///
-/// 32 long requests are begun and dropped. A model that does not notice holds on to them; if it then never
+/// 32 long requests are begun and dropped. A model that does not notice keeps working on them; if it then never
 /// answers, this law does not end either, and the test runner's limit says so.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Texts that try to be more than texts.
+//! Hostile texts, which try to be read as instructions or markup.
 
 /// A text that a stage must treat as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,7 +6,7 @@
 pub struct Hostile {
     /// What it tries.
     pub name: &'static str,
-    /// The text. One that is repeated [`times`](Self::times) is longer than it looks.
+    /// The text. One with [`times`](Self::times) above 1 is repeated.
     text: &'static str,
     times: usize,
 }

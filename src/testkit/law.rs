@@ -16,7 +16,7 @@ use crate::error::Result;
 pub struct Violation {
     /// The law.
     pub law: &'static str,
-    /// In which case, and how. Case names and numbers; never an answer's text.
+    /// In which case, and how. It holds case names and numbers, never an answer's text.
     pub detail: String,
 }
 
@@ -70,7 +70,7 @@ impl<S: ?Sized> fmt::Debug for Law<S> {
     }
 }
 
-/// Gathers the cases of one law.
+/// Collects the cases of one law.
 pub(super) struct Cases(Checked);
 
 impl Cases {
@@ -137,7 +137,7 @@ pub(super) enum Asked<T> {
     Panicked,
 }
 
-/// Asks, and survives a panic.
+/// Asks, and catches a panic.
 pub(super) async fn ask<T>(call: impl Future<Output = Result<T>>) -> Asked<T> {
     match AssertUnwindSafe(call).catch_unwind().await {
         Ok(Ok(answer)) => Asked::Answered(answer),
@@ -204,7 +204,7 @@ pub(super) async fn beside_others<'q, T, R: PartialEq>(
     cases.done()
 }
 
-/// Two errors are the same; that they say the same is nobody's promise.
+/// Two errors count as the same, whatever their messages.
 fn same<R: PartialEq>(
     cases: &mut Cases,
     case: &str,

@@ -70,7 +70,7 @@ fn place(lineage: &Lineage) -> Option<Place> {
     (n < SOURCES).then_some((n, lineage.draw()))
 }
 
-/// Every source text that is read gives exactly one outcome for every draw, and no outcome comes from nowhere.
+/// Every source text that is read gives exactly one outcome for every draw, and every outcome belongs to a source text.
 ///
 /// # Errors
 /// Fails in the first case that breaks the law.

@@ -28,7 +28,7 @@ impl Language {
     /// One kana in so many characters makes Chinese characters Japanese; fewer may be decoration in a Chinese text.
     const HAN_PER_KANA: usize = 20;
 
-    /// Statistics on fewer letters than this are not believed, whatever their own confidence.
+    /// Statistics on fewer letters than this are not used, whatever their confidence.
     const MIN_LETTERS: usize = 24;
 
     /// Looks at the text. A word written with spaces weighs as much as one character of a script without them.

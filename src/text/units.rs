@@ -1,4 +1,4 @@
-//! Words, n-grams, and how much two texts share.
+//! Words, n-grams, and the overlap of two texts.
 
 use std::{collections::HashSet, hash::Hash};
 

@@ -1,4 +1,4 @@
-//! AdamW on one row of parameters.
+//! AdamW on a flat vector of parameters.
 
 use rayon::prelude::*;
 

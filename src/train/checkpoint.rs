@@ -50,9 +50,9 @@ pub(super) struct Place {
 
 /// How much the running mean of the loss keeps of itself.
 const KEPT: f64 = 0.9;
-/// The first losses say little about those that come, and may be easy ones: until so many are heard, their mean is
-/// compared with the first alone, and may be so much further above it. Then their mean counts in its place, up to so
-/// much.
+/// The first losses say little about later ones, and may be of easy examples. Until there are so many losses, their
+/// mean is compared with the first alone, and may be so much further above it. Then their mean takes the place of the
+/// first, up to so much.
 const FEW: (usize, f64) = (5, 2.0);
 
 impl Place {
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// Numbers by their bits: as decimals they would come back next to what they were.
+/// Numbers by their bits: as decimals they might be read back as a neighbouring number.
 mod exact {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -93,8 +93,8 @@ fn lock(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes all but the events. The last checkpoint behind the one before it, so that no older one counts, and the
-/// adapter behind both: it alone is nothing to go on from.
+/// Removes all but the events. The last checkpoint is removed after the one before it, so that no older one counts, and
+/// the adapter after both: a run cannot go on from an adapter alone.
 fn remove_files(folder: &Path) -> Result<()> {
     checkpoint::FILES
         .iter()

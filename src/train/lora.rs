@@ -81,7 +81,7 @@ impl Lora {
         self
     }
 
-    /// Sets how likely an input of a branch is left out of a step, against learning by heart. By default 0.
+    /// Sets how likely an input of a branch is left out of a step, against overfitting. By default 0.
     ///
     /// Projections that share their inputs (q, k and v; gate and up) leave out the same ones.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What training makes smaller.
+//! Objectives: what training minimises.
 
 use crate::error::{Error, Result};
 
@@ -230,7 +230,7 @@ impl Objective for Dpo {
 }
 
 /// Identity preference optimization (arXiv 2310.12036, equation 17): `(h - 1 / (2 beta))^2`, where `h` is how much more
-/// the model prefers the chosen response than its reference does. It does not run away where preferences are certain.
+/// the model prefers the chosen response than its reference does. It does not diverge where preferences are certain.
 ///
 /// `h` is taken of mean log-probabilities of tokens, so that long responses do not weigh more (as in `huggingface/trl`,
 /// `DPOTrainer` with `loss_type="ipo"`).

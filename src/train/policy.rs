@@ -131,8 +131,8 @@ impl Policy {
     }
 
     /// Examples of reversed instruction tuning (arXiv 2311.08685, section 3.1), from pairs of an instruction and its
-    /// response: the prompt is the paper's template with the response in it, the completion is the instruction, a space
-    /// before it and an end token behind.
+    /// response: the prompt is the paper's template with the response in it, the completion is the instruction, with a
+    /// space before it and an end token after it.
     ///
     /// An example has at most `max_tokens`; a response that is too long for it keeps its beginning.
     ///
@@ -372,7 +372,7 @@ impl PolicyBuilder {
         self
     }
 
-    /// Sets what hears how many layers are read, and how many there are. By default nobody does.
+    /// Sets a callback that receives how many layers are read, and how many there are. By default there is none.
     #[must_use]
     pub fn with_progress(mut self, progress: impl FnMut(usize, usize) + 'static) -> Self {
         self.progress = Box::new(progress);

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, and at its end.
+//! The events of a run, and its report.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub enum TrainingEvent {
     /// A step of training.
     Step(Step),
-    /// A look at what is held out.
+    /// An evaluation on the held-out examples.
     Evaluation(Evaluation),
     /// A part of the log-probabilities by the reference, which an objective that needs them waits for before the first
     /// step.
@@ -61,7 +61,7 @@ pub struct Step {
     pub reward_accuracy: Option<f64>,
 }
 
-/// A look at what is held out.
+/// An evaluation on the held-out examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {

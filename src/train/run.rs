@@ -26,7 +26,7 @@ use crate::{
 
 /// The running mean runs away when it is so many times its lowest value, and so much above it.
 const RUNAWAY: (f64, f64) = (2.0, 2.0);
-/// Half-way there no checkpoint is written.
+/// From these values on, which are half of the way there, a checkpoint is in doubt: it never becomes the one before.
 const DOUBT: (f64, f64) = (1.5, 1.0);
 /// Micro-batches of log-probabilities by the reference that a kill can lose at most.
 const UNSAVED: usize = 64;
@@ -51,12 +51,13 @@ impl<O: Objective> Trainer<O> {
     /// # Errors
     /// [`Error::Config`] if there is nothing to train on or an option cannot work; [`Error::Input`] if the folder holds
     /// another run, or the adapter that training begins with is in it and is to be overwritten; [`Error::Io`] if a file
-    /// cannot be written, or another process trains into the folder; [`Error::Model`] if the loss runs away: then the
-    /// best adapter is there, or that of the checkpoint before the last one if nothing is held out. A loss runs away
-    /// when its running mean (of the first ten, then keeping 0.9 of itself a step) is more than 2 times its lowest
-    /// value and more than 2 above it; the first five, which can be easy ones, are compared with the first alone, and 2
-    /// more above it. A checkpoint that is written from half-way there on (1.5 times and 1 above), or because the run
-    /// was stopped, never becomes the one before, which was so followed by steps enough to know that it is good.
+    /// cannot be written, or another process trains into the folder; [`Error::Model`] if the loss runs away (diverges):
+    /// then the best adapter is there, or that of the checkpoint before the last one if nothing is held out. A loss
+    /// runs away when its running mean (of the first ten, then keeping 0.9 of itself a step) is more than 2 times its
+    /// lowest value and more than 2 above it; the first five, which can be easy ones, are compared with the first
+    /// alone, and 2 more above it. A checkpoint that is written from half-way there on (1.5 times and 1 above), or
+    /// because the run was stopped, never becomes the one before, so the one before was followed by enough steps to
+    /// know that it is good.
     pub fn run(
         &self,
         policy: &Policy,
@@ -299,8 +300,8 @@ impl<'a, O: Objective> Run<'a, O> {
         Err(Error::model(self.policy.model.name(), reason))
     }
 
-    /// Makes the checkpoint that is known to be good the last one, and says what is kept. If nothing is held out, its
-    /// adapter is written, so that what was learnt until then can be used.
+    /// Makes the checkpoint that is known to be good the last one, and returns a sentence about what is kept. If
+    /// nothing is held out, its adapter is written, so that what was learnt until then can be used.
     fn go_back(&self) -> String {
         self.try_go_back().unwrap_or_else(|error| {
             format!(
@@ -329,7 +330,7 @@ impl<'a, O: Objective> Run<'a, O> {
         })
     }
 
-    /// Looks at what is held out with the adapter as it is written, and writes it if it is the best so far.
+    /// Evaluates the adapter, as it would be written, on the held-out examples, and writes it if it is the best so far.
     fn evaluate(&mut self) -> Result<ControlFlow<()>> {
         let all: Vec<usize> = (0..self.held_out.len()).collect();
         let first = self.examples.len();
@@ -414,8 +415,8 @@ impl<'a, O: Objective> Run<'a, O> {
     }
 
     /// Computes the log-probabilities of all sequences by the parameters that the run began with, once. The observer
-    /// hears of every part and may stop it; what is computed is kept in the folder, so a resumed run goes on from
-    /// there.
+    /// gets an event for every part and may stop the run; what is computed is kept in the folder, so a resumed run goes
+    /// on from there.
     fn add_references(&mut self) -> Result<ControlFlow<()>> {
         let fingerprint = self.fingerprint.to_string();
         let each = self.trainer.objective.sequences();

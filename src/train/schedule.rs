@@ -1,4 +1,4 @@
-//! How the learning rate changes over a run.
+//! The learning rate over a run.
 
 /// How the learning rate falls after the warm-up, in which it rises from 0 in equal steps.
 ///
@@ -12,7 +12,7 @@ pub enum Schedule {
     Cosine,
     /// In a straight line to 0.
     Linear,
-    /// Not at all.
+    /// The learning rate does not fall.
     Constant,
 }
 

@@ -38,7 +38,7 @@ pub struct Trainer<O> {
     pub(super) clock: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
-/// Hears of every event, and may stop the run.
+/// Receives every event, and may stop the run.
 type Observer = Box<dyn Fn(&TrainingEvent) -> ControlFlow<()> + Send + Sync>;
 
 impl<O: Objective> Trainer<O> {
@@ -135,8 +135,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets how many steps lie between two looks at what is held out; there is one more before the first step and after
-    /// the last. By default 50; 0 leaves only these two.
+    /// Sets the number of steps between two evaluations on the held-out examples; there is one more before the first
+    /// step and after the last. By default 50; 0 leaves only these two.
     #[must_use]
     pub fn with_evaluation(mut self, every: usize) -> Self {
         self.settings.evaluate_every = every;
@@ -151,7 +151,7 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets how many steps lie between two checkpoints: what a kill can lose. By default 25.
+    /// Sets the number of steps between two checkpoints, which is what a kill can lose. By default 25.
     #[must_use]
     pub fn with_checkpoints(mut self, every: usize) -> Self {
         self.settings.checkpoint_every = every;
@@ -172,8 +172,8 @@ impl<O: Objective> Trainer<O> {
         self
     }
 
-    /// Sets what hears of every event; it stops the run, after a checkpoint, with [`ControlFlow::Break`]. By default
-    /// nobody does.
+    /// Sets an observer that receives every event; it stops the run, after a checkpoint, with [`ControlFlow::Break`].
+    /// By default there is none.
     #[must_use]
     pub fn with_observer(
         mut self,

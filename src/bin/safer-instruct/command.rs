@@ -23,9 +23,9 @@ pub(crate) enum Command {
     Resume(run::GoOn),
     /// Works on the texts of a run that failed, and on no others
     Retry(run::GoOn),
-    /// Says how a run stands, while it is at work too
+    /// Shows the progress of a run, also while it works
     Status(status::Options),
-    /// Writes the files of a run as far as it is
+    /// Writes the files of the outcomes that a run has so far
     Export(export::Options),
     /// Tunes a small model in reverse, from a response to the instruction that it answers
     Tune(tune::Options),

@@ -18,7 +18,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Writes the files of a run as far as it is. The run may be at work.
+    /// Writes the files of the outcomes that a run has so far. The run may be at work.
     pub(crate) fn write(self) -> Result<Ended> {
         let folder = Folder::new(self.folder);
         folder.check_run()?;

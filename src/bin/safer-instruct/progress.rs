@@ -8,9 +8,9 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The longest silence where there is no terminal.
+/// The longest time without a line where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
-/// A line comes at least as often as so many times in all.
+/// At least so many lines are printed in all.
 const LINES: u64 = 20;
 
 /// Shows how far something is, on standard error. Clones show the same.
@@ -115,7 +115,7 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! How a run stands.
+//! The progress of a run.
 
 use std::path::PathBuf;
 

@@ -15,8 +15,8 @@ use safer_instruct::{Error, Result};
 
 use crate::ended::Ended;
 
-/// The first signal ends the program at once, unless the command has work that it ends in order: then the first one
-/// asks for that, and the second one ends the program. Clones share one state.
+/// The first signal ends the program at once, unless the command has work that it must finish cleanly: then the first
+/// one asks it to stop, and the second one ends the program. Clones share one state.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     state: Arc<Mutex<State>>,
@@ -27,7 +27,7 @@ pub(crate) struct Stop {
 struct State {
     /// Sent once, by the first signal.
     ask: Option<Sender<()>>,
-    /// What is said at the first signal, where the work is to end in order.
+    /// The line that is printed at the first signal, where the work ends cleanly.
     in_order: Option<String>,
 }
 
@@ -57,14 +57,14 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Lets the first signal end the work in order from now on, and says so with a line such as "stopping after this
+    /// Makes the first signal end the work cleanly from now on, and then prints a line such as "stopping after this
     /// step; Ctrl-C again ends at once".
     pub(crate) fn end_in_order(&self, says: impl Into<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.in_order = Some(says.into());
     }
 
-    /// Lets the first signal end the program at once again.
+    /// Makes the first signal end the program at once again.
     pub(crate) fn end_at_once(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.in_order = None;

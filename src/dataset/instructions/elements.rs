@@ -11,15 +11,15 @@ pub(super) enum Element {
     TooLong,
     /// The input ended after so many of its bytes.
     CutOff(u64),
-    /// The input ended behind an element, but the array did not.
+    /// The input ended after an element, but the array did not.
     Unclosed,
-    /// Something stands behind the array.
+    /// There is something after the array.
     Behind,
 }
 
 /// Cuts at commas that are in no string and no bracket. What is between them need not be JSON: a broken element is the
-/// parser's concern, and those behind it come out as long as its quotes and brackets are closed. White space around
-/// elements is taken off, and blank ones are passed over.
+/// parser's concern, and those after it come out as long as its quotes and brackets are closed. White space around
+/// elements is removed, and blank ones are skipped.
 pub(super) struct Elements<R> {
     input: R,
     max_bytes: usize,
@@ -33,12 +33,12 @@ enum State {
     Inside,
     Behind,
     Over,
-    /// Over, before the array was.
+    /// The input ended before the array did.
     CutOff,
 }
 
 impl<R: BufRead> Elements<R> {
-    /// The elements of an array whose bracket was read, behind so many lines.
+    /// The elements of an array whose opening bracket was read, after so many lines.
     pub(super) fn new(input: R, max_bytes: usize, lines: u64) -> Self {
         Self {
             input,
@@ -49,7 +49,7 @@ impl<R: BufRead> Elements<R> {
         }
     }
 
-    /// Whether the input ended before the array did, within a record that is no longer than allowed or behind one.
+    /// Whether the input ended before the array did, within a record that is no longer than allowed or after one.
     pub(super) fn is_cut_off(&self) -> bool {
         self.state == State::CutOff
     }
@@ -114,7 +114,7 @@ impl<R: BufRead> Elements<R> {
         Ok(None)
     }
 
-    /// What the end of the input means behind `length` bytes of an element.
+    /// What the end of the input means after `length` bytes of an element.
     fn end(&mut self, line: u64, length: usize, place: Place) -> Option<(u64, Element)> {
         match self.state {
             // The bracket may still be to come: the next call looks.

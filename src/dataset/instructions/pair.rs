@@ -28,7 +28,7 @@ pub struct InstructionPair {
 }
 
 impl InstructionPair {
-    /// Puts two texts together.
+    /// Makes a pair of two texts.
     pub fn new(instruction: impl Into<String>, response: impl Into<String>) -> Self {
         Self {
             instruction: instruction.into(),

@@ -17,24 +17,24 @@ use crate::{
 /// Pairs of a file or standard input, one by one, in constant memory.
 ///
 /// Records are the lines of JSONL, the elements of a JSON array, however long it is, or the rows of CSV; gzip and zstd
-/// are undone by content. In JSON each record may be
+/// are recognised by content and decompressed. In JSON each record may be
 /// - columns: `instruction` and `response`, `instruction` and `output`, `prompt` and `completion`, `prompt` and
 ///   `response`, or `question` and `answer`, the first of these that are there, or [those that are
-///   named](InstructionReaderBuilder::with_columns). Alpaca's `input` is put behind `instruction` with a blank line
+///   named](InstructionReaderBuilder::with_columns). Alpaca's `input` is put after `instruction` with a blank line
 ///   between them, unless it is empty.
 /// - a conversation: a list `conversations` or `messages` of turns with `from` and `value` (ShareGPT) or `role` and
 ///   `content` (chat models; `content` may be a list of parts of the type `text`). The pair is the first turn of
-///   `human` or `user` and the answer of `gpt` or `assistant` behind it, without white space around them. System texts
-///   before it are passed over, and so are all later turns, which cannot be understood alone.
+///   `human` or `user` and the answer of `gpt` or `assistant` after it, without white space around them. System texts
+///   before it are ignored, and so are all later turns, which cannot be understood alone.
 ///
 /// Records that are sound but hold no such pair are counted in the [`report`](Self::report). What cannot be read comes
 /// out as an error:
-/// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on behind it. An array that is cut
-///   off ends with such an error, which says where; all records before it have come out, and
+/// - [`Error::Input`] is one bad record, with file, line and reason; reading goes on after it. An array that is cut off
+///   ends with such an error, which says where; all records before it have come out, and
 ///   [`is_cut_off`](Self::is_cut_off) tells it from others.
 /// - [`Error::Io`] is the end: the rest of the file cannot be read.
 ///
-/// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) goes on and tells of each.
+/// So `?` stops at the first bad record, and [`skip_bad`](Self::skip_bad) skips them and reports each.
 ///
 /// ```
 /// use safer_instruct::dataset::{InstructionPair, InstructionReader};
@@ -112,14 +112,14 @@ impl InstructionReader {
         self.line.filter(|_| self.report.pairs > 0)
     }
 
-    /// Whether the file ended inside its array, which the last error said: nothing can come behind it. A record that is
-    /// longer than allowed is no cut: a quote in it is not closed.
+    /// Whether the file ended inside its array, which the last error said: nothing can come after it. A record that is
+    /// longer than allowed is not a cut: a quote in it is not closed.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
         self.cut_off && self.first.is_none()
     }
 
-    /// Passes over bad records and tells `on_bad` of each.
+    /// Skips bad records and calls `on_bad` with each.
     pub fn skip_bad<F: FnMut(&Error)>(self, on_bad: F) -> SkipBad<Self, F> {
         SkipBad::new(self, on_bad)
     }

@@ -1,4 +1,4 @@
-//! The records of a file, in whichever format they lie.
+//! The records of a file, in any of the formats.
 
 use std::{
     io::{self, BufRead},

@@ -1,4 +1,4 @@
-//! What became of the records of a file.
+//! Counts of what the records of a file held.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::dataset::checks::{kind, wrong_type};
 
-/// The first turn of a person and the model's answer, behind system texts. White space around both is taken off.
+/// The first turn of a person and the model's answer, after system texts. White space around both is removed.
 pub(super) fn first_exchange(list: &str, turns: Value) -> Result<Found, String> {
     let turns = match turns {
         Value::Array(turns) => turns,
@@ -82,7 +82,7 @@ impl Turn {
     }
 }
 
-/// The texts of all parts, one behind the other, as chat templates join them. `None` if a part is no text.
+/// The texts of all parts, one after the other, as chat templates join them. `None` if a part is no text.
 fn text_of_parts(parts: &[Value]) -> Result<Option<String>, String> {
     let mut whole = String::new();
     for part in parts {

@@ -142,7 +142,7 @@ impl Files {
         Ok(Self::new(outcomes, progress, lock))
     }
 
-    /// Adds outcomes behind those that are there.
+    /// Adds outcomes after those that are there.
     pub(super) fn append(&mut self, new: Vec<NewLines>) -> Result<()> {
         if !self.grows {
             self.outcomes.go_on()?;

@@ -13,7 +13,7 @@ use crate::{
     run::{manifest::Manifest, store::TextHash},
 };
 
-/// Counts up whenever an older library could not read what a newer one writes.
+/// Increases whenever an older library could not read what a newer one writes.
 const FORMAT: u32 = 2;
 
 /// The first line.

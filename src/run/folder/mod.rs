@@ -30,7 +30,7 @@ use crate::{
 /// it go on.
 ///
 /// The same outcomes give the same bytes. While the run goes on the first three are named `*.partial`; they get their
-/// names, and the summary is written, when a session ends. After a crash at any moment the run goes on behind the
+/// names, and the summary is written, when a session ends. After a crash at any moment the run goes on after the
 /// outcomes that were [durable](RunStore::append), and the files end as those of an undisturbed run. The formats are in
 /// `docs/data-format.md`.
 ///

@@ -53,7 +53,8 @@ pub struct Flaky<M> {
 }
 
 impl<M> Flaky<M> {
-    /// Fails as often as not, with [`Fault::Transient`], [`Fault::Permanent`] and [`Fault::Malformed`] in equal parts.
+    /// Fails in half of the calls, with [`Fault::Transient`], [`Fault::Permanent`] and [`Fault::Malformed`] in equal
+    /// parts.
     pub fn new(inner: M, seed: u64) -> Self {
         Self {
             inner,

@@ -1,4 +1,4 @@
-//! A decorator that takes its time, without a clock.
+//! A decorator that adds latency, without a clock.
 
 use std::{
     pin::Pin,
@@ -18,8 +18,8 @@ use crate::{
 /// A model or a stage that is ready only after some polls: latency without a clock.
 ///
 /// How many polls depends on the seed and on what is asked alone. The distribution has a heavy tail (Pareto with shape
-/// 1, cut at [`MAX_POLLS`](Self::MAX_POLLS)): most calls are ready at once, a few keep everybody waiting, and
-/// concurrent calls overtake each other.
+/// 1, cut at [`MAX_POLLS`](Self::MAX_POLLS)): most calls are ready at once, a few take very long, and concurrent calls
+/// overtake each other.
 #[derive(Debug)]
 pub struct Latency<M> {
     inner: M,

@@ -1,4 +1,4 @@
-//! A model that says what it was told to say.
+//! A model that answers by given rules.
 
 use std::{
     fmt,
@@ -146,7 +146,7 @@ impl ChatModel for ScriptedModel {
         } else {
             (text.to_owned(), FinishReason::Stop)
         };
-        // What it says is written down: it is a choice or it is not.
+        // Its answer is fixed: it is one of the choices or not.
         match &request.constraint {
             Some(Constraint::Choice(choices)) if choices.contains(&text) => {}
             _ => request.refuse_constraint(&self.id.name)?,

@@ -288,7 +288,7 @@ fn the_reference_is_asked_once() {
     assert!(kept(resumed.path()) == kept(whole.path()));
     assert!(adapter(resumed.path()) == adapter(whole.path()));
 
-    // Sound, it is believed: with other numbers in it, the held-out loss is another from there on.
+    // A valid file is used as it is: with other numbers in it, the held-out loss is another from there on.
     run(misled.path(), 3);
     let checkpoint = fs::read(misled.path().join("checkpoint.safetensors")).unwrap();
     let fingerprint = checkpoint::tests::fingerprint(&checkpoint);
@@ -365,7 +365,7 @@ fn patience_ends_a_run_that_gets_no_better() {
         "{report:?}"
     );
     assert!(!report.stopped);
-    // It is at its end.
+    // The run has ended.
     let again = trainer.with_existing(Existing::Resume);
     assert_eq!(
         again

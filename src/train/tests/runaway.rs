@@ -188,7 +188,7 @@ fn a_checkpoint_that_little_follows_is_not_gone_back_to() {
     }
 }
 
-/// Gives what is held out another loss than a number, and all else a good one.
+/// Gives the held-out examples a loss that is not a number, and all others a good one.
 struct NoNumber {
     /// The loss on what is held out.
     held_out: f64,

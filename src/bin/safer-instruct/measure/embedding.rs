@@ -61,7 +61,7 @@ struct Layer {
 }
 
 impl MiniLm {
-    /// Reads the weights and the tokenizer, which are downloaded if need be.
+    /// Reads the weights and the tokenizer, which are downloaded if necessary.
     pub(crate) fn fetch(model: &Model) -> Result<Self> {
         Self::load(
             &model.fetch_file(&weights())?,

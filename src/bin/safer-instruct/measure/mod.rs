@@ -33,7 +33,7 @@ use safer_instruct::{
 
 use crate::ended::Ended;
 
-/// How many inductions lie between two lines of progress.
+/// A line of progress is printed after so many inductions.
 const EVERY: usize = 20;
 
 /// Measures, and prints a table.
@@ -116,7 +116,7 @@ fn forms(options: &Options) -> Result<[(&'static str, Box<dyn InstructionGenerat
     ])
 }
 
-/// What stands in for an induced instruction without any model.
+/// Baselines: texts that take the place of an induced instruction, without any model.
 fn baselines(pairs: &[InstructionPair]) -> [(&'static str, Vec<String>); 4] {
     let own: Vec<String> = pairs.iter().map(|pair| pair.instruction.clone()).collect();
     // The pairs are in random order, so the instruction of the next pair is one at random.

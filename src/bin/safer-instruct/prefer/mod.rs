@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> Result<Ended> {
     let choice = Choice::of(options)?;
     let model = options.model.fetch()?;
 
-    // Whatever is wrong is found before anything is removed or trained.
+    // Checks everything before anything is removed or trained.
     let progress = TrainingProgress::new();
     let first = trainer(Sft, options.sft_learning_rate, options, stop, &progress)
         .with_epochs(options.sft_epochs.max(1));
@@ -50,8 +50,8 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> Result<Ended> {
     let [train, held_out] = &preferences;
     second.check(&begin, &train.examples, &held_out.examples)?;
     if options.existing.overwrite {
-        // Both before the first begins: if it is stopped, --resume must not meet the other one of before. The second
-        // first: it goes on from the first, and another process may be training in it.
+        // Removes both before the first part begins: after a stop, --resume must not find the second part of an earlier
+        // run. The second is removed first: it continues from the first, and another process may be training in it.
         remove_run(&dpo)?;
         remove_run(&sft)?;
     }

@@ -72,7 +72,7 @@ impl Settings {
     }
 }
 
-/// Where a model of this machine comes from. A file that is not there is better known before the texts are read.
+/// Where a model of this machine comes from. A missing file is reported before the texts are read.
 fn local(name: &str) -> Result<ModelSource> {
     let source: ModelSource = name.parse()?;
     let Location::Path(path) = source.location() else {

@@ -92,7 +92,7 @@ given! { GivenInput {
     /// Work on this many texts at most [default: all]
     #[arg(long, value_name = "TEXTS", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     limit: Option<u64>,
-    /// Pass over bad records, with a word about each, instead of ending at the first
+    /// Skip bad records and report each, instead of ending at the first
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     skip_bad: Option<bool>,
 }}

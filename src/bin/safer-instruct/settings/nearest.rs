@@ -1,9 +1,9 @@
-//! The word that a misspelling is meant to be.
+//! The known word nearest to a misspelled one.
 
-/// How alike two words must be.
+/// How similar two words must be.
 const ALIKE: f64 = 0.6;
 
-/// The known word that is most like `word`, if one is.
+/// The known word that is most similar to `word`, if one is similar enough.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

@@ -43,7 +43,7 @@ fn the_template_parses_to_the_defaults() {
         Settings::of(&[&written]).unwrap(),
         Settings::of(&[]).unwrap()
     );
-    // And it is not the defaults alone that it can say.
+    // It can set other values than the defaults too.
     let other = DEFAULTS.replace("seed = 0", "seed = 7");
     let other: Given = toml::from_str(&other).unwrap();
     assert_eq!(Settings::of(&[&other]).unwrap().run.seed, 7);

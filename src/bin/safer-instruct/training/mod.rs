@@ -34,12 +34,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// The model's file, which is downloaded if need be.
+    /// The model's file, which is downloaded if necessary.
     pub(crate) fn fetch(&self) -> Result<PathBuf> {
         self.fetch_file(&self.model)
     }
 
-    /// Another file, which is downloaded if need be.
+    /// Another file, which is downloaded if necessary.
     pub(crate) fn fetch_file(&self, source: &ModelSource) -> Result<PathBuf> {
         let cache = fetch::cache(self.cache.as_deref())?;
         Ok(fetch::fetch(cache, source)?.path)

@@ -55,7 +55,7 @@ impl TrainingProgress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         self.0.end();
     }

@@ -53,7 +53,7 @@ pub(crate) struct Options {
     /// Rank of the adapter: how much it can learn, and how large it is. Alpha is twice the rank
     #[arg(long, default_value_t = 16)]
     pub(crate) rank: usize,
-    /// Share of the adapter's inputs that each step leaves out, against learning by heart
+    /// Share of the adapter's inputs that each step leaves out, against overfitting
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(crate) dropout: f32,
     /// Highest learning rate

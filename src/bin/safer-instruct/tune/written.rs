@@ -16,7 +16,7 @@ use crate::{stop::Stop, training::STOPPING};
 
 /// Name of the file in the output folder that keeps the pairs.
 const FILE: &str = "written.jsonl";
-/// The longest silence.
+/// The longest time without a line.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The pairs of the first `count` numbers, those that are kept and those that are still to be written; none if it was
@@ -34,7 +34,7 @@ pub(super) fn pairs(
     let (there, begun) = (written.pairs().len(), Instant::now());
     if there < count {
         if existing == Existing::Overwrite {
-            // If this is stopped, --resume must not meet the run of before.
+            // After a stop, --resume must not find the earlier run.
             remove_run(&options.output)?;
         }
         eprintln!("writing {count} pairs, of which {there} are there");

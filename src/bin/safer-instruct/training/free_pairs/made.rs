@@ -17,11 +17,11 @@ struct Article {
 /// The most articles of one topic.
 const MOST_OF_TOPIC: usize = 80;
 
-/// Articles that Wikipedia holds vital, as answers to the request to tell about their subject.
+/// Wikipedia's list of vital articles, as answers to a request about their subject.
 pub(super) fn wikipedia(bytes: &[u8], seed: u64) -> serde_json::Result<Vec<FreePair>> {
     let articles: BTreeMap<String, Article> = serde_json::from_slice(bytes)?;
     let mut articles: Vec<_> = articles.into_values().collect();
-    // No request names a "Field (mathematics)", and two spaces are where a formula was.
+    // Nobody asks for a "Field (mathematics)", and two spaces show where a formula was.
     articles.retain(|article| !article.title.contains('(') && !article.extract.contains("  "));
     articles.sort_by_cached_key(|article| number(&article.title, seed, "order"));
     let mut of_topic: HashMap<String, usize> = HashMap::new();

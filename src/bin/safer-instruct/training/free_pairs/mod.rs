@@ -50,7 +50,7 @@ impl FreePair {
     }
 }
 
-/// Whether it is about what a card should not need a warning for.
+/// Whether it is about a subject for which a model card would need a warning.
 fn is_harsh(text: &str) -> bool {
     let text = text.to_lowercase();
     ["sex", "rape", "suicid", "porn", "genocid", "tortur", "nazi"]
@@ -58,7 +58,7 @@ fn is_harsh(text: &str) -> bool {
         .any(|word| text.contains(word))
 }
 
-/// The most pairs of each set, so that none drowns the others.
+/// The most pairs of each set, so that no set outweighs the others.
 const MOST: [(&str, usize); 8] = [
     ("BoolQ", 700),
     ("PIQA", 500),
@@ -133,7 +133,7 @@ fn mixed(mut pairs: Vec<FreePair>, seed: u64) -> Vec<FreePair> {
     pairs
 }
 
-/// A number that looks random, the same for the same text, seed and purpose.
+/// A pseudorandom number, the same for the same text, seed and purpose.
 fn number(text: &str, seed: u64, purpose: &str) -> u64 {
     Lineage::new(text, 0, seed).seed(purpose)
 }

@@ -88,7 +88,7 @@ fn pair(row: Row, seed: u64) -> Option<FreePair> {
             question, answer, ..
         } => how_to(&question, answer.get(3..)?),
         Row::TruthfulQa { question, answer } => {
-            // A word is an answer only beside its question, and no comment is none.
+            // A single word answers only together with its question, and an empty comment is no answer.
             let whole = answer
                 .iter()
                 .filter(|answer| answer.contains(' ') && *answer != "I have no comment");
