@@ -1,5 +1,5 @@
-//! The shape of the crate: who may import whom, how long a file may be, what the core may depend on, what may share a
-//! name.
+//! The structure of the crate: who may import whom, how long a file may be, what the core may depend on, what may share
+//! a name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -82,7 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// May name everything: `testkit` tests everything, and the program is a crate of its own, whose `crate` is itself.
 const FREE: &[&str] = &["lib", "testkit", "bin"];
 
-/// What must not come in without a feature. A name that ends in `-` stands for all names that begin so.
+/// Dependencies that must not come in without a feature. A name that ends in `-` stands for all names that begin so.
 const NEVER_IN_CORE: &[&str] = &[
     "tokio",
     "reqwest",
@@ -402,7 +402,7 @@ fn an_unwanted_dependency_is_seen() {
     assert!(!is_unwanted("tokio-free") && !is_unwanted("futures-core"));
 }
 
-/// Where the author's files lie is nobody's business, and works nowhere else.
+/// A path of one machine works nowhere else, and must not be in the repository.
 #[test]
 fn no_file_names_a_path_of_one_machine() {
     // Written in two halves, so that this file does not name them itself.

@@ -1,7 +1,7 @@
-//! What the pipeline says through `tracing`.
+//! The events and spans of the pipeline in `tracing`.
 //!
-//! In a process of its own: whether anybody listens to an event is settled for the whole process when the first thread
-//! meets it.
+//! In a process of its own: `tracing` decides once per process whether an event has a subscriber: when the first thread
+//! reaches it.
 #![allow(clippy::unwrap_used)]
 
 use std::{

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`Policy`] is the model with a low-rank adapter, [`Objective`] the loss that it minimises ([`Sft`], [`Dpo`],
-//! [`Ipo`], or your own), and [`Trainer`] makes the steps. What comes out loads into
+//! [`Ipo`], or your own), and [`Trainer`] makes the steps. The adapter loads into
 //! [`CandleModel`](crate::backends::candle::CandleModel) by `with_adapter`. `docs/training.md` is the guide.
 //!
 //! The path of an example, file by file, all but two of them in this folder:

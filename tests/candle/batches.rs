@@ -1,4 +1,4 @@
-//! The local engine's scheduler on the real model: what is shared, what is freed, and that nobody can tell.
+//! The local engine's scheduler on the real model: what is shared, what is freed, and that the answers do not show it.
 
 use futures::{FutureExt, StreamExt, future::join_all, stream};
 use rand_chacha::{
@@ -111,7 +111,7 @@ fn cancelled_requests_leave_no_block() {
             for future in [&mut first].into_iter().chain(&mut others) {
                 assert!(future.now_or_never().is_none());
             }
-            // Half of them are dropped before the worker can come to them, the others somewhere on their way.
+            // Half of them are dropped before the worker can begin them, the others while they run.
             others.truncate(50);
             first.await;
         }

@@ -1,4 +1,4 @@
-//! Kinds of models that no small real file shows, beside a real llama.cpp: small files of random weights
+//! Kinds of models for which there is no small real file, beside a real llama.cpp: small files of random weights
 //! (`tests/oracle/tiny_models.py`), and a real vocabulary of SentencePiece.
 
 use futures::future::join_all;
@@ -88,7 +88,7 @@ fn log_probabilities_and_greedy_texts_are_those_of_llama_cpp() {
         );
         let ids: Vec<u32> = serde_json::from_value(theirs["ids"].clone()).unwrap();
         let gaps: Vec<f64> = serde_json::from_value(theirs["gaps"].clone()).unwrap();
-        // llama.cpp keeps keys and values in 16 bits: where two tokens are about as likely, either may come.
+        // llama.cpp keeps keys and values in 16 bits: where two tokens are about equally likely, either may come.
         let sure = gaps.iter().position(|gap| *gap < 0.02).unwrap_or(24);
         assert!(sure >= 5, "{name}: {gaps:?}");
         let request = ChatRequest::new(prompt).with_max_tokens(24);

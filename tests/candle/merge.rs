@@ -96,7 +96,7 @@ fn a_merge_is_that_of_numpy() {
             eprintln!(
                 "{name} in {form_name}: {off:.2e} off, where the adapter changes {changed:.2e}"
             );
-            // A sum near the middle between two numbers may go the other way.
+            // A sum near the middle between two numbers may be rounded the other way.
             assert!(changed > 0.01 && off < changed / 1000.0, "{name}: {off}");
         }
     }
@@ -185,8 +185,8 @@ fn a_merged_model_says_the_same_in_llama_cpp() {
         let theirs = oracle.ask(&json!({"op": "greedy", "prompt": prompt, "n": 32}));
         let ids: Vec<u32> = serde_json::from_value(theirs["ids"].clone()).unwrap();
         let gaps: Vec<f64> = serde_json::from_value(theirs["gaps"].clone()).unwrap();
-        // llama.cpp rounds activations, keys and values to 16 bits: where two tokens are about as likely, either may
-        // come.
+        // llama.cpp rounds activations, keys and values to 16 bits: where two tokens are about equally likely, either
+        // may come.
         let sure = gaps.iter().position(|gap| *gap < 0.05).unwrap_or(ids.len());
         let text = ours.tokenizer().decode(&ids[..sure]);
         let text = text.trim_end_matches('\u{fffd}');

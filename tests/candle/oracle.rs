@@ -72,8 +72,8 @@ fn an_adapter_is_merged_as_by_numpy() {
         let off = apart(&adapted, &merged);
         assert!(off < 1e-4, "{name}: {off}: {adapted:?} {merged:?}");
 
-        // In 8 bits a weight near the middle between two steps may go the other way, and the rounding of activations
-        // follows it.
+        // In 8 bits a weight near the middle between two steps may be rounded the other way, and the rounding of
+        // activations changes with it.
         let int8 = |file: &str| CandleModel::builder(path(file)).with_threads(1);
         let adapted = scores(int8("base.gguf").with_adapter(path("adapter")));
         let off = apart(&adapted, &scores(int8("merged.gguf")));

@@ -51,6 +51,6 @@ fn eight_bits_cost_about_a_hundredth_of_perplexity() {
         cost * 100.0
     );
     assert!(tokens > 4_000);
-    // Over 20,000 tokens of either language it is below a hundredth (docs/measurements.md); short texts scatter.
+    // Over 20,000 tokens of either language it is below a hundredth (docs/measurements.md); short texts vary more.
     assert!(cost.abs() < 0.015, "{exact} {rounded}");
 }

@@ -27,8 +27,8 @@ impl Oracle {
         Self::start(&tiny_model(name))
     }
 
-    /// llama.cpp with a model, on one thread: several spin while they wait for each other, and where the cores have
-    /// other work to do that takes ten times as long. A test that wants two cores starts two of these.
+    /// llama.cpp with a model, on one thread: several threads spin while they wait for each other, which takes ten
+    /// times as long where the cores have other work. A test that wants two cores starts two of these.
     pub(crate) fn start(model: &Path) -> Self {
         let mut child = Command::new(&*PYTHON)
             .arg(script("llama_oracle.py"))

@@ -304,7 +304,7 @@ fn members_and_frames_follow_each_other() {
             ruzstd::encoding::CompressionLevel::Fastest,
         )
     };
-    // A frame of foreign data, which readers pass over.
+    // A frame of foreign data, which readers skip.
     let foreign = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3].to_vec();
     let packed = [
         [gzip("one\ntw"), gzip(""), gzip("o\n")].concat(),

@@ -51,7 +51,7 @@ fn fetcher(dir: &Path, url: &str) -> Fetcher {
     Fetcher::new(ModelCache::new(dir)).with_hugging_face(hub)
 }
 
-/// Nothing but locks is left behind.
+/// Nothing but locks is left.
 fn leftovers(dir: &Path) -> Vec<String> {
     fs::read_dir(dir)
         .unwrap()
@@ -89,7 +89,7 @@ fn a_file_is_fetched_once() {
             .contains("authorization: bearer secret-token"),
         "{head}"
     );
-    // The server is gone; the cache is enough.
+    // The server has ended; the cache is enough.
     let again = fetcher(dir.path(), &url).fetch(&source(), |_| {}).unwrap();
     assert_eq!(
         (again.was_cached, again.sha256, again.path),

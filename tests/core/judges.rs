@@ -42,7 +42,7 @@ fn hash(parts: impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// A judge without any law: verdict and margin depend on everything, places included.
+/// A judge that keeps no law: verdict and margin depend on everything, places included.
 fn arbitrary_judge(salt: u64) -> impl PreferenceJudge {
     judge_fn(move |x: Instruction, a: Response, b: Response| async move {
         let h = hash((salt, x.text(), a.text(), b.text()));

@@ -23,7 +23,7 @@ pub(crate) enum Bug {
     CostApart,
     /// A text that has changed is not noticed.
     NoTextHash,
-    /// Whoever waits for a commit is answered before it.
+    /// A caller that waits for a commit is answered before it.
     EarlyAnswer,
     /// The last outcome of a batch is not written.
     DropLast,
@@ -51,7 +51,7 @@ impl Bug {
         Self::ForgetPair,
     ];
 
-    /// Has the stores of this process have it.
+    /// Puts the bug into the stores of this process.
     pub(crate) fn plant(self) {
         plant_faults(self);
     }

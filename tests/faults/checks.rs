@@ -91,7 +91,7 @@ impl Trial {
         Ok(())
     }
 
-    /// What must hold at the end. Gives the number of calls that were paid for in vain.
+    /// What must hold at the end. Gives the number of calls whose paid answer was lost.
     pub(crate) fn finish(mut self) -> Result<u64, Finding> {
         if !self.sessions.last().is_some_and(|last| last.succeeded) {
             self.session(None);

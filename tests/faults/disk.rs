@@ -11,7 +11,7 @@ use crate::{
     worker::Store,
 };
 
-/// What a user can do about it stands in the error, and which file it is.
+/// The error says what a user can do, and which file it is.
 fn assert_helpful(session: &Session, file: &Path) {
     let file = file.to_str().unwrap();
     let error = session
@@ -47,7 +47,7 @@ fn a_file_that_may_not_grow_ends_the_run_with_an_error_and_it_goes_on_later() {
         trial.script = Some(format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\""));
         assert_helpful(trial.session(None), &file);
         trial.check_store().unwrap();
-        // Nor does it get further.
+        // Another session on the full disk gets no further.
         assert_helpful(trial.session(None), &file);
         trial.script = None;
         trial.check_store().unwrap();

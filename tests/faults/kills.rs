@@ -8,7 +8,7 @@ use crate::{
     worker::Store,
 };
 
-/// What came of kills.
+/// The results of kills.
 #[derive(Debug, Default)]
 pub(crate) struct Storm {
     pub(crate) kills: u64,
@@ -49,7 +49,7 @@ fn next(random: &mut Random, round: u64) -> Kill {
     }
 }
 
-/// Kills runs, new ones when one has come to its end, until there were so many kills.
+/// Kills runs until there were so many kills; a new run begins when one has ended.
 pub(crate) fn storm(
     store: Store,
     kills: u64,

@@ -36,7 +36,7 @@ fn library() -> &'static Path {
     })
 }
 
-/// Has a worker's disk watched. Gives the folder that holds what surely is on it.
+/// Watches a worker's disk. Gives the folder that holds what is surely on it.
 pub(crate) fn watch(trial: &mut Trial) -> PathBuf {
     let disk = trial.beside("disk");
     trial.variables = vec![
@@ -59,7 +59,7 @@ fn cut(folder: &Path, disk: &Path, random: &mut Random) {
         if !path.is_file() {
             continue;
         }
-        // It is not meant to outlive a power cut.
+        // It need not survive a power cut.
         if path.extension().is_some_and(|end| end == "sqlite-shm") {
             fs::remove_file(&path).unwrap();
             continue;
@@ -73,7 +73,7 @@ fn cut(folder: &Path, disk: &Path, random: &mut Random) {
                 left.get(range.clone()) != live.get(range)
             })
             .collect();
-        // The first ones up to some one, or any.
+        // Either the first pages up to a random one, or any.
         let in_order = random.below(2) == 0;
         let most = random.below(later.len() as u64 + 1) as usize;
         let kept: Vec<usize> = if in_order {
@@ -99,7 +99,7 @@ fn cut(folder: &Path, disk: &Path, random: &mut Random) {
     }
 }
 
-/// Cuts the power off runs, new ones when one has come to its end, so many times. Gives the number of runs.
+/// Cuts the power of runs so many times; a new run begins when one has ended. Gives the number of runs.
 pub(crate) fn cuts(
     store: Store,
     wanted: u64,

@@ -63,7 +63,7 @@ fn a_key_that_expires_fails_texts_and_a_retry_mends_them_without_paying_twice() 
     // The server says the key in its error.
     trial.check_canary().unwrap();
 
-    // In vain once more, and killed in the midst of it.
+    // It fails once more, and is killed in the middle.
     trial.order.retry = true;
     assert!(trial.session(None).succeeded);
     assert_eq!(trial.server.bill().len(), paid);

@@ -1,4 +1,4 @@
-//! A server whose answers follow from the requests alone. It bills every call, and misbehaves where it is told to.
+//! A server whose answers follow from the requests alone. It bills every call, and misbehaves when a test asks for it.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ struct State {
     plan: BTreeMap<u64, Fault>,
     /// From this call on the key is not accepted.
     expired_from: Option<u64>,
-    /// Who is told that a call of a session has come, which is then never answered.
+    /// Receives a message when a call of a session has come, which is then never answered.
     tell: Option<(u64, Sender<Event>)>,
     /// Calls that are paid, the session and the call: those that were answered whole, or were cut short by a kill.
     bill: Vec<(u64, String)>,
@@ -81,7 +81,7 @@ impl Server {
         self.state.lock().unwrap().expired_from = call;
     }
 
-    /// Lets the so-and-so-manieth call from now on hang, and tells of it.
+    /// Lets the n-th call from now on hang, and reports it.
     pub(crate) fn tell(&self, whom: Option<(u64, Sender<Event>)>) {
         let mut state = self.state.lock().unwrap();
         let calls = state.calls;

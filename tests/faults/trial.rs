@@ -21,10 +21,10 @@ use crate::{
     worker::{ORDER, Order, Store},
 };
 
-/// A worker that says nothing for so long hangs.
+/// A worker that prints nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a harness hears.
+/// The events that a harness receives.
 pub(crate) enum Event {
     /// Of a worker.
     Line(String),
@@ -37,7 +37,7 @@ pub(crate) enum Event {
 /// When a worker is killed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kill {
-    /// When it comes to a point the so-and-so-manieth time.
+    /// When it reaches a point for the n-th time.
     At(&'static str, u64),
     /// When the server has so many calls of it.
     Called(u64),
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     pub(crate) succeeded: bool,
     /// Calls whose answers were given out.
     pub(crate) answers: Vec<String>,
-    /// Outcomes of which it was told that they are written.
+    /// Outcomes that were reported as written.
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) output: String,
@@ -103,7 +103,7 @@ impl Trial {
         self.folder.path().join(name)
     }
 
-    /// One life of a worker, which goes on with the run.
+    /// One session of a worker, which goes on with the run.
     pub(crate) fn session(&mut self, kill: Option<Kill>) -> &Session {
         let number = self.sessions.len() as u64;
         self.order.url = self.server.url(number);
@@ -201,7 +201,7 @@ impl Trial {
             .unwrap()
     }
 
-    /// That the key is nowhere.
+    /// Checks that the key is in no output and in no file.
     pub(crate) fn check_canary(&self) -> Result<(), Finding> {
         let found = |bytes: &[u8]| {
             let mut windows = bytes.windows(CANARY.len());

@@ -1,4 +1,4 @@
-//! The process that is killed: goes on with a run, says what it was told is durable, and stands still at one point.
+//! The process that is killed: goes on with a run, prints what is reported as durable, and stops at one point.
 
 use std::{
     env, fmt,
@@ -40,7 +40,7 @@ pub(crate) const ORDER: &str = "SAFER_INSTRUCT_FAULTS";
 pub(crate) const CONCURRENCY: usize = 6;
 pub(crate) const DRAWS: u32 = 2;
 const TEXTS: usize = 40;
-/// So many times faster do waits pass.
+/// Waits are shorter by this factor.
 const HASTE: u32 = 1_000;
 
 /// Where a worker keeps its run.
@@ -57,7 +57,7 @@ pub(crate) struct Order {
     pub(crate) folder: PathBuf,
     pub(crate) store: Store,
     pub(crate) url: String,
-    /// Where it stands still, and at which time that it comes there.
+    /// The point at which it stops, and at which visit.
     pub(crate) point: Option<(String, u64)>,
     pub(crate) bug: Option<Bug>,
     /// Without the filter that remembers pairs.
@@ -273,11 +273,10 @@ impl<M: ChatModel> ChatModel for Outer<M> {
     }
 }
 
-/// Where it stands still, at which time that it comes there, and for how long the other threads go on: as they do when
-/// a process is killed anywhere.
+/// The point at which it stops, at which visit, and for how long the other threads go on, as they may before a kill.
 static POINT: OnceLock<(String, AtomicU64, Duration)> = OnceLock::new();
 
-/// Stands still, if it is told to do so here.
+/// Stops here, if it is told to.
 fn at(name: &str) {
     let Some((point, times, moment)) = POINT.get() else {
         return;
@@ -293,11 +292,11 @@ fn at(name: &str) {
 
 /// One line, at once.
 fn say(what: &str) {
-    // A harness that does not listen any more has killed this process.
+    // If the harness no longer reads, it has killed this process.
     let _ = std::io::stdout().write_all(format!("{what}\n").as_bytes());
 }
 
-/// The points that a store itself tells of.
+/// The points that a store itself reports.
 struct Events;
 
 struct Message;

@@ -86,7 +86,7 @@ impl<M: ChatModel> Filter<Draft> for Lenient<M> {
     }
 }
 
-/// A filter that lets everything through when its model fails must not let through what there was no money for.
+/// A filter that keeps everything when its model fails must not keep an item for which the budget was used up.
 #[test]
 fn an_outcome_that_hides_a_refused_call_is_not_written() {
     let (_folder, path) = folder();

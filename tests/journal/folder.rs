@@ -228,7 +228,7 @@ fn a_full_disk_loses_nothing_that_was_written() {
         error.ends_with("dropped.jsonl.partial: No space left on device (os error 28)"),
         "{error}"
     );
-    // It is of no more use, and says why.
+    // The store refuses further work, and says why.
     let again = run(&mut store, Counted::default(), TEXTS).unwrap_err();
     assert_eq!(again.report(), error);
     drop(store);

@@ -1,4 +1,4 @@
-//! Manifests that change, and journals that begin with what others paid for.
+//! Manifests that change, and journals that begin with the paid calls of others.
 
 use futures::executor::block_on;
 use safer_instruct::run::{Budget, End, Journal, Status};

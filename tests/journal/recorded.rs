@@ -197,7 +197,7 @@ fn a_retry_outside_counts_every_try() {
     assert_eq!(journal.spent().requests, 3);
 }
 
-/// Numbers that a careless reader of JSON gets wrong in the last bit.
+/// Numbers that an inexact reader of JSON reads with another last bit.
 #[test]
 fn numbers_come_back_to_the_last_bit() {
     let (_folder, path) = folder();

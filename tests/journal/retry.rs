@@ -45,7 +45,7 @@ fn a_retry_works_on_failed_draws_alone_and_keeps_what_they_were() {
     let places: Vec<u64> = before.iter().filter(is_failed).map(|row| row.0).collect();
     assert_eq!(places, failed);
 
-    // Once more in vain.
+    // It fails once more.
     let calls = model.calls();
     let report = retry(&mut journal, &model, texts(TEXTS)).unwrap();
     assert_eq!((report.end, report.progress.failed), (End::Complete, 6));

@@ -1,4 +1,4 @@
-//! Runs that go on, stop and are told of.
+//! Runs that go on, stop and report progress.
 
 use std::{
     path::Path,

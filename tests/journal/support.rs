@@ -72,7 +72,7 @@ impl Counted {
         self.0.fails.store(fails, Ordering::SeqCst);
     }
 
-    /// Whether calls that are begun from now on never end.
+    /// Whether calls that begin from now on never end.
     pub(crate) fn hang(&self, hangs: bool) {
         self.0.hangs.store(hangs, Ordering::SeqCst);
     }
@@ -125,7 +125,7 @@ pub(crate) fn key(verb: &str, name: &str, json: &str) -> String {
         .to_string()
 }
 
-/// Gives the others a turn.
+/// Yields, so that other tasks run.
 async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|context| {
@@ -158,7 +158,7 @@ impl ScoringModel for Counted {
         let number = self.call("score", request).await?;
         let continuations = (1..=request.continuations.len() as u64)
             .map(|place| Continuation {
-                // Not a number that a short decimal fraction is.
+                // A number that no short decimal fraction equals.
                 logprob: -((number / place % 1_000) as f64).sqrt() / 7.0,
                 tokens: 1,
             })
@@ -226,7 +226,7 @@ pub(crate) fn stream_of(texts: Vec<SourceText>) -> impl Stream<Item = Result<Sou
     stream::iter(texts.into_iter().map(Ok))
 }
 
-/// Time that stands still.
+/// A clock that does not move.
 pub(crate) fn no_time() -> Duration {
     Duration::ZERO
 }
@@ -235,7 +235,7 @@ pub(crate) fn never(_: Duration) -> std::future::Pending<()> {
     std::future::pending()
 }
 
-/// Runs as far as it goes.
+/// Runs until it ends.
 pub(crate) fn run(
     journal: &mut Journal,
     model: &Counted,

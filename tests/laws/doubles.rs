@@ -11,7 +11,7 @@ fn request(n: usize) -> ChatRequest {
     ChatRequest::new(vec![Message::user(format!("Question {n}"))])
 }
 
-/// The fates of 200 requests, each made twice.
+/// The results of 200 requests, each made twice.
 fn fates(model: &dyn ChatModel, reversed: bool) -> Vec<Vec<Option<Retry>>> {
     let mut order: Vec<usize> = (0..200).collect();
     if reversed {

@@ -161,7 +161,7 @@ fn every_law_of_a_judge_can_fail() {
     );
 }
 
-/// Sees the same question asked directly after itself: only the law that goes back in reverse order does that.
+/// Detects the same question asked twice in a row, which only the law that repeats in reverse order does.
 fn remembers() -> impl Fn(&str, &str, &str) -> Judgement + Send + Sync {
     let last = std::sync::Mutex::new(String::new());
     move |x, first, second| {

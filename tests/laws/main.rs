@@ -1,4 +1,4 @@
-//! The kit passes what is right, and every one of its laws catches what is wrong.
+//! Correct implementations pass the kit, and each of its laws catches a broken one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use std::task::Poll;
 use futures::executor::block_on;
 use safer_instruct::testkit::Law;
 
-/// A broken make, made anew for every law, and the laws that it breaks. All others must hold.
+/// A broken implementation, made anew for every law, and the laws that it breaks. All others must hold.
 struct Mutant<S: ?Sized> {
     name: &'static str,
     make: fn() -> Box<S>,
@@ -48,7 +48,7 @@ fn every_law_can_fail<S: ?Sized>(laws: &[Law<S>], mutants: &[Mutant<S>]) {
     }
 }
 
-/// Lets the others go first, once.
+/// Yields once, so that the others go first.
 async fn yield_once() {
     let mut polled = false;
     futures::future::poll_fn(|cx| {

@@ -170,7 +170,7 @@ fn no_nul(text: &str, _: u32, _: u32) -> String {
     text.to_owned()
 }
 
-/// Answers otherwise when it is asked the same twice in a row, which happens only where the order turns round.
+/// Answers otherwise when it is asked the same twice in a row, which happens only where the order is reversed.
 fn again() -> impl Fn(&str, u32, u32) -> String + Send + Sync {
     let last = Mutex::new(String::new());
     move |text, _, _| {

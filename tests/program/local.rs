@@ -236,7 +236,7 @@ fn a_download_that_the_disk_cannot_hold_is_named_and_leaves_nothing() {
         let size = 4 * 1024 * 1024;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
         connection.write_all(head.as_bytes()).unwrap();
-        // The client goes away in the middle.
+        // The client disconnects in the middle.
         let _ = connection.write_all(&vec![7; size]);
     });
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The program as its users start it: a process, its files, its exit codes, its words.
+//! The program as its users start it: a process, its files, its exit codes, its output.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,

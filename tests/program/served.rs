@@ -36,7 +36,7 @@ async fn run(key: &str, words: &[&str]) -> Output {
     output
 }
 
-/// Asks back, answers, and finds the kind answer better.
+/// Induces a question, answers it, or judges that the kind answer is better.
 fn answer(request: &Request) -> ResponseTemplate {
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     let asked = body["messages"].to_string();
@@ -373,7 +373,7 @@ async fn after_ctrl_c_nothing_that_was_answered_is_asked_again() {
     let long = Long::new().await;
     long.held.set(true);
     let mut command = long.start(&long.other);
-    // What is held back would not come within any time.
+    // No time to end, because an answer that is held back never comes.
     command.args(["--drain", "0"]);
     let output = blocking(|| {
         let mut running = Running::start(command);
@@ -405,7 +405,7 @@ async fn a_killed_run_goes_on_and_pays_again_for_nothing_but_what_was_in_flight(
     blocking(move || {
         let mut running = Running::start(command);
         running.wait_for("2 of 30 outcomes");
-        // Others may look on meanwhile, and one alone may work.
+        // Other processes may read meanwhile, but only one may work.
         let output = program(["status"]).arg(&folder).output().unwrap();
         let status = text(&output.stdout);
         assert!(status.starts_with("not complete: 2 outcomes"), "{status}");
@@ -492,7 +492,7 @@ async fn texts_that_failed_under_an_expired_key_are_tried_again() {
     let server = server(Arc::clone(&open)).await;
     let base = format!("{}/v1", server.uri());
     let input = texts(dir.path(), 4);
-    // Expires with the first judgement.
+    // The key expires with the first judgement.
     let expiring = Arc::clone(&open);
     Mock::given(path("/v1/chat/completions"))
         .and(move |request: &Request| {

@@ -1,4 +1,4 @@
-//! What a newcomer reads who has something wrong.
+//! The errors that a newcomer reads after a mistake.
 
 use safer_instruct::{
     ChatModel, ChatRequest, Error, Message,
@@ -40,7 +40,7 @@ async fn the_server_is_found_out() {
 
 #[tokio::test]
 async fn a_model_that_thinks_until_its_tokens_are_used_up_answers() {
-    // OpenAI's words, which its models say to one token; and an answer that is all thoughts.
+    // OpenAI's message for a request of one token; and an answer that is reasoning alone.
     let refusal = ResponseTemplate::new(400).set_body_json(json!({"error": {
         "message": "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher max_tokens.",
         "type": "invalid_request_error", "param": null, "code": null,
@@ -353,7 +353,7 @@ async fn a_need_that_is_met_is_met() {
 
 #[tokio::test]
 async fn a_server_that_passes_over_choices_is_found_out() {
-    // vLLM before 0.11 passes over fields that it does not know.
+    // vLLM before 0.11 ignores fields that it does not know.
     let server = listing("vllm").await;
     Mock::given(path("/v1/chat/completions"))
         .respond_with(said("yes"))

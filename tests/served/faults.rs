@@ -157,7 +157,7 @@ async fn a_server_that_hangs_or_drips_times_out() {
     });
     let drip = raw_server(|connection| {
         let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
-        // Until the other side has enough.
+        // Until the other side closes the connection.
         while connection.write_all(b" ").is_ok() {
             thread::sleep(Duration::from_millis(5));
         }

@@ -136,6 +136,6 @@ fn the_same_pipeline_runs_on_both() {
         };
         equal += usize::from(made(theirs) == made(ours));
     }
-    // Greedy texts part where two tokens are nearly as likely.
+    // Greedy texts differ where two tokens are nearly equally likely.
     assert!(equal >= 2, "{equal} of 3 are the same");
 }

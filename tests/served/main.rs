@@ -1,4 +1,4 @@
-//! Served models: every law over a real server of llama.cpp, and every odd answer over a scripted one.
+//! Served models: every law over a real server of llama.cpp, and every unusual answer over a scripted one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
-/// A name that must never be seen anywhere.
+/// A name that must never be shown anywhere.
 const CANARY: &str = "sk-canary-5f3a9c71e2";
 
 /// A completion of a chat, as servers write it.
@@ -51,7 +51,7 @@ fn model(server: &MockServer) -> OpenAiModelBuilder {
     OpenAiModel::builder(format!("{}/v1", server.uri()), "m").with_key(CANARY)
 }
 
-/// A client that has less patience than users.
+/// A client with a shorter timeout than users have.
 fn hasty() -> Client {
     Client::builder()
         .with_timeout(std::time::Duration::from_millis(300))

@@ -162,7 +162,8 @@ fn a_loss_that_runs_away_from_the_first_steps_on_is_seen() {
     }
 }
 
-/// What is written in doubt, or because the run is stopped, is gone on from, and never gone back to.
+/// A run goes on from a checkpoint that was written in doubt or because the run was stopped, and never goes back to
+/// one.
 #[test]
 fn a_checkpoint_that_little_follows_is_not_gone_back_to() {
     // The running mean is above 4.5 from step 12 on, and above 6 at step 17.

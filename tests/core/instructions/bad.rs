@@ -1,4 +1,4 @@
-//! Bad input is named, counted and never lost without a word; the exact text of every error.
+//! Bad input is named, counted and never lost without a message; the exact text of every error.
 
 use proptest::prelude::*;
 use safer_instruct::dataset::{

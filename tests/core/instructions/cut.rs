@@ -2,7 +2,7 @@
 
 use super::{Case, share_gpt};
 
-/// Every record that was closed before the cut comes out, and the cut is told of.
+/// Every record that was closed before the cut comes out, and the cut is reported.
 #[test]
 fn an_array_that_is_cut_off_anywhere() {
     let records = [
@@ -107,7 +107,7 @@ fn rows_that_are_cut_off_anywhere() {
     );
 }
 
-/// A cut is told from a record with a quote that is never closed, which takes all behind it with it.
+/// A cut is told from a record with a quote that is never closed, which includes everything after it.
 #[test]
 fn only_a_file_that_is_cut_off_is_called_so() {
     let pair = r#"{"instruction": "A", "output": "B"}"#;
@@ -124,6 +124,6 @@ fn only_a_file_that_is_cut_off_is_called_so() {
     assert_eq!(is_cut_off(format!("[{pair}, 7, {pair}]")), (1, false));
     let unclosed = format!("[{pair}, {{\"instruction\": \"A}}, {pair}, {pair}, {pair}]");
     assert_eq!(is_cut_off(unclosed), (1, false));
-    // Lines go on behind a bad one.
+    // Lines after a bad one are read.
     assert_eq!(is_cut_off(format!("{pair}\n{{\"instr")), (1, false));
 }

@@ -1,4 +1,4 @@
-//! What the outside sees: events, cancellation, and the forms in which stages may come.
+//! What callers see: events, cancellation, and the forms of stages.
 
 use std::sync::{
     Arc, Mutex,

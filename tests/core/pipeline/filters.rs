@@ -167,7 +167,7 @@ fn what_has_not_been_made_yet_is_an_error_that_says_so() {
     }
     let incomplete = draft.with_instruction(Instruction::new("Why?"));
     assert_eq!(incomplete.clone().into_pair(), Err(Box::new(incomplete)));
-    // A filter that stands in the wrong place is seen at once, and keeps nothing by mistake.
+    // A filter in the wrong place fails at once, and keeps nothing by mistake.
     let early = filter_fn(|draft: &Draft| {
         draft.response()?;
         Ok(Decision::Keep)

@@ -1,4 +1,4 @@
-//! What follows from a verdict, from blank texts, from errors; and what is written down of it.
+//! What follows from a verdict, from blank texts, from errors; and what is recorded of it.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::EXPERT;
 
-/// Where a text ends, as its category says; `kept` at none.
+/// The place where a text ends, given by its category; `kept` if at none.
 const FATES: [&str; 14] = [
     "kept",
     "source dropped",

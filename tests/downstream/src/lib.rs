@@ -1,5 +1,5 @@
-//! A stranger's judge, filter, backend and service: public items only, and no dependency that the crate does not ask
-//! for.
+//! A judge, a filter, a backend and a service of another crate: public items only, and no dependency that the crate
+//! does not ask for.
 
 mod service;
 

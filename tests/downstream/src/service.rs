@@ -1,4 +1,4 @@
-//! A run that a service embeds: texts come in through a queue, outcomes lie in a folder, and a restart goes on.
+//! A run that a service embeds: texts come in through a queue, outcomes are written to a folder, and a restart goes on.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -20,8 +20,7 @@ pub struct PairService {
 }
 
 impl PairService {
-    /// A service, and the work that its caller's runtime has to drive. After a restart the same texts are submitted
-    /// again.
+    /// A service, and the work that its caller's runtime must poll. After a restart the same texts are submitted again.
     ///
     /// # Errors
     /// If the folder cannot be written, or holds a run of other settings.

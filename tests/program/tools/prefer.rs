@@ -103,7 +103,7 @@ fn pairs_of_anyone_are_tuned_on_and_nothing_is_removed_in_vain() {
         assert!(files(folder) == adapters, "{reason}");
     }
 
-    // The runs of before are gone as soon as the first part begins: `--resume` must not meet the second.
+    // The earlier runs are removed as soon as the first part begins: `--resume` must not find the second.
     let again = preference(folder, "pairs.jsonl", &["--overwrite", "--rank", "3"]);
     let mut running = Running::start(again);
     running.wait_for("step 0: held-out loss");

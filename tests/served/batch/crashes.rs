@@ -1,4 +1,4 @@
-//! Processes that end in the midst of it.
+//! Processes that end in the middle of a batch.
 
 use std::{
     env,

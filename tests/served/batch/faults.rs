@@ -134,7 +134,7 @@ async fn what_may_pass_is_waited_for_and_not_for_ever() {
     };
     let busy = |call, times| vec![(call, Fault::Refuses(503)); times];
     let model = open();
-    // Four minutes without a step forward, twice.
+    // Four minutes without progress, twice.
     server.state().faults = [
         busy(Call::Upload, 4),
         busy(Call::Get, 2),
@@ -269,7 +269,7 @@ async fn a_batch_that_the_server_has_no_room_for_waits_for_the_others() {
         (first.unwrap().text.as_str(), second.unwrap().text.as_str()),
         ("say a", "say b")
     );
-    // Refused beside the first, which is no try; refused alone, which is one; then served.
+    // Refused beside the first, which does not count as an attempt; refused alone, which does; then served.
     assert_eq!(server.sizes(), [1, 1, 1, 1]);
 
     server.state().failing = vec!["token_limit_exceeded"; 2];

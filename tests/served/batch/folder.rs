@@ -161,7 +161,7 @@ async fn a_batch_that_is_moved_away_is_asked_for_again() {
     }
     let model = builder(&server, folder.path()).open().unwrap();
     assert_eq!(model.complete(&ask("say b")).await.unwrap().text, "say b");
-    // The server would say that it has it already: the price of giving it up.
+    // The server would answer that it has the batch already: the cost of giving it up.
     assert_eq!(server.count(Call::Create), 3);
 }
 

@@ -22,7 +22,7 @@ use server::Server;
 
 use crate::CANARY;
 
-/// Time that passes at once, but not before others had their turn.
+/// Time that passes at once, but only after other tasks have run.
 fn soon(_: Duration) -> impl Future<Output = ()> + Send + 'static {
     let mut waited = false;
     poll_fn(move |cx| {

@@ -111,7 +111,7 @@ async fn an_error_of_the_account_is_told_and_not_kept() {
     assert_eq!(server.sizes(), [1, 1]);
 }
 
-/// As many as go off at once by default.
+/// As many as are sent at once by default.
 #[tokio::test]
 async fn ten_thousand_calls_are_one_batch() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());
@@ -219,7 +219,7 @@ async fn a_call_that_is_dropped_takes_its_request_back() {
     assert_eq!(server.sizes(), [1]);
 }
 
-/// The one who drives goes, in the midst of an exchange, and another goes on with it.
+/// The call that polls the work is dropped in the middle of an exchange, and another one goes on with it.
 #[tokio::test]
 async fn any_of_those_who_wait_will_do() {
     let (server, folder) = (Server::start().await, tempdir().unwrap());

@@ -99,7 +99,7 @@ impl Server {
         self.state.lock().unwrap()
     }
 
-    /// Hears of every call that hangs.
+    /// Receives every call that hangs.
     pub(crate) fn hangs(&self) -> mpsc::UnboundedReceiver<Call> {
         let (sender, receiver) = mpsc::unbounded();
         self.state().told = Some(sender);
