@@ -22,8 +22,8 @@ const CODES: &str = "
 
 /// The languages that a model covers: some, or any.
 ///
-/// Written as a list of ISO 639-1 codes such as `["en", "ja"]`; the list `["any"]` stands for every language. ISO 639-3 codes
-/// (`jpn`) and English names (`Japanese`) are read too.
+/// Written as a list of ISO 639-1 codes such as `["en", "ja"]`; the list `["any"]` stands for every language. ISO 639-3
+/// codes (`jpn`) and English names (`Japanese`) are read too.
 ///
 /// ```
 /// use safer_instruct::profiles::Languages;

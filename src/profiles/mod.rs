@@ -1,7 +1,7 @@
 //! Known models, and how each of them is best used.
 //!
-//! [`known`] is the table: what each model is for, its size, licence and languages. A [`Profile`] holds the settings that follow
-//! from a model: the form of induction, the judge, the sampling and the limits. [`Profile::of`] chooses it:
+//! [`known`] is the table: what each model is for, its size, licence and languages. A [`Profile`] holds the settings
+//! that follow from a model: the form of induction, the judge, the sampling and the limits. [`Profile::of`] chooses it:
 //!
 //! | the inducing model | profile |
 //! |---|---|

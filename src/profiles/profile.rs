@@ -44,8 +44,8 @@ pub struct Profile {
     /// How many instructions are induced for each text. Of several the one is kept that makes the text likeliest:
     /// [`BestOf`](crate::stages::BestOf).
     pub candidates: u32,
-    /// How tokens of instructions are chosen. With more than one candidate or draw the temperature must be above 0, or all are the
-    /// same.
+    /// How tokens of instructions are chosen. With more than one candidate or draw the temperature must be above 0, or
+    /// all are the same.
     pub induction_sampling: Sampling,
     /// How tokens of responses are chosen.
     pub response_sampling: Sampling,
@@ -55,15 +55,16 @@ pub struct Profile {
     pub judge: JudgeForm,
     /// Up to which margin a judge by likelihood finds a tie, in nats.
     pub tie_margin: f64,
-    /// The least gain of [`Related`](crate::filters::Related), in nats per token: how much likelier an instruction must make its
-    /// source text. Without one the filter is left out.
+    /// The least gain of [`Related`](crate::filters::Related), in nats per token: how much likelier an instruction must
+    /// make its source text. Without one the filter is left out.
     pub min_gain: Option<f64>,
     /// The languages that the model handles well enough.
     pub languages: Languages,
 }
 
 impl Profile {
-    /// The profile of a served model: [`InductionForm::Chat`] and [`JudgeForm::Pairwise`], likeliest tokens, any language.
+    /// The profile of a served model: [`InductionForm::Chat`] and [`JudgeForm::Pairwise`], likeliest tokens, any
+    /// language.
     #[must_use]
     pub fn served() -> Self {
         Self {

@@ -44,11 +44,12 @@ const KNOWN: &[KnownModel] = &[
                 repetition_penalty: 1.1,
                 ..Sampling::default()
             },
-            // What it samples is far-fetched; its likeliest instruction is plain, and right where it makes the text likelier.
+            // Instructions that it samples are often wrong; its likeliest one is plain, and right where it makes the
+            // text likelier.
             candidates: 1,
             induction_sampling: Sampling::default(),
             max_tokens: 400,
-            // Its preferences are faint, so any of them counts.
+            // Its margins are small, so every preference counts.
             tie_margin: 0.0,
             min_gain: Some(0.7),
             ..Profile::reversed()
@@ -90,8 +91,8 @@ impl KnownModel {
 impl Profile {
     /// The profile of a local model. `name` is what the user calls it: a name of the table, or the path of a file.
     ///
-    /// The row of a known model is taken if the model is used as the row says. Otherwise the form of induction follows from the
-    /// facts, see the [table](super) of the module; the languages of a known model stay.
+    /// The row of a known model is taken if the model is used as the row says. Otherwise the form of induction follows
+    /// from the facts, see the [table](super) of the module; the languages of a known model stay.
     ///
     /// # Errors
     /// [`Error::Config`] for a base model: no chat template, and no adapter that was tuned in reverse.

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{KnownModel, Languages, known};
 
-/// Counts the texts in languages that a model does not cover, so that it can be said once, with the known model that does.
+/// Counts the texts in languages that a model does not cover, so that they can be reported once, with the known model
+/// that does.
 ///
 /// As [`Display`](fmt::Display) it is one sentence or two; it is empty if all texts are covered.
 #[derive(Clone, Debug)]

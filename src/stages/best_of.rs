@@ -14,11 +14,12 @@ use crate::{
 
 /// Induces several times and keeps the instruction under which the source text is likeliest.
 ///
-/// Candidate `i` is asked for under a lineage whose run seed is `lineage.seed("best_of/i")`; the inner stage must sample
-/// (temperature above 0), or all candidates are the same. Each distinct candidate `x` is scored once by log P(y | x) per
-/// token, `x` being the user's message and the source text `y` the model's. The likeliest wins, the earlier one of two
-/// equal ones. A candidate that cannot be made or scored is left out. So is one that a filter drops, because a candidate that
-/// quotes the source text or states what it says makes it likely too; if the filters drop all of them, all stay.
+/// Candidate `i` is asked for under a lineage whose run seed is `lineage.seed("best_of/i")`; the inner stage must
+/// sample (temperature above 0), or all candidates are the same. Each distinct candidate `x` is scored once by
+/// log P(y | x) per token, `x` being the user's message and the source text `y` the model's. The likeliest wins, the
+/// earlier one of two equal ones. A candidate that cannot be made or scored is left out. So is one that a filter drops,
+/// because a candidate that quotes the source text or states what it says makes it likely too; if the filters drop all
+/// of them, all stay.
 ///
 /// # Errors
 /// If no candidate is left: the last error.
@@ -65,7 +66,8 @@ impl<G, S> BestOf<G, S> {
     }
 
     /// Adds a filter that candidates should pass, such as those of
-    /// [`Recommended::instruction_filters`](crate::filters::Recommended::instruction_filters). By default there is none.
+    /// [`Recommended::instruction_filters`](crate::filters::Recommended::instruction_filters). By default there is
+    /// none.
     #[must_use]
     pub fn with_filter(mut self, filter: impl Filter<Draft> + 'static) -> Self {
         self.filters.push(Arc::new(filter));
@@ -113,7 +115,7 @@ impl<G: InstructionGenerator, S: ScoringModel> BestOf<G, S> {
         })
     }
 
-    /// log P(source text | instruction) per token. A score that is no number never wins.
+    /// log P(source text | instruction) per token. A score that is not a number never wins.
     async fn score(&self, instruction: &Instruction, source: &SourceText) -> Result<(f64, Usage)> {
         let prompt = Prompt::Chat(vec![Message::user(instruction.text().to_owned())]);
         let request = ScoreRequest::new(prompt, [source.text()]);

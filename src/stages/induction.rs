@@ -15,7 +15,7 @@ use crate::{
 /// Induces with a model that was tuned in reverse: it goes on from the source text to the instruction.
 ///
 /// The template is the one of SAFER-INSTRUCT (arXiv 2311.08685), as its repository gives it, sent as a raw prompt. The
-/// instruction is the first line of the continuation that says something.
+/// instruction is the first line of the continuation with words.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -150,8 +150,8 @@ impl<M> ChatInduction<M> {
         }
     }
 
-    /// Sets one prompt for all languages, a Markdown text with the slot `{{source}}` and, if wanted, `{{language}}` (such as
-    /// `Japanese`, or `the language of the text` where it is not known). By default [`built_in::INDUCE_EN`],
+    /// Sets one prompt for all languages, a Markdown text with the slot `{{source}}` and, if wanted, `{{language}}`
+    /// (such as `Japanese`, or `the language of the text` where it is not known). By default [`built_in::INDUCE_EN`],
     /// [`built_in::INDUCE_JA`] or [`built_in::INDUCE_OTHER`].
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use crate::{
 
 /// What a model costs, in millionths of a unit of money for a million tokens.
 ///
-/// So 0.15 dollars for a million tokens are 150,000. The cost of a call is rounded up to a whole millionth, so sums are exact and a
-/// budget is never undercounted.
+/// So 0.15 dollars for a million tokens are 150,000. The cost of a call is rounded up to a whole millionth, so sums are
+/// exact and a budget is never undercounted.
 ///
 /// ```
 /// use safer_instruct::{Usage, run::Price};
@@ -47,9 +47,9 @@ impl Price {
 
 /// What a run may spend, all its sessions together. Without a limit it may spend anything.
 ///
-/// A call is refused once a limit is reached, and the run ends before the first outcome that it would have led to. Calls that are
-/// in flight then still end, so tokens and money may be overdrawn by what those cost; requests are never overdrawn. Calls that are in
-/// the journal cost nothing, and so do those that a fork takes along.
+/// A call is refused once a limit is reached, and the run ends before the first outcome that it would have led to.
+/// Calls that are in flight then still end, so tokens and money may be overdrawn by what those cost; requests are never
+/// overdrawn. Calls that are in the journal cost nothing, and so do those that a fork takes along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     pub(super) tokens: Option<u64>,
@@ -86,8 +86,8 @@ impl Budget {
         self
     }
 
-    /// Limits the time in which a [`Runner`](crate::run::Runner) runs, counted in whole milliseconds. Texts in work then still have the
-    /// time of [`with_drain`](crate::run::Runner::with_drain) to end. By default there is no limit.
+    /// Limits the time in which a [`Runner`](crate::run::Runner) runs, counted in whole milliseconds. Texts in work
+    /// then still have the time of [`with_drain`](crate::run::Runner::with_drain) to end. By default there is no limit.
     #[must_use]
     pub fn with_wall_time(mut self, time: Duration) -> Self {
         self.wall_time = Some(time);

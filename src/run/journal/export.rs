@@ -15,15 +15,15 @@ use crate::{
     files,
 };
 
-/// Writes the outcomes of a journal into a folder: `pairs.jsonl`, `dropped.jsonl`, `failed.jsonl` and `summary.json`, the
-/// same bytes as [`RunWriter`] writes for the same outcomes and manifest. Blocks; the journal may be in use.
+/// Writes the outcomes of a journal into a folder: `pairs.jsonl`, `dropped.jsonl`, `failed.jsonl` and `summary.json`,
+/// the same bytes as [`RunWriter`] writes for the same outcomes and manifest. Blocks; the journal may be in use.
 ///
 /// Each file is put in its place when all are whole and on the disk; files of an earlier export are replaced.
 ///
 /// # Errors
 /// Those of [`Status::read`](super::Status::read) for the journal; [`Error::Io`] if the folder cannot be written, which
-/// leaves what was in it; [`Error::Config`] if it holds a run of its own: of a [`FolderStore`](crate::run::FolderStore), or of a
-/// [`RunWriter`] that has not finished.
+/// leaves what was in it; [`Error::Config`] if it holds a run of its own: of a
+/// [`FolderStore`](crate::run::FolderStore), or of a [`RunWriter`] that has not finished.
 pub fn export(journal: impl AsRef<Path>, folder: impl AsRef<Path>) -> Result<Summary> {
     let (journal, folder) = (journal.as_ref(), folder.as_ref());
     let fatal = |fatal: Fatal| fatal.error(journal);

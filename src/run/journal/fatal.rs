@@ -1,4 +1,4 @@
-//! What ends the use of a journal.
+//! Errors that end the use of a journal.
 
 use std::{io, path::Path};
 
@@ -37,7 +37,7 @@ impl From<Error> for Fatal {
     }
 }
 
-/// Only the code goes on: SQLite's own words may hold values.
+/// Only the code is passed on: SQLite's messages may hold values.
 impl From<rusqlite::Error> for Fatal {
     fn from(error: rusqlite::Error) -> Self {
         use io::ErrorKind as Kind;

@@ -36,14 +36,16 @@ use crate::{
     files::{Lock, beside},
 };
 
-/// What is durably known of a run: outcomes, calls of models and what they cost, in one SQLite file.
+/// What is durable of a run: outcomes, calls of models and what they cost, in one SQLite file.
 ///
-/// - What a call is to be asked is on the disk before the model is called, and its answer and cost before anybody sees it.
-/// - A call that was answered is never made again. One that was in flight when the process ended is: nobody knows whether it was paid.
+/// - What a call is to be asked is on the disk before the model is called, and its answer and cost before anybody sees
+///   it.
+/// - A call that was answered is never made again. One that was in flight when the process ended is: nobody knows
+///   whether it was paid.
 /// - Outcomes are written in input order, so those that are there are those of the first texts.
 ///
-/// The file is locked (`run.sqlite.lock` beside it) until the journal and every model that it [records](Self::record) are dropped.
-/// The first failure to write ends its use; what was committed stays, and the journal can be opened again.
+/// The file is locked (`run.sqlite.lock` beside it) until the journal and every model that it [records](Self::record)
+/// are dropped. The first failure to write ends its use; what was committed stays, and the journal can be opened again.
 ///
 /// The constructors and [`export`](Self::export) block; everything else is done by a thread of its own.
 ///
@@ -117,7 +119,8 @@ use crate::{
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Only calls of recorded models are replayed. A stage that costs or that does not give the same result twice belongs behind one.
+/// Only calls of recorded models are replayed. A stage that costs or that does not give the same result twice belongs
+/// behind one.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
@@ -126,8 +129,8 @@ pub struct Journal {
 impl Journal {
     /// Starts the journal of a new run.
     ///
-    /// `manifest` says what the run is made with: inputs, prompts, models, adapters, parameters, the seed. Keep secrets out of it.
-    /// The version of this crate is added.
+    /// `manifest` says what the run is made with: inputs, prompts, models, adapters, parameters, the seed. Keep secrets
+    /// out of it. The version of this crate is added.
     ///
     /// # Errors
     /// [`Error::Config`] if there is a file already; [`Error::Io`] if it cannot be written or another process has it.
@@ -140,9 +143,9 @@ impl Journal {
     /// Goes on with a run that was made with an equal manifest and the same version of this crate.
     ///
     /// # Errors
-    /// [`Error::Config`] if the manifest differs, with what is another in it (then see [`fork`](Self::fork));
-    /// [`Error::Input`] if the file is no journal, a damaged one, or of a newer version; [`Error::Io`] if it is not there or
-    /// cannot be written, or another process has it.
+    /// [`Error::Config`] if the manifest differs, with what differs in it (then see [`fork`](Self::fork));
+    /// [`Error::Input`] if the file is no journal, a damaged one, or of a newer version; [`Error::Io`] if it is not
+    /// there or cannot be written, or another process has it.
     pub fn open(path: impl AsRef<Path>, manifest: Value) -> Result<Self> {
         let path = path.as_ref();
         // Or the lock would be made for a file that is not there.
@@ -177,8 +180,8 @@ impl Journal {
         }
     }
 
-    /// Starts the journal of a new run with the answered calls of an old one, which cost it nothing. Requests that are still the
-    /// same are not made again. The old journal stays as it is, and may be in use.
+    /// Starts the journal of a new run with the answered calls of an old one, which cost it nothing. Requests that are
+    /// still the same are not made again. The old journal stays as it is, and may be in use.
     ///
     /// # Errors
     /// Those of [`create`](Self::create) for the new path and of [`Status::read`](super::Status::read) for the old one.
@@ -219,8 +222,8 @@ impl Journal {
         })
     }
 
-    /// Sets what the run may spend, what it has spent included. It stays in the journal until it is set again. By default there is
-    /// no limit.
+    /// Sets what the run may spend, what it has spent included. It stays in the journal until it is set again. By
+    /// default there is no limit.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
@@ -230,8 +233,8 @@ impl Journal {
             .await
     }
 
-    /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same if
-    /// they are equal.
+    /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same
+    /// if they are equal.
     pub fn record<M>(&self, model: M, name: impl Into<Arc<str>>) -> RecordedModel<M> {
         RecordedModel::new(model, name.into(), Arc::clone(&self.shared))
     }
@@ -275,8 +278,8 @@ fn lock_new(path: &Path) -> Result<(&Path, Lock)> {
     Ok((path, lock))
 }
 
-/// Locks a file beside the journal. The journal itself must not be: SQLite has locks of its own on it, which closing it elsewhere
-/// in this process would take away.
+/// Locks a file beside the journal. The journal itself must not be: SQLite has locks of its own on it, which closing it
+/// elsewhere in this process would take away.
 fn lock(path: &Path) -> Result<Lock> {
     Lock::take(&beside(path, ".lock"))
 }

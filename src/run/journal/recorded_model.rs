@@ -19,9 +19,10 @@ use crate::{
 
 /// A model whose calls are in the journal; made by [`Journal::record`](super::Journal::record).
 ///
-/// A request that was answered before, in this run or in the one that it was forked from, does not reach the model. Two requests are the
-/// same if every field is, the seed included; two equal ones at the same time reach the model once. Errors are counted and
-/// not remembered. Dropping the future leaves the intent, and the call is made again when it is asked for again.
+/// A request that was answered before, in this run or in the one that it was forked from, does not reach the model. Two
+/// requests are the same if every field is, the seed included; two equal ones at the same time reach the model once.
+/// Errors are counted and not remembered. Dropping the future leaves the intent, and the call is made again when it is
+/// asked for again.
 ///
 /// Put retries outside, as in `journal.record(model, "m").with_retry(…)`: then every try is counted.
 pub struct RecordedModel<M> {
@@ -113,7 +114,8 @@ impl<M> RecordedModel<M> {
     }
 }
 
-/// BLAKE3 of the verb, the name of the model and the request. Zero bytes close the first two; the JSON of a request holds none.
+/// BLAKE3 of the verb, the name of the model and the request. Zero bytes close the first two; the JSON of a request
+/// holds none.
 fn key(verb: &str, name: &str, request: &impl Serialize) -> Result<Hash> {
     let json = serde_json::to_vec(request).map_err(|error| Error::Other(error.into()))?;
     let mut hash = blake3::Hasher::new();
@@ -162,7 +164,7 @@ mod tests {
         let made = |verb, name, request: &str| key(verb, name, &request).unwrap();
         assert_ne!(made("complete", "ab", "c"), made("complete", "a", "bc"));
         assert_ne!(made("complete", "a", "c"), made("score", "a", "c"));
-        // Pinned: a journal outlives the process that wrote it.
+        // Fixed by a test: a journal is read by later processes.
         let request = ChatRequest::new(crate::model::Prompt::Raw("once".into()));
         let hex = blake3::Hash::from(key("complete", "m", &request).unwrap()).to_hex();
         assert_eq!(

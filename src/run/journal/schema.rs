@@ -15,13 +15,13 @@ const LIBRARY: &str = "library";
 
 /// Says in the header of the file that it is a journal: "saRJ".
 const APPLICATION: i32 = i32::from_be_bytes(*b"saRJ");
-/// Counts up whenever an older library could not read what a newer one writes.
+/// Increases whenever an older library could not read what a newer one writes.
 const VERSION: i32 = 1;
 /// A reader may hold the file for moments; no other process writes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Large columns stand last, where a reader of the others need not go over them. No rowid is ever an id: rows have the same
-/// keys whoever writes them.
+/// Large columns stand last, so that a reader of the others need not read them. No rowid is ever an id: rows have the
+/// same keys whoever writes them.
 const TABLES: &str = "
 CREATE TABLE manifest (
     name TEXT PRIMARY KEY,

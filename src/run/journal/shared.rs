@@ -35,7 +35,8 @@ impl Shared {
         &self.path
     }
 
-    /// Has something done within a transaction, and ends when it is on the disk. It is done even if nobody waits for it.
+    /// Runs a job within a transaction, and ends when its result is on the disk. The job runs even if nobody waits for
+    /// it.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tables) -> Result<T, Fatal> + Send + 'static,

@@ -1,4 +1,4 @@
-//! How a run stands, for anybody who may read its file.
+//! The status of a run, for any process that may read its file.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{error::Result, run::limit::Spent};
 
-/// How a run stands, read from its journal. The journal may be in use.
+/// The status of a run, read from its journal. The journal may be in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -28,7 +28,8 @@ pub struct Status {
     pub dead_letters: u64,
     /// Calls that are answered, those that a fork took along included.
     pub answered: u64,
-    /// Calls whose end is not known. If the run stands still they were in flight when it was killed, and will be made again.
+    /// Calls whose end is not known. If no process works on the run, they were in flight when it was killed, and will
+    /// be made again.
     pub in_flight: u64,
     /// What was spent.
     pub spent: Spent,

@@ -95,7 +95,7 @@ pub(super) enum Begun {
     Make,
     /// It was answered before.
     Answered(String),
-    /// There is no money for it, or no tokens or requests.
+    /// The budget has no money, tokens or requests left for it.
     Refused(Overdraft),
 }
 
@@ -233,7 +233,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Adds outcomes behind those that are there.
+    /// Adds outcomes after those that are there.
     pub(super) fn append(&mut self, rows: &[OutcomeRow]) -> Result<(), Fatal> {
         self.set_complete(false)?;
         let sql = "INSERT INTO outcomes (source_id, draw, kind, stage, code, text_hash, line, dropped_pair, place)

@@ -54,7 +54,7 @@ fn everything_that_waits_goes_into_one_transaction() {
         })
     });
     let (before, ()) = block_on(futures::future::join(
-        // Polled in order: the calls wait when the first job is let go.
+        // Polled in order: the calls wait when the first job is released.
         futures::future::join(hold, join_all(calls)),
         async move { release.send(()).unwrap() },
     ));
@@ -89,7 +89,7 @@ fn a_full_disk_is_told_to_all_and_loses_nothing_that_was_committed() {
     );
     assert!(matches!(error, Error::Io { .. }));
     assert_eq!(error.report(), expected);
-    // It is of no more use, and says why.
+    // It refuses further work, and says why.
     assert_eq!(ask(done).unwrap_err().report(), expected);
     drop(shared);
     assert_eq!(Status::read(&path).unwrap().in_flight, u64::from(done));

@@ -9,8 +9,8 @@ use async_lock::{Mutex as AsyncMutex, MutexGuardArc};
 
 use super::tables::Hash;
 
-/// Lets equal requests go one after the other: the second finds the answer of the first. If the first one fails or is dropped, the
-/// second one goes on in its place.
+/// Lets equal requests go one after the other: the second finds the answer of the first. If the first one fails or is
+/// dropped, the second one goes on in its place.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<HashMap<Hash, Arc<AsyncMutex<()>>>>);
 

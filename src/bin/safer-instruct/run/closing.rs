@@ -1,4 +1,4 @@
-//! What is said at the end of a run.
+//! What is printed at the end of a run.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use crate::settings::money;
 /// Pairs that are shown.
 const SHOWN: usize = 3;
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Closing<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) report: &'a RunReport,

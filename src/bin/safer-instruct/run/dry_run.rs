@@ -30,7 +30,7 @@ pub(crate) async fn print(settings: &Settings, prompts: &Prompts, counted: &Coun
         Some(given) => given.is_some(),
         None => bundled_adapter(settings, induce).is_some(),
     };
-    // What a file holds is not known before it is loaded; an instruct model is the rule.
+    // What a file holds is not known before it is loaded; an instruct model is assumed.
     let facts = [has_adapter, false, false].map(|has_adapter| Facts {
         has_chat_template: true,
         has_adapter,

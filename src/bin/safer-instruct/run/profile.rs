@@ -1,4 +1,4 @@
-//! What follows from the models, and what the user says otherwise.
+//! The settings that follow from the models, and those that the user sets instead.
 
 use safer_instruct::{
     Result,
@@ -150,7 +150,7 @@ fn choose(profile: &mut Profile, settings: &Settings) {
     }
 }
 
-/// The settings with what the profile says, so that they say all.
+/// The settings, completed by the profile, so that nothing is left open.
 pub(crate) fn fill(settings: &mut Settings, profile: &Profile) {
     settings.induce.form = Some(profile.induction.into());
     settings.induce.candidates = Some(profile.candidates);

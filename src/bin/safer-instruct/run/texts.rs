@@ -39,7 +39,7 @@ struct DemoText {
     category: String,
 }
 
-/// Opens the input and tells `on_bad` of every record that is passed over.
+/// Opens the input and calls `on_bad` with every record that is skipped.
 pub(crate) fn open(input: &Input, mut on_bad: impl FnMut(&str) + Send + 'static) -> Result<Texts> {
     let Some(path) = &input.path else {
         if !input.demo {
@@ -75,7 +75,7 @@ fn demo_text(line: &str) -> Result<SourceText> {
     Ok(SourceText::new(text.id, text.text).with_category(text.category))
 }
 
-/// Reads all texts once: bad input is better known before a model is loaded or a request is paid.
+/// Reads all texts once, so that bad input is reported before a model is loaded or a request is paid.
 pub(crate) fn count(input: &Input, languages: Languages) -> Result<Counted> {
     let mut counted = Counted {
         texts: 0,

@@ -1,4 +1,4 @@
-//! The work of a run, from its first text to its last one, and what is told of it.
+//! The work of a run, from its first text to its last one, and its progress.
 
 use std::{
     sync::Arc,
@@ -27,7 +27,7 @@ use crate::{
     stop::Stop,
 };
 
-/// What is tried again, and how long: some minutes, so that a server may be started anew meanwhile.
+/// What is tried again, and how long: some minutes, so that a server may be restarted meanwhile.
 const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 8,
     base: Duration::from_secs(1),
@@ -52,7 +52,7 @@ pub(crate) struct Work<'a> {
     pub(crate) models: &'a Models,
     pub(crate) prompts: &'a Prompts,
     pub(crate) total: u64,
-    /// What is said of texts that no model handles.
+    /// The message about texts that no model handles.
     pub(crate) uncovered: String,
     pub(crate) json: bool,
 }
@@ -165,7 +165,7 @@ impl Work<'_> {
         budget
     }
 
-    /// Says what came of it.
+    /// Prints the result.
     fn close(&self, report: &RunReport, summary: &Summary) -> Result<Ended> {
         let closing = Closing {
             folder: self.folder,
