@@ -1,10 +1,12 @@
-"""Pairs of question and answer in one language, of chatterbot-corpus (BSD 3-Clause), for `safer-instruct measure --pairs`.
+"""Pairs of question and answer in one language, for `safer-instruct measure --pairs`.
+
+The source is chatterbot-corpus (BSD 3-Clause).
 
     pip download chatterbot-corpus==1.3.3 --no-deps
     python benches/peers/chatterbot_pairs.py chatterbot_corpus-1.3.3-py2.py3-none-any.whl japanese 24 > japanese.jsonl
 
-Takes conversations of two lines whose answer has so many characters at least, and the question a quarter of that; the first 50 by the
-SHA-256 of the question. Needs PyYAML.
+Takes conversations of two lines whose answer has at least so many characters, and the question a quarter of that. Of
+these it writes the first 50 by the SHA-256 of the question. Needs PyYAML.
 """
 
 import hashlib

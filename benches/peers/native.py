@@ -1,8 +1,8 @@
 """A llama.cpp that is built for the processor of this machine.
 
 The prebuilt one of the package xllamacpp is for processors with AVX2. This one is built from the source package of
-llama-cpp-python with what the processor has beyond that, so that this engine is set beside llama.cpp at its best. AMX is
-left out: it faults in some virtual machines.
+llama-cpp-python with what the processor has beyond that, so that this engine is compared with llama.cpp at its best.
+AMX is left out: it faults in some virtual machines.
 """
 
 import os

@@ -1,13 +1,13 @@
-"""Sets the local engine beside llama.cpp, in one run, in turn, and prints one table.
+"""Measures the local engine and llama.cpp in one run, in turn, and prints one table.
 
     python3 -m venv target/peers && target/peers/bin/pip install -r tests/oracle/requirements.txt
     target/peers/bin/python benches/peers/peers.py MODEL.gguf [FORM ...]
 
-FORM is `file` (the file itself), Q8_0, Q4_0, Q4_1, F16 or BF16, made of the file by the package gguf; by default the first three
-and BF16. Each is run by the prebuilt llama.cpp of the package xllamacpp, and with --native Q8_0 also by one that is built
-here, from the source package of llama-cpp-python, with all that this processor has (once, about 20 minutes on two cores).
-llama.cpp is called through its C interface: batches of tokens, no sampling, so it is measured at its best. Run it on an
-idle machine; with the default model it takes about half an hour.
+FORM is `file` (the file itself), Q8_0, Q4_0, Q4_1, F16 or BF16, made of the file by the package gguf; by default the
+first three and BF16. Each is run by the prebuilt llama.cpp of the package xllamacpp, and with --native Q8_0 also by one
+that is built here, from the source package of llama-cpp-python, with all that this processor has (once, about 20
+minutes on two cores). llama.cpp is called through its C interface: batches of tokens, no sampling, so it is measured at
+its best. Run it on an idle machine; with the default model it takes about half an hour.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class Peer:
             function("memory_seq_cp", None, PTR, INT, INT, INT, INT)(memory, sequence, other, -1, -1)
 
     def streams(self, count, past):
-        """64 tokens of each of `count` sequences, whose beginnings are copies of one: that is what costs the peer least."""
+        """64 tokens of each of `count` sequences, whose beginnings are copies of one, which costs the peer least."""
         ctx = self.make_context(past + 65, count)
         self.run(ctx, [(0, i, i == past - 1) for i in range(past)])
         self.copies(ctx, 0, range(1, count))

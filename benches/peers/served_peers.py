@@ -4,7 +4,8 @@
     cargo bench --features reqwest,run --bench served -- serve=9055 &
     target/served-peers/bin/python benches/peers/served_peers.py http://127.0.0.1:9055/v1 2000 256 2
 
-Prints rows, seconds of the step that asks the server, and rows a second. The time to start the processes of the pipeline is left out.
+Prints rows, seconds of the step that asks the server, and rows a second. The time to start the processes of the
+pipeline is left out.
 """
 
 import os

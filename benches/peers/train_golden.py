@@ -19,7 +19,7 @@ PACKAGES = ["torch", "transformers", "peft", "trl", "gguf", "numpy"]
 
 
 def lcg(seed, count):
-    """Numbers in [-1, 1) that every language makes alike: a generator of 32 bits, of which the upper 24 are exact in F32."""
+    """Numbers in [-1, 1), the same in every language: of 32 random bits the upper 24, which F32 holds exactly."""
     state, values = seed, np.empty(count, np.float32)
     for i in range(count):
         state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
@@ -190,7 +190,7 @@ def compare_with_trl(source, examples, records, size):
 
 
 def preference_run(source, pairs, loss, smoothing, steps, warm_up, size=2):
-    """Losses are those of TRL's DPOTrainer, called on one batch after the other; the reference is the disabled adapter."""
+    """Losses of TRL's DPOTrainer, called on one batch after the other; the reference is the disabled adapter."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
     from trl.trainer.dpo_trainer import DataCollatorForPreference

@@ -90,7 +90,7 @@ def speed(arguments):
 
 
 def steps(arguments):
-    """Seconds of a step whose positions all have a loss: each shape in a process of its own, so that peaks are its own."""
+    """Seconds of a step whose positions all have a loss; each shape in its own process, for its own peak memory."""
     if not arguments.here:
         for shape in arguments.shape:
             command = [sys.executable, __file__, "--threads", str(arguments.threads), "steps", arguments.model, "--here"]

@@ -1,4 +1,4 @@
-"""Writes a copy of a GGUF file whose matrices have another form: `convert.py IN OUT FORM`, with one of the forms in FILE_TYPES."""
+"""Writes a copy of a GGUF file with matrices in another form of those in FILE_TYPES: `convert.py IN OUT FORM`."""
 
 import sys
 

@@ -1,12 +1,15 @@
-"""The C interface of llama.cpp, through ctypes: of the prebuilt one that the package `xllamacpp` brings, or of the library that the
-environment variable LLAMA_LIBRARY names."""
+"""The C interface of llama.cpp, through ctypes.
+
+It is that of the prebuilt library in the package `xllamacpp`, or of the library that the environment variable
+LLAMA_LIBRARY names.
+"""
 
 import ctypes as c
 import os
 
 
 class Params(c.Structure):
-    """Any parameter struct: it goes by value through memory, so a larger block than the real one is as good."""
+    """Any parameter struct: it goes by value through memory, so a block that is larger than the real one works too."""
 
     _fields_ = [("bytes", c.c_uint8 * 2048)]
 
