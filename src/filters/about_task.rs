@@ -38,6 +38,17 @@ const JAPANESE_ENDS: &[&str] = &[
     "から",
 ];
 
+/// How Japanese advice ends that has the form of a question, in normal form: "why not …?".
+const JAPANESE_ADVICE: &[&str] = &[
+    "たらどうですか",
+    "たらどうでしょうか",
+    "てはどうですか",
+    "てはいかがですか",
+    "てはいかがでしょうか",
+    "たらいかがですか",
+    "てみましょうか",
+];
+
 /// How an item of a list begins.
 const ITEM_MARKS: &[&str] = &["- ", "* ", "• ", "・"];
 
@@ -51,7 +62,7 @@ const ITEM_MARKS: &[&str] = &["- ", "* ", "• ", "・"];
 /// |---|---|
 /// | `task` | phrases that speak of the text or of the instruction: "the response is …", 「この文章は…」 |
 /// | `answer` | a beginning that answers or announces: "Yes, …", "Here is a response …", 「申し訳…」 |
-/// | `statement` | a statement that asks for nothing |
+/// | `statement` | a statement that asks for nothing, or advice: 「…たらどうですか」 |
 /// | `alternatives` | an item of a list: "A) …", "- …" |
 ///
 /// The phrases are in `about_task.txt`. Of instructions that people wrote it drops less than 1 in 100, see
@@ -128,7 +139,10 @@ impl NotAboutTask {
 
     /// Whether a text, in normal form, states something and asks for nothing.
     fn is_statement(&self, text: &str) -> bool {
-        let bare = text.trim_end_matches(['.', '!', '。', '"', '」']);
+        let bare = text.trim_end_matches(['.', '!', '。', '"', '」', '?']);
+        if JAPANESE_ADVICE.iter().any(|end| bare.ends_with(end)) {
+            return true;
+        }
         let states = if text.chars().next_back().is_some_and(is_unspaced) || text.ends_with('。') {
             JAPANESE_ENDS.iter().any(|end| bare.ends_with(end))
         } else {

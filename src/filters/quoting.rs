@@ -1,5 +1,7 @@
 //! The filter on instructions that quote the source text.
 
+use std::hash::Hash;
+
 use async_trait::async_trait;
 
 use crate::{
@@ -7,13 +9,15 @@ use crate::{
     outcome::{Decision, Reason},
     record::Draft,
     stage::Filter,
-    text::{Units, containment},
+    text::{Units, containment, coverage, is_question},
 };
 
 /// Drops instructions that quote the source text. Reason: `quotes_source`.
 ///
 /// It measures the share of the distinct n-grams of the shorter text that occur in the longer one. The share is 1 both
-/// for an instruction that contains the whole source text and for one that is a part of it. N-grams are of words, or of
+/// for an instruction that contains the whole source text and for one that is a part of it. Of an instruction that ends as a
+/// question it measures the share of the source text's n-grams that occur in it: people ask whether a claim is true in the
+/// words of the claim ("Can I leave my door unlocked?"), but do not repeat most of the text. N-grams are of words, or of
 /// characters if most of the source text is written without spaces. Differences of case, width and punctuation do not
 /// count. If one of the texts has fewer than n units, the instruction is kept, unless both texts are equal.
 ///
@@ -57,8 +61,8 @@ impl NotQuoting {
         self
     }
 
-    /// Sets how many characters an n-gram has (at least 1), for source texts without spaces. By default 8, about four
-    /// words of Japanese.
+    /// Sets how many characters an n-gram has (at least 1), for source texts without spaces. By default 6, about
+    /// three words of Japanese.
     #[must_use]
     pub fn with_chars(mut self, n: usize) -> Self {
         self.chars = n.max(1);
@@ -77,14 +81,21 @@ impl NotQuoting {
             Units::Words(source) => (Some((source, Units::words(instruction))), None),
             Units::Chars(source) => (None, Some((source, Units::chars(instruction)))),
         };
+        let asks = is_question(instruction);
         words
-            .and_then(|(a, b)| share(&a, &b, self.words))
-            .or(chars.and_then(|(a, b)| share(&a, &b, self.chars)))
+            .and_then(|(source, instruction)| share(&source, &instruction, self.words, asks))
+            .or(chars
+                .and_then(|(source, instruction)| share(&source, &instruction, self.chars, asks)))
     }
 }
 
-fn share<T: Eq + std::hash::Hash>(a: &[T], b: &[T], n: usize) -> Option<f64> {
-    containment(a, b, n).or((a == b && !a.is_empty()).then_some(1.0))
+fn share<T: Eq + Hash>(source: &[T], instruction: &[T], n: usize, asks: bool) -> Option<f64> {
+    let share = if asks {
+        coverage(source, instruction, n)
+    } else {
+        containment(source, instruction, n)
+    };
+    share.or((source == instruction && !source.is_empty()).then_some(1.0))
 }
 
 impl Default for NotQuoting {

@@ -82,7 +82,7 @@ impl Profile {
     pub(super) fn chat() -> Self {
         Self {
             induction: InductionForm::Chat,
-            candidates: 6,
+            candidates: 8,
             induction_sampling: Sampling {
                 temperature: 0.7,
                 top_p: 0.95,

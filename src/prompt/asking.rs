@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result, Retry},
-    model::{ChatModel, ChatRequest, Completion, FinishReason, Sampling},
+    model::{ChatModel, ChatRequest, Completion, FinishReason, Sampling, TokenLogprob},
     prompt::PromptTemplate,
     record::{Lineage, Origin, Usage},
 };
@@ -14,6 +14,8 @@ pub(crate) struct Asking {
     pub(crate) max_tokens: usize,
     pub(crate) stop: Vec<String>,
     pub(crate) resamples: u32,
+    /// Whether the model is asked how likely its answer is.
+    pub(crate) logprob: bool,
 }
 
 /// One question of a stage.
@@ -37,6 +39,7 @@ impl Asking {
             max_tokens,
             stop: Vec::new(),
             resamples: 2,
+            logprob: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Asking {
             .with_sampling(self.sampling.clone())
             .with_max_tokens(self.max_tokens);
         request.stop = self.stop.clone();
+        request.top_logprobs = self.logprob.then_some(0);
         let mut usage = Usage::default();
         let mut attempt = 0;
         loop {
@@ -72,6 +76,7 @@ impl Asking {
                 Ok((value, completion)) => {
                     let origin = Origin {
                         method: question.method.to_owned(),
+                        logprob: mean(completion.logprobs.as_deref()),
                         model: Some(completion.model),
                         prompt_hash: Some(question.template.hash().clone()),
                         seed: Some(seed),
@@ -94,6 +99,13 @@ impl Asking {
             }
         }
     }
+}
+
+/// The mean log-probability of a token.
+fn mean(tokens: Option<&[TokenLogprob]>) -> Option<f64> {
+    let tokens = tokens.filter(|tokens| !tokens.is_empty())?;
+    let sum: f64 = tokens.iter().map(|token| token.logprob).sum();
+    Some(sum / tokens.len() as f64)
 }
 
 /// The setters that all prompted stages share. The stage keeps its settings in a field `asking`.

@@ -92,6 +92,9 @@ pub struct Origin {
     /// Whether the text was cut off at `max_tokens`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub truncated: bool,
+    /// Mean log-probability of a token of the answer in nats, if the stage asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprob: Option<f64>,
     /// Tokens of all tries together.
     #[serde(default)]
     pub usage: Usage,

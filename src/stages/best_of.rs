@@ -12,14 +12,17 @@ use crate::{
     stage::{Filter, InstructionGenerator},
 };
 
-/// Induces several times and keeps the instruction under which the source text is likeliest.
+/// Induces several times and keeps the instruction that fits the source text best.
 ///
 /// Candidate `i` is asked for under a lineage whose run seed is `lineage.seed("best_of/i")`; the inner stage must
 /// sample (temperature above 0), or all candidates are the same. Each distinct candidate `x` is scored once by
-/// log P(y | x) per token, `x` being the user's message and the source text `y` the model's. The likeliest wins, the
-/// earlier one of two equal ones. A candidate that cannot be made or scored is left out. So is one that a filter drops,
-/// because a candidate that quotes the source text or states what it says makes it likely too; if the filters drop all
-/// of them, all stay.
+/// log P(y | x) per token, `x` being the user's message and the source text `y` the model's. If the inner stage says how
+/// likely each candidate is ([`Origin::logprob`](crate::Origin::logprob)), log P(x | y) per token is added with a weight:
+/// the first term alone prefers far-fetched candidates, the second alone those that fit any text (maximum mutual
+/// information, Li et al., NAACL 2016, arXiv 1510.03055). The highest score wins, the earlier one of two equal ones.
+///
+/// A candidate that cannot be made or scored is left out. So is one that a filter drops, because a candidate that quotes
+/// the source text or states what it says makes it likely too; if the filters drop all of them, all stay.
 ///
 /// # Errors
 /// If no candidate is left: the last error.
@@ -52,9 +55,13 @@ pub struct BestOf<G, S> {
     scorer: S,
     candidates: u32,
     filters: Vec<Arc<dyn Filter<Draft>>>,
+    likelihood_weight: f64,
 }
 
 impl<G, S> BestOf<G, S> {
+    /// The weight of log P(x | y) by default.
+    pub const DEFAULT_LIKELIHOOD_WEIGHT: f64 = 2.0;
+
     /// Keeps the best of `candidates` (at least 1) instructions of `generator`, by the scores of `scorer`.
     pub fn new(generator: G, scorer: S, candidates: u32) -> Self {
         Self {
@@ -62,7 +69,16 @@ impl<G, S> BestOf<G, S> {
             scorer,
             candidates: candidates.max(1),
             filters: Vec::new(),
+            likelihood_weight: Self::DEFAULT_LIKELIHOOD_WEIGHT,
         }
+    }
+
+    /// Sets the weight of log P(x | y) per token, which counts where the inner stage gives it for every candidate. By
+    /// default [`DEFAULT_LIKELIHOOD_WEIGHT`](Self::DEFAULT_LIKELIHOOD_WEIGHT).
+    #[must_use]
+    pub fn with_likelihood_weight(mut self, weight: f64) -> Self {
+        self.likelihood_weight = weight;
+        self
     }
 
     /// Adds a filter that candidates should pass, such as those of
@@ -128,6 +144,12 @@ impl<G: InstructionGenerator, S: ScoringModel> BestOf<G, S> {
     }
 }
 
+/// log P(instruction | source text) per token, if the inner stage gives it.
+fn likelihood(instruction: &Instruction) -> Option<f64> {
+    let logprob = instruction.origin()?.logprob;
+    logprob.filter(|logprob| logprob.is_finite())
+}
+
 impl<G: fmt::Debug, S: fmt::Debug> fmt::Debug for BestOf<G, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BestOf")
@@ -135,6 +157,7 @@ impl<G: fmt::Debug, S: fmt::Debug> fmt::Debug for BestOf<G, S> {
             .field("scorer", &self.scorer)
             .field("candidates", &self.candidates)
             .field("filters", &self.filters.len())
+            .field("likelihood_weight", &self.likelihood_weight)
             .finish()
     }
 }
@@ -167,11 +190,17 @@ impl<G: InstructionGenerator, S: ScoringModel> InstructionGenerator for BestOf<G
 
         let distinct = self.passing(distinct, source).await?;
         let scores = join_all(distinct.iter().map(|x| self.score(x, source))).await;
+        let weight = if distinct.iter().all(|x| likelihood(x).is_some()) {
+            self.likelihood_weight
+        } else {
+            0.0
+        };
         let mut best: Option<(f64, Instruction)> = None;
         for (instruction, score) in distinct.into_iter().zip(scores) {
             match score {
                 Ok((score, cost)) => {
                     usage += cost;
+                    let score = score + weight * likelihood(&instruction).unwrap_or_default();
                     if best.as_ref().is_none_or(|(leader, _)| score > *leader) {
                         best = Some((score, instruction));
                     }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    text::has_words,
+    text::{has_words, japanese_question},
 };
 
 /// Words that models put before the instruction, in lower case.
@@ -53,6 +53,22 @@ pub(crate) fn first_line(answer: &str) -> Result<Cleaned> {
         }
     }
     Err(Error::malformed("an instruction"))
+}
+
+/// The first line of the answer to a Japanese prompt, which asks for a question: up to the question in it, or its statement
+/// made a question. A model that writes more copies the source text.
+///
+/// Where the source text says "you" (あなた), the person who asks says "I" (私).
+pub(crate) fn japanese_line(answer: &str, source: &str) -> Result<Cleaned> {
+    let mut cleaned = first_line(answer)?;
+    if let Some(question) = japanese_question(&cleaned.text) {
+        cleaned.ended |= question != cleaned.text;
+        cleaned.text = question;
+    }
+    if source.contains("あなた") {
+        cleaned.text = cleaned.text.replace("あなた", "私");
+    }
+    Ok(cleaned)
 }
 
 /// The whole answer, without label and surrounding quotation marks.
@@ -118,6 +134,23 @@ mod tests {
         for answer in ["", "  \n", "...", "Instruction:", "「」"] {
             assert!(first_line(answer).is_err(), "{answer:?}");
             assert!(whole(answer).is_err(), "{answer:?}");
+        }
+        let source = "あなたの傘は大きすぎます。";
+        for (answer, instruction, ended) in [
+            (
+                "私の傘をどう思いますか。",
+                "私の傘をどう思いますか。",
+                false,
+            ),
+            (
+                "質問：「あなたの傘は大きいです。」",
+                "私の傘は大きいですか。",
+                true,
+            ),
+            ("あなたの傘", "私の傘", false),
+        ] {
+            let cleaned = japanese_line(answer, source).unwrap();
+            assert_eq!((cleaned.text.as_str(), cleaned.ended), (instruction, ended));
         }
         assert_eq!(whole("Sort:\n3\n1").unwrap().text, "Sort:\n3\n1");
     }

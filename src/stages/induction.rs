@@ -12,6 +12,19 @@ use crate::{
     text::Language,
 };
 
+/// The setter that the stages of this file share.
+macro_rules! likelihood_setter {
+    () => {
+        /// Asks the model how likely the instruction is, for [`Origin::logprob`](crate::Origin::logprob);
+        /// [`BestOf`](super::BestOf) then takes it into account. By default off, because not every server tells it.
+        #[must_use]
+        pub fn with_logprob(mut self, logprob: bool) -> Self {
+            self.asking.logprob = logprob;
+            self
+        }
+    };
+}
+
 /// Induces with a model that was tuned in reverse: it goes on from the source text to the instruction.
 ///
 /// The template is the one of SAFER-INSTRUCT (arXiv 2311.08685), as its repository gives it, sent as a raw prompt. The
@@ -83,6 +96,7 @@ impl<M> ReversedInduction<M> {
     }
 
     asking_setters! { sampling: "greedy", max_tokens: "64" }
+    likelihood_setter! {}
 }
 
 #[async_trait]
@@ -107,7 +121,8 @@ impl<M: ChatModel> InstructionGenerator for ReversedInduction<M> {
 /// Induces with an ordinary instruct model, by a request with examples.
 ///
 /// The instruction comes back in the language of the source text: there are prompts in English and in Japanese, and
-/// one that names any other language. Measured on a model of 135M parameters this is much weaker than
+/// one that names any other language. The Japanese one asks for a question. If the answer states something instead, in
+/// polite form (です, ます), the particle か makes it a question; what stands behind a question is cut off. Measured on a model of 135M parameters this is much weaker than
 /// [`ReversedInduction`] on a model tuned for it; a strong model does well.
 ///
 /// ```
@@ -133,6 +148,8 @@ impl<M: ChatModel> InstructionGenerator for ReversedInduction<M> {
 pub struct ChatInduction<M> {
     model: M,
     templates: Localized,
+    /// Whether the Japanese prompt is the one of this crate, which asks for a question.
+    own_prompt: bool,
     asking: Asking,
 }
 
@@ -146,6 +163,7 @@ impl<M> ChatInduction<M> {
                 built_in::INDUCE_JA,
                 built_in::INDUCE_OTHER,
             ),
+            own_prompt: true,
             asking: Asking::new(64),
         }
     }
@@ -158,10 +176,12 @@ impl<M> ChatInduction<M> {
     /// As [`PromptTemplate::parse`].
     pub fn with_prompt(mut self, markdown: &str) -> Result<Self> {
         self.templates = Localized::parse(markdown, built_in::INDUCE_OTHER.slots)?;
+        self.own_prompt = false;
         Ok(self)
     }
 
     asking_setters! { sampling: "greedy", max_tokens: "64" }
+    likelihood_setter! {}
 }
 
 #[async_trait]
@@ -178,7 +198,12 @@ impl<M: ChatModel> InstructionGenerator for ChatInduction<M> {
                 ("language", language.in_prompt()),
             ],
         };
-        induced(&self.model, &self.asking, question, clean::first_line).await
+        let asks_japanese = self.own_prompt && language.is_japanese();
+        let read = |answer: &str| match asks_japanese {
+            true => clean::japanese_line(answer, source.text()),
+            false => clean::first_line(answer),
+        };
+        induced(&self.model, &self.asking, question, read).await
     }
 }
 
@@ -187,7 +212,7 @@ async fn induced<M: ChatModel>(
     model: &M,
     asking: &Asking,
     question: Question<'_>,
-    read: fn(&str) -> Result<Cleaned>,
+    read: impl Fn(&str) -> Result<Cleaned> + Send + Sync,
 ) -> Result<Instruction> {
     let lineage = question.lineage.clone();
     let read = |completion: &Completion| read(&completion.text);

@@ -1,12 +1,14 @@
 //! Reading texts of any script: normal form, units, language.
 
 mod language;
+mod question;
 mod units;
 
 use unicode_normalization::UnicodeNormalization;
 
 pub(crate) use language::Language;
-pub(crate) use units::{Units, containment, distinct_share, is_unspaced, word_count};
+pub(crate) use question::{is_question, japanese_question};
+pub(crate) use units::{Units, containment, coverage, distinct_share, is_unspaced, word_count};
 
 /// The form in which two texts count as the same: compatibility forms made equal (NFKC: full-width letters, half-width
 /// kana, ligatures), case folded, every run of white space one space, none at the ends.

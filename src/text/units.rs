@@ -79,11 +79,16 @@ impl Units {
 /// The share of the shorter sequence's distinct n-grams that stand in the longer one; `None` if it has no n-gram.
 pub(crate) fn containment<T: Eq + Hash>(a: &[T], b: &[T], n: usize) -> Option<f64> {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    let grams: HashSet<&[T]> = short.windows(n.max(1)).collect();
+    coverage(short, long, n)
+}
+
+/// The share of the distinct n-grams of `whole` that stand in `part`; `None` if it has no n-gram.
+pub(crate) fn coverage<T: Eq + Hash>(whole: &[T], part: &[T], n: usize) -> Option<f64> {
+    let grams: HashSet<&[T]> = whole.windows(n.max(1)).collect();
     if grams.is_empty() {
         return None;
     }
-    let known: HashSet<&[T]> = long.windows(n.max(1)).collect();
+    let known: HashSet<&[T]> = part.windows(n.max(1)).collect();
     let shared = grams.iter().filter(|gram| known.contains(*gram)).count();
     Some(shared as f64 / grams.len() as f64)
 }

@@ -72,7 +72,9 @@ impl Parts<'_> {
                 self.best_of(stage, scorer)
             }
             InductionForm::Chat => {
+                // Only what chooses among candidates asks how likely they are.
                 let stage = ChatInduction::new(model)
+                    .with_logprob(self.profile.candidates > 1)
                     .with_sampling(sampling)
                     .with_max_tokens(most);
                 let stage = match prompt {
