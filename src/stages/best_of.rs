@@ -60,7 +60,7 @@ pub struct BestOf<G, S> {
 
 impl<G, S> BestOf<G, S> {
     /// The weight of log P(x | y) by default.
-    pub const DEFAULT_LIKELIHOOD_WEIGHT: f64 = 2.0;
+    pub const DEFAULT_LIKELIHOOD_WEIGHT: f64 = 1.5;
 
     /// Keeps the best of `candidates` (at least 1) instructions of `generator`, by the scores of `scorer`.
     pub fn new(generator: G, scorer: S, candidates: u32) -> Self {

@@ -232,6 +232,19 @@ fn quoting_is_measured_on_the_shorter_text() {
     let long = format!("Please continue this note in the same tone and add a greeting: {source}");
     assert!(said(&filter, &induced(source, &long)).starts_with("quotes_source (1.00"));
     assert!(said(&filter, &induced("Go away!", "go away")).starts_with("quotes_source"));
+    let question = "Are you done sharing a kitchen with me?";
+    assert_eq!(said(&filter, &induced(source, question)), "keep");
+    let echo = "You never wash up, and I am done sharing a kitchen with you, so move out?";
+    assert_eq!(
+        said(&filter, &induced(source, echo)),
+        "quotes_source (0.87 of the n-grams, wanted below 0.50)"
+    );
+    let advice = "傘は要りません。今日は晴れますし、荷物になるだけですから。";
+    assert_eq!(
+        said(&filter, &induced(advice, "今日は傘は要りませんか。")),
+        "keep"
+    );
+    assert!(said(&filter, &induced(advice, "傘は要りません。")).starts_with("quotes_source"));
     let ja = "皿くらい洗えよ。もう一緒に暮らすのはうんざりだ。";
     assert_eq!(
         said(&filter, &induced(ja, "同居人への怒りのメモを書いて。")),

@@ -60,6 +60,7 @@ fn an_answer_without_words_is_asked_for_again_with_the_next_seed() {
             seed: Some(seed.wrapping_add(2)),
             attempts: 3,
             truncated: false,
+            logprob: None,
             usage: Usage {
                 prompt_tokens: 30,
                 completion_tokens: 6
@@ -257,6 +258,34 @@ fn best_of_scores_each_distinct_candidate_once_and_adds_up_the_cost() {
     let origin = best.origin().unwrap();
     assert_eq!(origin.method, "best_of_6");
     assert_eq!(origin.usage.prompt_tokens, 10 * (6 + distinct.len() as u64));
+}
+
+#[test]
+fn best_of_weighs_how_likely_a_candidate_is_if_all_candidates_say_it() {
+    // "Say 0" makes the text likeliest, but was an unlikely thing to say; "Say 3" is the other way round.
+    let likelihood = |digit: u64| f64::from(u32::try_from(digit).unwrap()) - 4.0;
+    let induce = move |known_up_to: u64| {
+        induce_fn(move |source: SourceText| async move {
+            let digit = source.lineage().seed("induce") % 4;
+            let origin = Origin {
+                logprob: (digit < known_up_to).then(|| likelihood(digit)),
+                ..Origin::default()
+            };
+            Ok(Instruction::new(format!("Say {digit}")).with_origin(origin))
+        })
+    };
+    let calls = Arc::new(Mutex::new(0));
+    let said = |known_up_to, weight| {
+        let best = BestOf::new(induce(known_up_to), scorer(&calls), 32);
+        let best = best.with_likelihood_weight(weight);
+        block_on(best.induce(&source("The text.")))
+            .unwrap()
+            .text()
+            .to_owned()
+    };
+    assert_eq!(said(4, 0.5), "Say 0");
+    assert_eq!(said(4, 1.5), "Say 3");
+    assert_eq!(said(3, 1.5), "Say 0", "one candidate does not say it");
 }
 
 #[test]

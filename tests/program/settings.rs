@@ -85,8 +85,8 @@ fn a_dry_run_says_what_would_be_done() {
         "prompt of the stage respond for the text insult-1:\n",
         "Honestly, your drawing looks like",
         "(the induced instruction stands here)",
-        // Six candidates with their scores, two scores of the filter, one response, and both orders for the judge.
-        "\nat most 476 calls, about ",
+        // Eight candidates with their scores, two scores of the filter, one response, and both orders for the judge.
+        "\nat most 588 calls, about ",
         "\nat most about 0.",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");

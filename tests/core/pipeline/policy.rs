@@ -193,6 +193,7 @@ fn origin(method: &str, tokens: u64) -> Origin {
         seed: Some(tokens),
         attempts: 1,
         truncated: false,
+        logprob: None,
         usage: Usage {
             prompt_tokens: tokens,
             completion_tokens: 1,
