@@ -60,12 +60,9 @@ impl Parts<'_> {
         let sampling = self.profile.induction_sampling.clone();
         let most = self.settings.induce.max_tokens as usize;
         let prompt = self.prompts.induce.as_deref();
-        // Only a choice among candidates takes into account how likely they are.
-        let several = self.profile.candidates > 1;
         Ok(match self.profile.induction {
             InductionForm::Reversed => {
                 let stage = ReversedInduction::new(model)
-                    .with_logprob(several)
                     .with_sampling(sampling)
                     .with_max_tokens(most);
                 let stage = match prompt {
@@ -75,8 +72,9 @@ impl Parts<'_> {
                 self.best_of(stage, scorer)
             }
             InductionForm::Chat => {
+                // An untuned model's candidates are far-fetched if their own likelihood does not count (docs/measurements.md).
                 let stage = ChatInduction::new(model)
-                    .with_logprob(several)
+                    .with_logprob(self.profile.candidates > 1)
                     .with_sampling(sampling)
                     .with_max_tokens(most);
                 let stage = match prompt {
