@@ -177,6 +177,20 @@ impl Error {
         self.retry() == Retry::Transient
     }
 
+    /// Whether every other request fails in the same way until somebody changes something: a refused key, no credit, an
+    /// address or a model that is not there, an option that cannot work, a backend that has stopped. Such an error ends a
+    /// run; it can go on afterwards.
+    #[must_use]
+    pub fn ends_run(&self) -> bool {
+        match self {
+            // 429 is refused, not rate-limited, where the account has no credit left.
+            Self::Refused { status, .. } => matches!(status, Some(401 | 402 | 404 | 405 | 429)),
+            Self::Config { .. } | Self::Model { .. } | Self::Stopped { .. } => true,
+            Self::Exhausted { source, .. } => source.ends_run(),
+            _ => false,
+        }
+    }
+
     /// How long to wait before the next try, where the backend says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -20,8 +20,9 @@ use super::{
     store::{NewOutcome, RunStore, Session},
 };
 use crate::{
+    dataset::Row,
     decorate::Sleep,
-    error::{Error, Result},
+    error::{BoxError, Error, Result},
     outcome::Outcome,
     pipeline::Given,
 };
@@ -66,6 +67,7 @@ impl EventLoop<'_> {
         let mut writing: Fuse<BoxFuture<'_, Written>> = Fuse::terminated();
         let mut waiting: Vec<NewOutcome> = Vec::new();
         let (mut end, mut open, mut made) = (None, true, 0);
+        let mut ended_by = None;
         loop {
             if writing.is_terminated() {
                 if !waiting.is_empty() {
@@ -109,7 +111,17 @@ impl EventLoop<'_> {
                 // may have gone on without the answer. All are made again when the run goes on, from the answers that
                 // are there.
                 Step::Given(Some(given)) => match store.limit_reached() {
-                    None => waiting.push(new_outcome(given, desk)?),
+                    // Outcomes are written in order, so nothing behind a text without one.
+                    _ if ended_by.is_some() => {}
+                    None => match given.outcome {
+                        // The next text would fail in the same way. This one is tried again when the run goes on.
+                        Outcome::Failed { error, .. } if error.ends_run() => {
+                            ended_by = Some(error);
+                            desk.close();
+                            out_of_patience = self.sleep.sleep(self.drain).fuse();
+                        }
+                        _ => waiting.push(new_outcome(given, desk)?),
+                    },
                     Some(limit) if end.is_none() => {
                         end = Some(End::OverBudget(limit));
                         desk.close();
@@ -125,7 +137,7 @@ impl EventLoop<'_> {
                 Step::OutOfPatience => open = false,
             }
         }
-        let error = desk.take_error();
+        let error = ended_by.or_else(|| desk.take_error());
         let complete = error.is_none() && end.is_none() && session == Session::Append;
         store.end_session(complete).await?;
         let progress = self.tell(store, made, &watch);
@@ -220,9 +232,13 @@ fn new_outcome(given: Given, desk: &Desk) -> Result<NewOutcome> {
         let reason = "more outcomes came out than texts went in".to_owned();
         return Err(Error::Other(reason.into()));
     };
+    let other = |error: BoxError| Error::Other(error.into());
+    let line = Row::of(&given.outcome).to_json();
+    let line = line.map_err(|error| other(error.into()))?;
     Ok(NewOutcome {
         place: ticket.place,
         text_hash: ticket.text_hash,
+        line: String::from_utf8(line).map_err(|error| other(error.into()))?,
         outcome: given.outcome,
         dropped_pair: given.dropped_pair,
     })

@@ -112,8 +112,9 @@ where
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a text is another one than before, with its number and id; the first
-    /// error of `sources`, after what was read before it is done; an error of the store, after which it is of no more
-    /// use: what was durable stays.
+    /// error of `sources`, after what was read before it is done; an error of a stage that every other text would meet too
+    /// ([`Error::ends_run`](crate::Error::ends_run)), which is no outcome of its text; an error of the store, after which it
+    /// is of no more use: what was durable stays.
     pub async fn run<T>(mut self, sources: T) -> Result<RunReport>
     where
         T: Stream<Item = Result<SourceText>>,

@@ -130,6 +130,9 @@ pub struct NewOutcome {
     pub text_hash: TextHash,
     /// What became of the text.
     pub outcome: Outcome,
+    /// The outcome as a line of the [files](crate::dataset), without its line feed. It is made when the outcome comes, while
+    /// the store writes those before it.
+    pub line: String,
     /// The pair that ordered filters have seen, if one of them dropped it.
     pub dropped_pair: Option<Box<PreferencePair>>,
 }

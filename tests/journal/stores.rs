@@ -228,6 +228,27 @@ fn a_run_that_is_told_to_stop_ends_what_it_began_and_goes_on_later() {
 }
 
 #[test]
+fn an_error_that_every_text_would_meet_ends_the_run_and_is_no_outcome() {
+    for kind in KINDS {
+        let trial = Trial::new(kind);
+        let mut store = trial.open();
+        let pipeline = pipeline(Counted::default().with_credit(70));
+        let runner = Runner::new(&mut *store, &pipeline, no_time, never);
+        let error = block_on(runner.run(stream_of(texts(TEXTS)))).unwrap_err();
+        let done = store.tally().done();
+        assert!(error.to_string().ends_with("no credit left"), "{error}");
+        assert!(
+            done > 0 && done < ALL && store.tally().failed == 0,
+            "{kind:?} {done}"
+        );
+        assert!(!trial.is_complete(), "{kind:?}");
+        run(&mut *store, texts(TEXTS)).unwrap();
+        drop(store);
+        assert!(trial.files() == undisturbed(kind), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_run_that_is_stopped_before_it_begins_makes_no_call() {
     for kind in KINDS {
         let trial = Trial::new(kind);

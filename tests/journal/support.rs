@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ struct Inner {
     calls: Mutex<BTreeMap<String, u32>>,
     fails: AtomicBool,
     hangs: AtomicBool,
+    /// How many calls the credit of the account pays; 0 is any number.
+    credit: AtomicU32,
     told: Option<Box<Told>>,
 }
 
@@ -75,6 +77,12 @@ impl Counted {
     /// Whether calls that begin from now on never end.
     pub(crate) fn hang(&self, hangs: bool) {
         self.0.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    /// Sets how many calls the credit of the account pays.
+    pub(crate) fn with_credit(self, calls: u32) -> Self {
+        self.0.credit.store(calls, Ordering::SeqCst);
+        self
     }
 
     /// Calls that were made.
@@ -105,6 +113,14 @@ impl Counted {
             std::future::pending::<()>().await;
         }
         pause().await;
+        let credit = self.0.credit.load(Ordering::SeqCst);
+        if credit > 0 && self.calls() > credit {
+            return Err(Error::Refused {
+                backend: "counted".to_owned(),
+                status: Some(402),
+                message: "the account has no credit left".to_owned(),
+            });
+        }
         if self.0.fails.load(Ordering::SeqCst) && json.contains("wobbly") {
             return Err(Error::Transport {
                 backend: "counted".to_owned(),

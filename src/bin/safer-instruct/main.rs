@@ -3,10 +3,6 @@
 //! Exit codes: 0 done, 1 failed, 2 bad arguments, 3 over budget, 130 stopped with Ctrl-C or SIGTERM.
 // A program for the command line talks to people on its standard streams.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
-#![allow(
-    dead_code,
-    reason = "the commands that run, tune and measure come next"
-)]
 #![cfg_attr(
     test,
     allow(

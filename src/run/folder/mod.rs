@@ -148,10 +148,10 @@ impl FolderStore {
 }
 
 fn lines(new: &NewOutcome) -> Result<NewLines> {
-    let row = Row::of(&new.outcome);
-    let mut json = row.to_json().map_err(|error| Error::Other(error.into()))?;
-    json.push(b'\n');
-    let counted = row.counted();
+    let mut row = Vec::with_capacity(new.line.len() + 1);
+    row.extend_from_slice(new.line.as_bytes());
+    row.push(b'\n');
+    let counted = Row::of(&new.outcome).counted();
     let lineage = new.outcome.lineage();
     let mark = Mark {
         id: lineage.source_id().into(),
@@ -162,7 +162,7 @@ fn lines(new: &NewOutcome) -> Result<NewLines> {
     };
     Ok(NewLines {
         counted,
-        row: json,
+        row,
         mark: line(&mark)?,
     })
 }

@@ -90,9 +90,7 @@ fn rows(outcomes: &[NewOutcome]) -> Result<Vec<OutcomeRow>> {
 /// An outcome as it is written.
 fn row(new: &NewOutcome) -> Result<OutcomeRow> {
     let json = |error: serde_json::Error| Error::Other(error.into());
-    let row = Row::of(&new.outcome);
-    let line = row.to_json().map_err(json)?;
-    let counted = row.counted();
+    let counted = Row::of(&new.outcome).counted();
     let (stage, code) = counted.end.unzip();
     let lineage = new.outcome.lineage();
     let dropped_pair = new.dropped_pair.as_deref().map(serde_json::to_string);
@@ -104,7 +102,7 @@ fn row(new: &NewOutcome) -> Result<OutcomeRow> {
         stage: stage.map(|stage| stage.as_str()),
         code,
         text_hash: new.text_hash,
-        line: String::from_utf8(line).map_err(|error| Error::Other(error.into()))?,
+        line: new.line.clone(),
         dropped_pair: dropped_pair.transpose().map_err(json)?,
     })
 }

@@ -142,6 +142,12 @@ impl Work<'_> {
         // Also ends what is in flight.
         drop(pipeline);
         progress.end();
+        if report.is_err() {
+            let folder = self.folder.path().display();
+            eprintln!(
+                "what was made is safe; when the cause is removed: safer-instruct resume {folder}"
+            );
+        }
         let report = report?;
         let summary = journal.export(self.folder.path())?;
         self.close(&report, &summary)

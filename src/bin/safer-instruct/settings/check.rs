@@ -38,6 +38,15 @@ impl Settings {
                 return Err(Error::config(key, "it must be 0 or more"));
             }
         }
+        let free = [self.model.price_read, self.model.price_written]
+            .into_iter()
+            .chain(prices.into_iter().flatten().flatten())
+            .all(|price| price == 0.0);
+        if self.budget.money.is_some() && free {
+            let reason = "it limits nothing as long as all prices are 0: give --price-read and --price-written, the prices of \
+                          a million tokens, or a limit of tokens or requests";
+            return Err(Error::config("budget.money", reason));
+        }
         for (key, share) in [
             ("filters.max_quoted_share", filters.max_quoted_share),
             ("filters.min_distinct_share", filters.min_distinct_share),

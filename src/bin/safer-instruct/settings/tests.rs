@@ -157,6 +157,10 @@ fn a_file_may_say_no_more_than_the_command_line() {
         ),
         ("[judge]\nprice_read = inf\n", "price: it must be 0 or more"),
         (
+            "[budget]\nmoney = 5.0\n",
+            "budget.money: it limits nothing as long as all prices are 0",
+        ),
+        (
             "[model]\nfields = [\"effort=low\"]\n",
             "field: effort=low is not NAME=JSON",
         ),
