@@ -41,7 +41,7 @@ pub struct ModelFacts {
 pub struct Profile {
     /// How instructions are induced.
     pub induction: InductionForm,
-    /// How many instructions are induced for each text. Of several the one is kept that makes the text likeliest:
+    /// How many instructions are induced for each text. Of several the one is kept that fits the text best:
     /// [`BestOf`](crate::stages::BestOf).
     pub candidates: u32,
     /// How tokens of instructions are chosen. With more than one candidate or draw the temperature must be above 0, or
