@@ -133,7 +133,8 @@ pub enum Error {
         /// What is wrong with it and what to do; never the record itself.
         reason: String,
     },
-    /// An error of a stage, judge or backend outside of this crate. Permanent.
+    /// An error of a stage, judge or backend outside of this crate, made by `Error::Other(error.into())`, also of a
+    /// text. Permanent.
     #[error(transparent)]
     Other(Cause),
 }

@@ -43,8 +43,9 @@
 //! | [`ResponseGenerator`] | responds | [`stages::ExpertResponse`] |
 //! | [`PreferenceJudge`] | judges | [`judges::LikelihoodJudge`], [`judges::PairwiseJudge`] |
 //!
-//! A closure is a stage too, by [`induce_fn`], [`respond_fn`] and [`judge_fn`]; so is a reference, a `Box` or an `Arc`
-//! of one. [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in
+//! A type of your own implements one of them under `#[async_trait]`, from the crate `async-trait`; its method is then
+//! an `async fn`. A closure is a stage too, by [`induce_fn`], [`respond_fn`] and [`judge_fn`]; so is a reference, a
+//! `Box` or an `Arc` of one. [`Pipeline::boxed`] erases the types where they are chosen at run time. The prompts are in
 //! [`prompt::built_in`], and every stage takes another one by `with_prompt`.
 //!
 //! [`profiles`] is the table of known models, and says which form of induction and which judge suit a model.

@@ -80,7 +80,38 @@ pub trait PreferenceJudge: Send + Sync {
 
 /// Keeps or drops one item, with a reason.
 ///
-/// `T` is [`SourceText`] for a filter on source texts, and [`Draft`](crate::Draft) everywhere else.
+/// `T` is [`SourceText`] for a filter on source texts, and [`Draft`](crate::Draft) everywhere else. A filter that looks
+/// at the newest text only can be one on every [`Subject`](crate::Subject).
+///
+/// ```
+/// use async_trait::async_trait;
+/// use safer_instruct::{Decision, Draft, Filter, Reason, Result};
+///
+/// /// Drops responses with too many links.
+/// struct FewLinks {
+///     most: usize,
+/// }
+///
+/// #[async_trait]
+/// impl Filter<Draft> for FewLinks {
+///     async fn assess(&self, draft: &Draft) -> Result<Decision> {
+///         let links = draft.response()?.text().matches("https://").count();
+///         if links <= self.most {
+///             return Ok(Decision::Keep);
+///         }
+///         let detail = format!("{links} of at most {}", self.most);
+///         Ok(Decision::Drop(Reason::new("links").with_detail(detail)))
+///     }
+/// }
+/// # use safer_instruct::{Instruction, Response, SourceText};
+/// # futures::executor::block_on(async {
+/// # let draft = Draft::new(SourceText::new("a", "No.")).with_instruction(Instruction::new("Where is it?"));
+/// # let draft = draft.with_response(Response::new("At https://example.org."));
+/// # assert!(FewLinks { most: 1 }.assess(&draft).await?.is_keep());
+/// # assert!(!FewLinks { most: 0 }.assess(&draft).await?.is_keep());
+/// # Ok::<_, safer_instruct::Error>(())
+/// # }).unwrap();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a Filter on `{T}`",
     note = "implement `Filter::<{T}>::assess`, or wrap a closure with `safer_instruct::filter_fn`"

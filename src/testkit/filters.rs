@@ -22,7 +22,8 @@ pub fn filter_laws<T: Specimen>() -> [Law<dyn Filter<T>>; 2] {
 
 /// Items that the kit can make of any text, to show them to a filter.
 pub trait Specimen: Sized + Send + Sync + 'static {
-    /// One item for each place at which a filter may stand. Every text in it is `text`.
+    /// One item for each place at which a filter may stand. Every text in it is `text`. Of drafts there are four: one
+    /// with an instruction, one with a response too, one that is judged, and one with a counterpart.
     fn specimens(id: &str, text: &str) -> Vec<Self>;
 }
 

@@ -96,13 +96,17 @@ macro_rules! scoring_laws {
     };
 }
 
-/// Declares a module with one test for each law of a [`Filter`](crate::Filter) on the given type.
+/// Declares a module with one test for each law of a [`Filter`](crate::Filter) on the given type: `SourceText` or
+/// `Draft`.
+///
+/// The expression makes a new filter for every test. A filter on drafts sees one for every place. Those that lack what
+/// it asks for are listed as skipped; that is no failure.
 ///
 /// ```
-/// use safer_instruct::{SourceText, filters, testkit};
-/// # use safer_instruct::{Decision, filter_fn};
+/// use safer_instruct::{Decision, Draft, SourceText, filter_fn, filters::NotCanned, testkit};
 ///
 /// testkit::filter_tests!(keeps_all, SourceText, filter_fn(|_: &SourceText| Ok(Decision::Keep)));
+/// testkit::filter_tests!(not_canned, Draft, NotCanned::new());
 /// ```
 #[macro_export]
 macro_rules! filter_tests {
@@ -139,6 +143,22 @@ macro_rules! response_laws {
 /// Declares a module with one test for each law of a pipeline.
 ///
 /// The expression is an `async` closure over the source texts and the concurrency that gives all outcomes.
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use safer_instruct::{
+///     Instruction, Judgement, Pipeline, Response, SourceText, induce_fn, judge_fn, respond_fn, testkit,
+/// };
+///
+/// testkit::pipeline_laws!(my_pipeline, async |texts: Vec<SourceText>, concurrency: usize| {
+///     let pipeline = Pipeline::new(
+///         induce_fn(|_| async { Ok(Instruction::new("Can I learn it?")) }),
+///         respond_fn(|_| async { Ok(Response::new("Of course.")) }),
+///         judge_fn(|_, _, _| async { Ok(Judgement::tie()) }),
+///     );
+///     pipeline.with_concurrency(concurrency).run(stream::iter(texts)).collect().await
+/// });
+/// ```
 #[macro_export]
 macro_rules! pipeline_laws {
     ($module:ident, $run:expr) => {
