@@ -32,6 +32,9 @@ pub struct SourceText {
 
 impl SourceText {
     /// Makes a source text with an id that is unique within the run.
+    ///
+    /// A [`Reader`](crate::dataset::Reader) reports an id that comes again; nothing else does. Texts with equal ids
+    /// share all random choices.
     pub fn new(id: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),

@@ -41,7 +41,7 @@ where
     J: PreferenceJudge,
     S: RunStore + ?Sized,
 {
-    /// How long texts in work may take to end by default once the run is told to stop.
+    /// How long texts in work may take to end by default once the run is told to stop: 30 seconds.
     pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
     /// A run of `pipeline`, kept in `store`. `clock` says how much time has passed since some moment, such as
@@ -76,7 +76,7 @@ where
     }
 
     /// Sets how long texts in work may take to end once the run is told to stop or is over its budget. What is not done
-    /// then is made anew when the run goes on, from the answers that are there. By default
+    /// then is made anew when the run goes on, from the answers that are there. By default 30 seconds,
     /// [`DEFAULT_DRAIN`](Self::DEFAULT_DRAIN).
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
@@ -94,6 +94,9 @@ where
 
     /// Sets an observer that receives the outcomes of this session, in input order, each when it is durable. It must
     /// not block. By default there is none.
+    ///
+    /// If the process is killed, outcomes may be durable that were not given out. Later sessions do not give them out
+    /// either; they are in the store.
     #[must_use]
     pub fn with_outcomes(mut self, taker: impl FnMut(Outcome) + Send + 'a) -> Self {
         self.event_loop.taker = Some(Box::new(taker));

@@ -234,7 +234,7 @@ impl Journal {
     }
 
     /// Puts the journal before a model. `name` says which model it is: requests to models of the same name are the same
-    /// if they are equal.
+    /// if they are equal. Several stages share it as a reference or in an `Arc`.
     pub fn record<M>(&self, model: M, name: impl Into<Arc<str>>) -> RecordedModel<M> {
         RecordedModel::new(model, name.into(), Arc::clone(&self.shared))
     }
