@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use safer_instruct::{
-    ChatModel, ChatRequest, Completion, Decision, Error, Filter, FinishReason, Instruction,
+    ChatModel, ChatRequest, Completion, Decision, Draft, Error, Filter, FinishReason, Instruction,
     Judgement, ModelId, PreferenceJudge, Prompt, Response, Result, SourceText, Usage, Verdict,
 };
 
@@ -38,6 +38,18 @@ impl Filter<SourceText> for HasLetters {
     async fn assess(&self, source: &SourceText) -> Result<Decision> {
         let any = source.text().chars().any(char::is_alphabetic);
         Ok(if any { Decision::Keep } else { Decision::drop("no_letters") })
+    }
+}
+
+/// Drops responses with a link.
+#[derive(Debug, Default)]
+pub struct NoLinks;
+
+#[async_trait]
+impl Filter<Draft> for NoLinks {
+    async fn assess(&self, draft: &Draft) -> Result<Decision> {
+        let link = draft.response()?.text().contains("://");
+        Ok(if link { Decision::drop("link") } else { Decision::Keep })
     }
 }
 
@@ -79,10 +91,26 @@ impl ChatModel for Parrot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safer_instruct::testkit;
+    use futures::{StreamExt, stream};
+    use safer_instruct::{Pipeline, induce_fn, respond_fn, testkit};
 
     testkit::judge_laws!(calmer, Calmer);
     testkit::judge_laws!(calmer_as_a_trait_object, Arc::new(Calmer) as Arc<dyn PreferenceJudge>);
     testkit::filter_tests!(has_letters, SourceText, HasLetters);
+    testkit::filter_tests!(no_links, Draft, NoLinks);
     testkit::chat_laws!(parrot, Parrot);
+    testkit::pipeline_laws!(pipeline, async |texts: Vec<SourceText>, concurrency: usize| {
+        let pipeline = Pipeline::new(
+            induce_fn(|_| async { Ok(Instruction::new("Who wants to hear it?")) }),
+            respond_fn(|_| async { Ok(Response::new("Many do.")) }),
+            Calmer,
+        );
+        pipeline
+            .with_source_filter(HasLetters)
+            .with_response_filter(NoLinks)
+            .with_concurrency(concurrency)
+            .run(stream::iter(texts))
+            .collect()
+            .await
+    });
 }

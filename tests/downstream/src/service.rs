@@ -2,21 +2,27 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use futures::{FutureExt, StreamExt, channel::mpsc, future::BoxFuture};
+use futures::{
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+    future::BoxFuture,
+};
 use safer_instruct::{
     Decorate, Error, Instruction, Pipeline, Response, Result, RetryPolicy, Sleep, SourceText,
     dataset::Existing,
     filters::Distinct,
     induce_fn, respond_fn,
-    run::{FolderStore, RunReport, Runner},
+    run::{FolderStore, RunProgress, RunReport, Runner},
 };
 
-use crate::{Calmer, HasLetters};
+use crate::{Calmer, HasLetters, NoLinks};
 
 /// Takes texts, and makes pairs of them in a folder.
 #[derive(Debug)]
 pub struct PairService {
     texts: mpsc::Sender<Result<SourceText>>,
+    progress: mpsc::UnboundedReceiver<RunProgress>,
+    stop: oneshot::Sender<()>,
 }
 
 impl PairService {
@@ -38,12 +44,25 @@ impl PairService {
             Calmer,
         )
         .with_source_filter(HasLetters)
-        .with_ordered_source_filter(Distinct::new);
+        .with_response_filter(NoLinks)
+        .with_ordered_source_filter(Distinct::new)
+        .boxed();
+        let (tell, progress) = mpsc::unbounded();
+        let (stop, stopped) = oneshot::channel();
         let work = async move {
             let begun = Instant::now();
-            Runner::new(&mut store, &pipeline, || begun.elapsed(), sleep).run(queue.fuse()).await
+            Runner::new(&mut store, &pipeline, || begun.elapsed(), sleep)
+                .with_observer(move |at| drop(tell.unbounded_send(at.clone())))
+                // A sender that is dropped without a word is no stop: the queue ends, and its texts are worked on.
+                .with_stop(async {
+                    if stopped.await.is_err() {
+                        std::future::pending().await
+                    }
+                })
+                .run(queue.fuse())
+                .await
         };
-        Ok((Self { texts }, work.boxed()))
+        Ok((Self { texts, progress, stop }, work.boxed()))
     }
 
     /// Queues a text; waits while the queue is full.
@@ -53,6 +72,16 @@ impl PairService {
     pub async fn submit(&mut self, id: &str, text: &str) -> Result<()> {
         let text = Ok(SourceText::new(id, text));
         futures::SinkExt::send(&mut self.texts, text).await.map_err(|error| Error::Other(error.into()))
+    }
+
+    /// Waits until the outcomes of so many texts are in the folder, or the work has ended.
+    pub async fn wait_for(&mut self, done: u64) {
+        while self.progress.next().await.is_some_and(|at| at.done < done) {}
+    }
+
+    /// Tells the work to begin no more texts, whatever is still in the queue.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
     }
 }
 
@@ -96,6 +125,18 @@ mod tests {
         assert_eq!(pair.rejected, TEXTS[0].1);
 
         serve(parts.clone(), &TEXTS[..1]);
+        // Another session is told to stop when the second text is done, with the queue still open.
+        let (mut service, work) = PairService::open(parts.clone(), |_| future::pending()).unwrap();
+        let stop = async move {
+            for (id, text) in &TEXTS[..2] {
+                service.submit(id, text).await.unwrap();
+            }
+            service.wait_for(2).await;
+            service.stop();
+        };
+        let (report, ()) = block_on(async { join!(work, stop) });
+        let report = report.unwrap();
+        assert_eq!((report.end, report.progress.done), (End::Stopped, 2));
         assert_eq!(serve(parts.clone(), &TEXTS).progress.done, 3);
         for file in ["pairs.jsonl", "dropped.jsonl"] {
             assert_eq!(std::fs::read(whole.join(file)).unwrap(), std::fs::read(parts.join(file)).unwrap());
