@@ -58,15 +58,18 @@ pub(crate) fn first_line(answer: &str) -> Result<Cleaned> {
 /// The first line of the answer to a Japanese prompt, which asks for a question: up to the question in it, or its statement
 /// made a question. A model that writes more copies the source text.
 ///
-/// Where the source text says "you" (あなた), the person who asks says "I" (私).
+/// What the source text says of "your" things (あなたの, あなたに), the person who asks says of "my" things (私の, 私に).
 pub(crate) fn japanese_line(answer: &str, source: &str) -> Result<Cleaned> {
     let mut cleaned = first_line(answer)?;
     if let Some(question) = japanese_question(&cleaned.text) {
-        cleaned.ended |= question != cleaned.text;
+        // What is cut off by the limit of tokens has no end of a sentence.
+        cleaned.ended |= cleaned.text.contains(['。', '！', '？']);
         cleaned.text = question;
     }
-    if source.contains("あなた") {
-        cleaned.text = cleaned.text.replace("あなた", "私");
+    for (yours, mine) in [("あなたの", "私の"), ("あなたに", "私に")] {
+        if source.contains(yours) {
+            cleaned.text = cleaned.text.replace(yours, mine);
+        }
     }
     Ok(cleaned)
 }
@@ -148,6 +151,11 @@ mod tests {
                 true,
             ),
             ("あなたの傘", "私の傘", false),
+            (
+                "あなたはどう思いますか。",
+                "あなたはどう思いますか。",
+                false,
+            ),
         ] {
             let cleaned = japanese_line(answer, source).unwrap();
             assert_eq!((cleaned.text.as_str(), cleaned.ended), (instruction, ended));

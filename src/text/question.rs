@@ -19,6 +19,9 @@ const ASKING: &[&str] = &[
 /// How Japanese statements in polite form end. With か behind it each is a question.
 const POLITE: &[&str] = &["です", "ます", "ません", "でした", "ました", "でしょう"];
 
+/// Set phrases in polite form, which claim nothing.
+const PHRASES: &[&str] = &["すみません", "ございます", "ございました", "ますます"];
+
 /// Particles that may stand behind a polite form, and have no place before か.
 const PARTICLES: &[&str] = &["よね", "よ", "ね"];
 
@@ -28,17 +31,21 @@ pub(crate) fn is_question(text: &str) -> bool {
     text.ends_with(['?', '？']) || text.trim_end_matches(['。', '．']).ends_with('か')
 }
 
-/// What a Japanese text asks.
+/// What a Japanese text asks, where its end does not ask.
 ///
 /// The text up to its first sentence that asks for something. If none does, its first sentence, made a question by the
-/// particle か where it is in polite form: models often state the claim that the question is about. `None` if nothing of this
-/// applies.
+/// particle か where it is in polite form: models often state the claim that the question is about. `None` if the text ends
+/// with what it asks, or if nothing of this applies.
 pub(crate) fn japanese_question(text: &str) -> Option<String> {
+    if asks(text) {
+        return None;
+    }
     let mut end = 0;
-    for sentence in text.split_inclusive(['。', '！', '!', '？', '?']) {
+    for sentence in text.split_inclusive(['。', '！', '？']) {
         end += sentence.len();
-        if asks(sentence) {
-            return text.get(..end).map(|asking| asking.trim().to_owned());
+        let so_far = text.get(..end).unwrap_or_default();
+        if asks(sentence) && is_balanced(so_far) {
+            return Some(so_far.trim().to_owned());
         }
     }
     let first = text.split_inclusive(['。', '！', '!']).next()?;
@@ -48,7 +55,15 @@ pub(crate) fn japanese_question(text: &str) -> Option<String> {
         .find_map(|particle| bare.strip_suffix(particle))
         .unwrap_or(bare);
     let polite = POLITE.iter().any(|end| bare.ends_with(end));
-    polite.then(|| format!("{bare}か。"))
+    let is_phrase = PHRASES.iter().any(|end| bare.ends_with(end));
+    (polite && !is_phrase && is_balanced(bare)).then(|| format!("{bare}か。"))
+}
+
+/// Whether each bracket that is opened is closed.
+fn is_balanced(text: &str) -> bool {
+    [('「', '」'), ('『', '』'), ('（', '）'), ('(', ')')]
+        .iter()
+        .all(|(open, close)| text.matches(*open).count() == text.matches(*close).count())
 }
 
 fn asks(sentence: &str) -> bool {
@@ -78,16 +93,25 @@ mod tests {
         for (text, question) in [
             ("傘は要りますか。明日は雨です。", "傘は要りますか。"),
             (
+                "出かけます。傘は要りますか。雨です。",
                 "出かけます。傘は要りますか。",
-                "出かけます。傘は要りますか。",
-            ),
-            (
-                "傘の選び方を教えてください。",
-                "傘の選び方を教えてください。",
             ),
             ("傘、要る？ 要らないよ。", "傘、要る？"),
         ] {
             assert_eq!(japanese_question(text).as_deref(), Some(question));
+        }
+    }
+
+    #[test]
+    fn a_japanese_text_that_ends_with_what_it_asks_stays() {
+        for text in [
+            "傘の選び方を教えてください。",
+            "出かけます。傘は要りますか。",
+            "そうですか。傘の利点を教えてください。",
+            "「傘は要りますか。」と聞かれたら、どう答えますか。",
+            "https://example.jp/?q=1 を開く方法を教えてください。",
+        ] {
+            assert_eq!(japanese_question(text), None, "{text}");
         }
     }
 
@@ -101,6 +125,9 @@ mod tests {
             ("傘を借りればいいですよ！", Some("傘を借りればいいですか。")),
             ("傘は便利でしょうね", Some("傘は便利でしょうか。")),
             ("傘は要らない。", None),
+            ("「傘は要りますか。」と言う。", None),
+            ("すみません。", None),
+            ("ありがとうございます。", None),
             ("傘", None),
             ("", None),
         ] {

@@ -44,7 +44,16 @@ fn run(output: &Path, arguments: &[&str]) -> Output {
 fn ctrl_c_leaves_whole_files_and_says_how_to_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, stopped) = (dir.path().join("whole"), dir.path().join("stopped it's"));
-    let short = ["--demo", "--limit", "6", "--concurrency", "1"];
+    // Several draws are sampled, with settings that resume has to find again.
+    let short = [
+        "--demo",
+        "--limit",
+        "3",
+        "--draws",
+        "2",
+        "--concurrency",
+        "1",
+    ];
     let output = run(&whole, &short);
     assert!(output.status.success(), "{}", said(&output));
 

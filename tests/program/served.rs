@@ -483,29 +483,26 @@ async fn each_stage_may_have_a_model_of_its_own() {
     assert!(input.starts_with(dir.path().to_str().unwrap()) && folder.exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn texts_that_failed_under_an_expired_key_are_tried_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("run");
-    let at = folder.to_str().unwrap();
-    let open = Arc::new(AtomicBool::new(true));
-    let server = server(Arc::clone(&open)).await;
+/// A run of 4 texts whose first judgement is answered with a status, and what it prints. `open` is what the server accepts
+/// keys by.
+async fn refused(status: u16, folder: &Path, open: &Arc<AtomicBool>) -> (MockServer, Output) {
+    let server = server(Arc::clone(open)).await;
     let base = format!("{}/v1", server.uri());
-    let input = texts(dir.path(), 4);
-    // The key expires with the first judgement.
-    let expiring = Arc::clone(&open);
+    let input = texts(folder.parent().unwrap(), 4);
+    let expiring = Arc::clone(open);
     Mock::given(path("/v1/chat/completions"))
         .and(move |request: &Request| {
             String::from_utf8_lossy(&request.body).contains("Verdict: TIE")
         })
         .respond_with(move |_: &Request| {
-            expiring.store(false, Ordering::SeqCst);
-            ResponseTemplate::new(401)
+            expiring.store(status != 401, Ordering::SeqCst);
+            ResponseTemplate::new(status)
         })
         .up_to_n_times(1)
         .with_priority(1)
         .mount(&server)
         .await;
+    let at = folder.to_str().unwrap();
     let start = [
         "run",
         "--output",
@@ -518,18 +515,49 @@ async fn texts_that_failed_under_an_expired_key_are_tried_again() {
         &input,
     ];
     let output = run(CANARY, &start).await;
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let advice = format!("Try them again with:\n  safer-instruct retry {at}");
-    assert!(printed.contains(&advice), "{printed}");
-    let failed = fs::read_to_string(folder.join("failed.jsonl")).unwrap();
-    assert!(failed.contains("does not accept the key"), "{failed}");
+    (server, output)
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_expires_ends_the_run_which_goes_on_with_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
+    let open = Arc::new(AtomicBool::new(true));
+    let (_server, output) = refused(401, &folder, &open).await;
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let printed = String::from_utf8(output.stderr).unwrap();
+    let last = printed.trim_end().lines().last().unwrap();
+    assert!(last.contains("does not accept the key"), "{printed}");
+    assert!(
+        printed.contains(&format!("safer-instruct resume {at}")),
+        "{printed}"
+    );
+
     open.store(true, Ordering::SeqCst);
+    let output = run(CANARY, &["resume", at]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(read(&folder, "failed.jsonl"), "");
+    assert!(!read(&folder, "pairs.jsonl").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_failed_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("run");
+    let at = folder.to_str().unwrap();
+    let open = Arc::new(AtomicBool::new(true));
+    let (_server, output) = refused(400, &folder, &open).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let advice = format!("Try it again with:\n  safer-instruct retry {at}");
+    assert!(printed.contains(&advice), "{printed}");
+    assert!(read(&folder, "failed.jsonl").contains("cannot serve the request"));
     let output = run(CANARY, &["retry", at]).await;
     assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(fs::read_to_string(folder.join("failed.jsonl")).unwrap(), "");
-    assert!(
-        !fs::read_to_string(folder.join("pairs.jsonl"))
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(read(&folder, "failed.jsonl"), "");
+    assert!(!read(&folder, "pairs.jsonl").is_empty());
 }

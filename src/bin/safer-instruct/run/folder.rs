@@ -19,6 +19,18 @@ const HEAD: &str =
 /// The folder that is taken if none is named.
 const DEFAULT: &str = "out";
 
+/// What a run writes.
+const FILES: [&str; 8] = [
+    "run.sqlite",
+    "run.sqlite-wal",
+    "run.sqlite-shm",
+    "settings.toml",
+    "pairs.jsonl",
+    "dropped.jsonl",
+    "failed.jsonl",
+    "summary.json",
+];
+
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folder(PathBuf);
@@ -46,6 +58,34 @@ impl Folder {
     /// Where the texts of standard input are kept.
     pub(crate) fn input(&self) -> PathBuf {
         self.0.join("input.jsonl")
+    }
+
+    /// Where they are while it is not sure that the run begins.
+    pub(crate) fn new_input(&self) -> PathBuf {
+        self.0.join("input.new.jsonl")
+    }
+
+    /// Has the folder alone, until it is dropped. The lock of the journal comes later, when the settings are written.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        Lock::take(&self.0.join("run.lock"))
+    }
+
+    /// Checks that the input is no file that the run removes or replaces.
+    pub(crate) fn check_input(&self, input: Option<&Path>) -> Result<()> {
+        let Some(input) = input else {
+            return Ok(());
+        };
+        let same = |name: &&&str| {
+            let written = self.0.join(name).canonicalize();
+            written.is_ok_and(|written| input.canonicalize().is_ok_and(|input| input == written))
+        };
+        let Some(name) = FILES.iter().chain(&["input.jsonl"]).find(same) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "the run would replace {name}, which is its input; take another --output, or copy the file"
+        );
+        Err(Error::config("input", reason))
     }
 
     /// The word that names it in a command.
@@ -95,16 +135,7 @@ impl Folder {
     pub(crate) fn clear(&self) -> Result<()> {
         // The file stays: another process may wait for it.
         let _lock = Lock::take(&self.0.join("run.sqlite.lock"))?;
-        for name in [
-            "run.sqlite",
-            "run.sqlite-wal",
-            "run.sqlite-shm",
-            "settings.toml",
-            "pairs.jsonl",
-            "dropped.jsonl",
-            "failed.jsonl",
-            "summary.json",
-        ] {
+        for name in FILES {
             let path = self.0.join(name);
             remove(&path)?;
         }

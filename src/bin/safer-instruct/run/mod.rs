@@ -79,15 +79,21 @@ impl Begin {
             return Ok(Ended::Done);
         }
         folder.check_free(self.overwrite)?;
-        texts::keep_stdin(&mut settings.input, &folder)?;
+        folder.check_input(settings.input.path.as_deref())?;
+        folder.make()?;
+        // Before anything of another run could be replaced.
+        let _lock = folder.lock()?;
+        let stdin = texts::keep_stdin(&mut settings.input, &folder)?;
         let counted = count(&settings)?;
         say_uncovered(&counted);
         let runtime = runtime()?;
         let models = runtime.block_on(Models::open(&settings))?;
         profile::fill(&mut settings, &models.profile);
-        folder.make()?;
         if self.overwrite {
             folder.clear()?;
+        }
+        if let Some(texts) = stdin {
+            texts.settle(&mut settings.input)?;
         }
         let work = Work {
             folder: &folder,
@@ -120,6 +126,7 @@ impl GoOn {
         begin_paths_here(&mut self.given)?;
         let folder = Folder::new(self.folder.take());
         folder.check_run()?;
+        let _lock = folder.lock()?;
         let mut settings = Settings::of(&[&folder.read_settings()?, &self.given])?;
         let prompts = Prompts::read(&settings)?;
         let counted = count(&settings)?;

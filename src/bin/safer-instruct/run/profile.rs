@@ -9,7 +9,15 @@ use crate::settings::{Chosen, Form, Judging, Place, Settings};
 
 /// How the next token of a draw or candidate is chosen where the user and the model say nothing: they only differ if
 /// the model samples.
-const DRAWN: (f64, f64) = (0.8, 0.95);
+const DRAWN: Drawn = Drawn {
+    temperature: 0.8,
+    top_p: 0.95,
+};
+
+struct Drawn {
+    temperature: f64,
+    top_p: f64,
+}
 
 /// What is known of a local model when it is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -128,10 +136,15 @@ fn choose(profile: &mut Profile, settings: &Settings) {
         profile.min_gain = induce.min_gain;
     }
     let sampling = &mut profile.induction_sampling;
+    let greedy = sampling.temperature == 0.0;
     if let Some(temperature) = induce.temperature {
         sampling.temperature = temperature;
-    } else if sampling.temperature == 0.0 && (settings.run.draws > 1 || profile.candidates > 1) {
-        (sampling.temperature, sampling.top_p) = DRAWN;
+    } else if greedy && (settings.run.draws > 1 || profile.candidates > 1) {
+        sampling.temperature = DRAWN.temperature;
+    }
+    // It follows from the temperature alone, which is what the settings of a run keep.
+    if greedy && sampling.temperature > 0.0 {
+        sampling.top_p = DRAWN.top_p;
     }
     if let Some(temperature) = respond.temperature {
         profile.response_sampling.temperature = temperature;

@@ -1,6 +1,9 @@
 //! The texts of a run.
 
-use std::{io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use safer_instruct::{
     Error, Result, SourceText,
@@ -98,17 +101,32 @@ pub(crate) fn count(input: &Input, languages: Languages) -> Result<Counted> {
     Ok(counted)
 }
 
+/// Texts of standard input, kept in a file until the run begins.
+pub(crate) struct Stdin {
+    from: PathBuf,
+    to: PathBuf,
+}
+
 /// Keeps the texts of standard input in the folder of the run: a run reads its texts again when it goes on.
-pub(crate) fn keep_stdin(input: &mut Input, folder: &Folder) -> Result<()> {
+pub(crate) fn keep_stdin(input: &mut Input, folder: &Folder) -> Result<Option<Stdin>> {
     if input.path.as_deref() != Some(Path::new("-")) {
-        return Ok(());
+        return Ok(None);
     }
-    folder.make()?;
-    let path = folder.input();
-    let mut file = Partial::create(&path)?;
-    io::copy(&mut io::stdin().lock(), &mut file).map_err(|error| Error::io(&path, error))?;
+    let absolute =
+        |path: PathBuf| std::path::absolute(&path).map_err(|error| Error::io(&path, error));
+    let (from, to) = (absolute(folder.new_input())?, absolute(folder.input())?);
+    let mut file = Partial::create(&from)?;
+    io::copy(&mut io::stdin().lock(), &mut file).map_err(|error| Error::io(&from, error))?;
     file.commit()?;
-    let absolute = std::path::absolute(&path).map_err(|error| Error::io(&path, error))?;
-    input.path = Some(absolute);
-    Ok(())
+    input.path = Some(from.clone());
+    Ok(Some(Stdin { from, to }))
+}
+
+impl Stdin {
+    /// Gives the file its name, in the place of one that an earlier run has left.
+    pub(crate) fn settle(self, input: &mut Input) -> Result<()> {
+        fs::rename(&self.from, &self.to).map_err(|error| Error::io(&self.to, error))?;
+        input.path = Some(self.to);
+        Ok(())
+    }
 }

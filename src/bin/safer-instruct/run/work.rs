@@ -143,10 +143,13 @@ impl Work<'_> {
         drop(pipeline);
         progress.end();
         if report.is_err() {
-            let folder = self.folder.path().display();
-            eprintln!(
-                "what was made is safe; when the cause is removed: safer-instruct resume {folder}"
-            );
+            // If the journal is the cause, this fails too, and the first error says more.
+            let _ = journal.export(self.folder.path());
+            let command = match which {
+                Which::Left => self.folder.command("resume"),
+                Which::Failed => self.folder.command("retry"),
+            };
+            eprintln!("what was made is safe; when the cause is removed: {command}");
         }
         let report = report?;
         let summary = journal.export(self.folder.path())?;
