@@ -48,15 +48,30 @@ fn a_server_that_misbehaves_changes_nothing() {
 }
 
 #[test]
-fn a_key_that_expires_fails_texts_and_a_retry_mends_them_without_paying_twice() {
+fn a_key_that_expires_ends_the_run_which_goes_on_without_paying_twice() {
     let mut trial = Trial::new(Store::Journal);
     trial.order.plain = true;
     trial.server.expire_from(Some(100));
     let session = trial.session(None);
+    assert!(!session.succeeded && session.failed == 0, "{session:?}");
+    assert!(session.output.contains("it does not accept the key"));
+    assert_eq!(trial.server.bill().len(), 99);
+    // The server says the key in its error.
+    trial.check_canary().unwrap();
+    trial.server.expire_from(None);
+    trial.finish().unwrap();
+}
+
+#[test]
+fn refused_calls_fail_texts_and_a_retry_mends_them_without_paying_twice() {
+    let mut trial = Trial::new(Store::Journal);
+    trial.order.plain = true;
+    trial.server.refuse_from(Some(100));
+    let session = trial.session(None);
     assert!(session.succeeded && session.failed > 10, "{session:?}");
     let failures = String::from_utf8(trial.files()["failed.jsonl"].clone()).unwrap();
     for line in failures.lines() {
-        assert!(line.contains("it does not accept the key"), "{line}");
+        assert!(line.contains("it cannot serve the request"), "{line}");
     }
     let paid = trial.server.bill().len();
     assert_eq!(paid, 99);
@@ -67,7 +82,7 @@ fn a_key_that_expires_fails_texts_and_a_retry_mends_them_without_paying_twice() 
     trial.order.retry = true;
     assert!(trial.session(None).succeeded);
     assert_eq!(trial.server.bill().len(), paid);
-    trial.server.expire_from(None);
+    trial.server.refuse_from(None);
     for kill in [
         Kill::Called(5),
         Kill::At("committing", 9),

@@ -39,6 +39,7 @@ struct State {
     plan: BTreeMap<u64, Fault>,
     /// From this call on the key is not accepted.
     expired_from: Option<u64>,
+    refused_from: Option<u64>,
     /// Receives a message when a call of a session has come, which is then never answered.
     tell: Option<(u64, Sender<Event>)>,
     /// Calls that are paid, the session and the call: those that were answered whole, or were cut short by a kill.
@@ -81,6 +82,11 @@ impl Server {
         self.state.lock().unwrap().expired_from = call;
     }
 
+    /// Refuses calls from one on, each for itself.
+    pub(crate) fn refuse_from(&self, call: Option<u64>) {
+        self.state.lock().unwrap().refused_from = call;
+    }
+
     /// Lets the n-th call from now on hang, and reports it.
     pub(crate) fn tell(&self, whom: Option<(u64, Sender<Event>)>) {
         let mut state = self.state.lock().unwrap();
@@ -104,14 +110,15 @@ impl Server {
         if connection.read(&mut first)? == 0 {
             return Ok(false);
         }
-        let (fault, expired, tell) = {
+        let (fault, expired, refused, tell) = {
             let mut state = self.state.lock().unwrap();
             state.calls += 1;
             let calls = state.calls;
             let tell = state.tell.take_if(|(at, _)| *at == calls);
             let expired = state.expired_from.is_some_and(|from| calls >= from);
             let fault = state.plan.get(&calls).filter(|_| tell.is_none());
-            (fault.copied(), expired, tell)
+            let refused = state.refused_from.is_some_and(|from| calls >= from);
+            (fault.copied(), expired, refused, tell)
         };
         if fault == Some(Fault::Reset) {
             // What was not read makes a reset of it.
@@ -123,6 +130,11 @@ impl Server {
             let words = format!("Incorrect API key provided: {CANARY}.");
             let error = json!({"error": {"message": words, "code": "invalid_api_key"}});
             return write(connection, "401 Unauthorized", "", &error.to_string());
+        }
+        if refused {
+            let words = format!("Not with the key {CANARY}.");
+            let error = json!({"error": {"message": words}});
+            return write(connection, "400 Bad Request", "", &error.to_string());
         }
         match fault {
             Some(Fault::Page) => {

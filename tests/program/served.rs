@@ -553,7 +553,7 @@ async fn a_text_that_failed_is_tried_again() {
     let open = Arc::new(AtomicBool::new(true));
     let (_server, output) = refused(400, &folder, &open).await;
     let printed = String::from_utf8(output.stdout).unwrap();
-    let advice = format!("Try it again with:\n  safer-instruct retry {at}");
+    let advice = format!("Try them again with:\n  safer-instruct retry {at}");
     assert!(printed.contains(&advice), "{printed}");
     assert!(read(&folder, "failed.jsonl").contains("cannot serve the request"));
     let output = run(CANARY, &["retry", at]).await;

@@ -67,6 +67,7 @@ impl Folder {
 
     /// Has the folder alone, until it is dropped. The lock of the journal comes later, when the settings are written.
     pub(crate) fn lock(&self) -> Result<Lock> {
+        fs::create_dir_all(&self.0).map_err(|error| Error::io(&self.0, error))?;
         Lock::take(&self.0.join("run.lock"))
     }
 

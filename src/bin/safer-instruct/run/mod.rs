@@ -12,7 +12,7 @@ mod stages;
 mod texts;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 pub(crate) use folder::Folder;
@@ -80,15 +80,24 @@ impl Begin {
         }
         folder.check_free(self.overwrite)?;
         folder.check_input(settings.input.path.as_deref())?;
-        folder.make()?;
-        // Before anything of another run could be replaced.
-        let _lock = folder.lock()?;
+        // Before anything of another run could be replaced. A folder that is not there yet is made when all else is sure.
+        let is_stdin = settings.input.path.as_deref() == Some(Path::new("-"));
+        let early = match is_stdin || folder.path().is_dir() {
+            true => Some(folder.lock()?),
+            false => None,
+        };
         let stdin = texts::keep_stdin(&mut settings.input, &folder)?;
         let counted = count(&settings)?;
         say_uncovered(&counted);
         let runtime = runtime()?;
         let models = runtime.block_on(Models::open(&settings))?;
         profile::fill(&mut settings, &models.profile);
+        folder.make()?;
+        let _lock = match early {
+            Some(lock) => lock,
+            None => folder.lock()?,
+        };
+        folder.check_free(self.overwrite)?;
         if self.overwrite {
             folder.clear()?;
         }
