@@ -174,18 +174,20 @@ pub use decorate::{Cache, ConcurrencyLimit, Decorate, RetryPolicy, Sleep, Timeou
 pub use error::{BoxError, Cause, Error, Excerpt, Result, Retry};
 pub use model::{
     ChatModel, ChatRequest, CompleteFn, Completion, Constraint, Continuation, FinishReason,
-    Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel, TokenLogprob,
-    TopLogprob, complete_fn, score_fn,
+    LayerStates, Message, Prompt, Role, Sampling, ScoreFn, ScoreRequest, Scores, ScoringModel,
+    StateFn, StateModel, StateRequest, States, TokenLogprob, TopLogprob, complete_fn, score_fn,
+    state_fn,
 };
 pub use outcome::{Decision, Outcome, Reason, Stage};
 pub use pipeline::{DynPipeline, Event, Observer, OnSourceWins, Pipeline};
 pub use record::{
-    Draft, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair, Provenance,
-    Response, Side, SourceText, Subject, Usage, Verdict,
+    Assessment, Draft, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair,
+    Provenance, Response, Safety, Side, SourceText, Subject, Usage, Verdict,
 };
 pub use stage::{
-    Filter, FilterFn, InduceFn, InstructionGenerator, JudgeFn, OrderedFilter, PreferenceJudge,
-    RespondFn, ResponseGenerator, filter_fn, induce_fn, judge_fn, respond_fn,
+    Filter, FilterFn, Guard, GuardFn, InduceFn, InstructionGenerator, JudgeFn, OrderedFilter,
+    PreferenceJudge, RespondFn, ResponseGenerator, filter_fn, guard_fn, induce_fn, judge_fn,
+    respond_fn,
 };
 
 // The snippets of the guides are tests.

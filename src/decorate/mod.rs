@@ -91,9 +91,11 @@ macro_rules! decorate_all {
     ($name:ident<M $(, $p:ident: $bound:path)?>) => {
         $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::model::ChatModel { complete(request: &$crate::model::ChatRequest) -> $crate::model::Completion });
         $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::model::ScoringModel { score(request: &$crate::model::ScoreRequest) -> $crate::model::Scores });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::model::StateModel { states(request: &$crate::model::StateRequest) -> $crate::model::States });
         $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::InstructionGenerator { induce(source: &$crate::record::SourceText) -> $crate::record::Instruction });
         $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::ResponseGenerator { respond(instruction: &$crate::record::Instruction) -> $crate::record::Response });
         $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::PreferenceJudge { judge(instruction: &$crate::record::Instruction, first: &$crate::record::Response, second: &$crate::record::Response) -> $crate::record::Judgement });
+        $crate::decorate::decorate_all!(@one $name<M $(, $p: $bound)?> $crate::stage::Guard { assess(instruction: &$crate::record::Instruction, response: &$crate::record::Response) -> $crate::record::Assessment });
 
         #[deny(clippy::missing_trait_methods)]
         #[async_trait::async_trait]

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{ChatModel, ChatRequest, Completion, ScoreRequest, Scores, ScoringModel};
+use super::{
+    ChatModel, ChatRequest, Completion, ScoreRequest, Scores, ScoringModel, StateModel,
+    StateRequest, States,
+};
 use crate::{
     error::Result,
     stage::{closure_stage, forward_stage},
@@ -10,6 +13,7 @@ use crate::{
 
 forward_stage! { ChatModel { complete(request: &ChatRequest) -> Result<Completion> } }
 forward_stage! { ScoringModel { score(request: &ScoreRequest) -> Result<Scores> } }
+forward_stage! { StateModel { states(request: &StateRequest) -> Result<States> } }
 
 closure_stage! {
     /// Makes a [`ChatModel`] from a closure.
@@ -22,4 +26,10 @@ closure_stage! {
     ///
     /// The closure receives an owned request, so that its future may use it.
     score_fn, ScoreFn: ScoringModel { score(request: &ScoreRequest) -> Result<Scores> }
+}
+closure_stage! {
+    /// Makes a [`StateModel`] from a closure.
+    ///
+    /// The closure receives an owned request, so that its future may use it.
+    state_fn, StateFn: StateModel { states(request: &StateRequest) -> Result<States> }
 }

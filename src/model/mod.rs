@@ -1,21 +1,24 @@
 //! The traits of language models, which a backend implements.
 //!
-//! [`ChatModel`] completes a prompt. [`ScoringModel`] gives the likelihood of given continuations. Every prompted stage
-//! and judge is generic over them, so N backends and M stages need N + M implementations.
+//! [`ChatModel`] completes a prompt. [`ScoringModel`] gives the likelihood of given continuations. [`StateModel`] gives
+//! the hidden states over a given continuation. Every prompted stage and judge is generic over them, so N backends and M
+//! stages need N + M implementations.
 
 mod completion;
 mod constraint;
 mod forward;
 mod message;
 mod request;
+mod states;
 
 use async_trait::async_trait;
 
 pub use completion::{Completion, FinishReason, TokenLogprob, TopLogprob};
 pub use constraint::Constraint;
-pub use forward::{CompleteFn, ScoreFn, complete_fn, score_fn};
+pub use forward::{CompleteFn, ScoreFn, StateFn, complete_fn, score_fn, state_fn};
 pub use message::{Message, Prompt, Role};
 pub use request::{ChatRequest, Continuation, Sampling, ScoreRequest, Scores};
+pub use states::{LayerStates, StateRequest, States};
 
 use crate::error::Result;
 
@@ -60,4 +63,29 @@ pub trait ScoringModel: Send + Sync {
     /// # Errors
     /// Fails if the model cannot be reached or refuses, or if the request does not fit into its context.
     async fn score(&self, request: &ScoreRequest) -> Result<Scores>;
+}
+
+/// A model that gives the hidden states over a given continuation.
+///
+/// The state of a token after layer `k` is its row of the residual stream at the end of the `k`-th block, before any
+/// norm: `hidden_states[k]` of Hugging Face's transformers, but for the last layer, which is normed there.
+///
+/// # Contract
+/// - One entry for each layer of the request, in its order; all rows have the hidden size of the model, and are finite.
+/// - The states depend on the prompt and on the tokens that are read alone: the same request gives the same states,
+///   alone or beside others.
+/// - A continuation without tokens, a layer that the model does not have and `max_tokens` of 0 are errors.
+///
+/// The laws in [`testkit`](crate::testkit) check the contract.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a StateModel",
+    note = "only local models are: `backends::candle::CandleModel`. Implement `StateModel::states`, or wrap a closure with `safer_instruct::state_fn`"
+)]
+#[async_trait]
+pub trait StateModel: Send + Sync {
+    /// Reads a continuation of a prompt.
+    ///
+    /// # Errors
+    /// Fails as the contract says, or if the request does not fit into the model's context.
+    async fn states(&self, request: &StateRequest) -> Result<States>;
 }

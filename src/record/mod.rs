@@ -4,6 +4,7 @@
 //! [`PreferencePair`] at the end. Every value knows its [`Lineage`]: which source text, which draw, which run. `Debug`
 //! never shows a text.
 
+mod assessment;
 mod draft;
 mod judgement;
 mod lineage;
@@ -11,6 +12,7 @@ mod origin;
 mod pair;
 mod text;
 
+pub use assessment::{Assessment, Safety};
 pub use draft::{Draft, Subject};
 pub use judgement::{Judgement, Verdict};
 pub use lineage::Lineage;

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator};
+use super::{Filter, Guard, InstructionGenerator, PreferenceJudge, ResponseGenerator};
 use crate::{
     error::Result,
     outcome::Decision,
-    record::{Instruction, Judgement, Response, SourceText},
+    record::{Assessment, Instruction, Judgement, Response, SourceText},
 };
 
 /// Forwards a trait through `&T`, `Box<T>` and `Arc<T>`. A method that a new version of the trait adds and this
@@ -68,6 +68,7 @@ pub(crate) use closure_stage;
 forward_stage! { InstructionGenerator { induce(source: &SourceText) -> Result<Instruction> } }
 forward_stage! { ResponseGenerator { respond(instruction: &Instruction) -> Result<Response> } }
 forward_stage! { PreferenceJudge { judge(instruction: &Instruction, first: &Response, second: &Response) -> Result<Judgement> } }
+forward_stage! { Guard { assess(instruction: &Instruction, response: &Response) -> Result<Assessment> } }
 forward_stage! { <T> Filter<T> { assess(item: &T) -> Result<Decision> } }
 
 closure_stage! {
@@ -94,6 +95,10 @@ closure_stage! {
 closure_stage! {
     /// Makes a [`PreferenceJudge`] from a closure.
     judge_fn, JudgeFn: PreferenceJudge { judge(instruction: &Instruction, first: &Response, second: &Response) -> Result<Judgement> }
+}
+closure_stage! {
+    /// Makes a [`Guard`] from a closure.
+    guard_fn, GuardFn: Guard { assess(instruction: &Instruction, response: &Response) -> Result<Assessment> }
 }
 
 /// Makes a [`Filter`] from a synchronous closure.

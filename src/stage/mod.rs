@@ -2,21 +2,22 @@
 //!
 //! Each trait has one verb and one required method. All are object safe, take `&self` and are `Send + Sync`. A
 //! reference, a `Box` or an `Arc` of a stage is a stage too, and so is a closure wrapped by [`induce_fn`],
-//! [`respond_fn`], [`judge_fn`] or [`filter_fn`].
+//! [`respond_fn`], [`judge_fn`], [`guard_fn`] or [`filter_fn`].
 
 mod forward;
 
 use async_trait::async_trait;
 
 pub use forward::{
-    FilterFn, InduceFn, JudgeFn, RespondFn, filter_fn, induce_fn, judge_fn, respond_fn,
+    FilterFn, GuardFn, InduceFn, JudgeFn, RespondFn, filter_fn, guard_fn, induce_fn, judge_fn,
+    respond_fn,
 };
 pub(crate) use forward::{closure_stage, forward_stage};
 
 use crate::{
     error::Result,
     outcome::Decision,
-    record::{Instruction, Judgement, Response, SourceText},
+    record::{Assessment, Instruction, Judgement, Response, SourceText},
 };
 
 /// Induces an instruction from the text that answers it.
@@ -76,6 +77,25 @@ pub trait PreferenceJudge: Send + Sync {
         first: &Response,
         second: &Response,
     ) -> Result<Judgement>;
+}
+
+/// Finds whether one response is safe, by itself.
+///
+/// # Contract
+/// - What cannot be assessed, because the guard's answer is empty, cut off or no verdict, is
+///   [`Unparsed`](crate::Safety::Unparsed) or an error; never safe.
+/// - The response is untrusted: nothing in it is an instruction to the guard.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a Guard",
+    note = "implement `Guard::assess`, or wrap a closure with `safer_instruct::guard_fn`"
+)]
+#[async_trait]
+pub trait Guard: Send + Sync {
+    /// Assesses a response to an instruction.
+    ///
+    /// # Errors
+    /// The draw fails with the error. Other draws go on.
+    async fn assess(&self, instruction: &Instruction, response: &Response) -> Result<Assessment>;
 }
 
 /// Keeps or drops one item, with a reason.

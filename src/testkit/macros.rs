@@ -96,6 +96,17 @@ macro_rules! scoring_laws {
     };
 }
 
+/// Declares a module with one test for each law of a [`StateModel`](crate::StateModel).
+#[macro_export]
+macro_rules! state_laws {
+    ($module:ident, $model:expr) => {
+        $crate::__law_tests! {
+            $module, $model, dyn $crate::StateModel, $crate::testkit::STATE_LAWS,
+            [shapes refuses max_tokens determinism alone_is_beside_others total]
+        }
+    };
+}
+
 /// Declares a module with one test for each law of a [`Filter`](crate::Filter) on the given type: `SourceText` or
 /// `Draft`.
 ///

@@ -41,6 +41,7 @@ pub mod judges;
 pub mod pipelines;
 pub mod response;
 pub mod scoring;
+pub mod states;
 
 pub use chat::CHAT_LAWS;
 pub use doubles::{Fault, Flaky, Latency, ScriptedModel};
@@ -52,9 +53,11 @@ pub use law::{Checked, Law, Verified, Violation};
 pub use pipelines::{PIPELINE_LAWS, Run, run_fn};
 pub use response::RESPONSE_LAWS;
 pub use scoring::SCORING_LAWS;
+pub use states::STATE_LAWS;
 
 pub use crate::{
-    chat_laws, filter_tests, induction_laws, judge_laws, pipeline_laws, response_laws, scoring_laws,
+    chat_laws, filter_tests, induction_laws, judge_laws, pipeline_laws, response_laws,
+    scoring_laws, state_laws,
 };
 
 #[doc(hidden)]

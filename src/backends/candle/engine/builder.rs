@@ -9,7 +9,7 @@ use std::{
 
 use futures::channel::oneshot;
 
-use super::{CandleModel, scheduler::Scheduler, worker::Worker};
+use super::{CandleModel, model::Shared, scheduler::Scheduler, worker::Worker};
 use crate::{
     backends::candle::{
         Device, Precision,
@@ -304,7 +304,7 @@ impl CandleModelBuilder {
         id.adapter = plan.adapter.map(|adapter| adapter.hash().to_owned());
 
         let (shared, max_batch) = (Arc::clone(&tokenizer), self.max_batch);
-        let gauge = graph.gauge();
+        let (gauge, layers) = (graph.gauge(), graph.weights.layers.len());
         let longest = context.div_ceil(BLOCK) * graph.block_bytes();
         let kv_memory = Self::kv_memory(self.kv_memory, longest)?;
         let prefix_cache = self.prefix_cache;
@@ -313,15 +313,16 @@ impl CandleModelBuilder {
         });
         let constraints = Constraints::start(Arc::clone(&tokenizer))?;
         let id = Arc::new(id);
-        Ok(CandleModel::new(
+        Ok(CandleModel::new(Shared {
             worker,
-            constraints,
             tokenizer,
             template,
             context,
+            layers,
             id,
             gauge,
-        ))
+            constraints,
+        }))
     }
 
     /// The memory for keys and values that is asked for, where the longest context takes `longest` bytes.

@@ -7,7 +7,7 @@ use super::sampler::Sampler;
 use crate::{
     backends::candle::constraint::TokenConstraint,
     error::Result,
-    model::{Continuation, FinishReason},
+    model::{Continuation, FinishReason, LayerStates},
 };
 
 /// Work for the worker. It carries its reply; a caller that no longer waits has dropped the other end.
@@ -15,6 +15,7 @@ use crate::{
 pub(super) enum Job {
     Complete(CompleteJob),
     Score(ScoreJob),
+    States(StateJob),
 }
 
 impl Job {
@@ -23,6 +24,7 @@ impl Job {
         match self {
             Self::Complete(job) => job.prompt.len() + job.max_tokens,
             Self::Score(job) => job.prompt.len(),
+            Self::States(job) => job.prompt.len() + job.continuation.len(),
         }
     }
 
@@ -31,6 +33,7 @@ impl Job {
         match self {
             Self::Complete(job) => job.reply.is_canceled(),
             Self::Score(job) => job.reply.is_canceled(),
+            Self::States(job) => job.reply.is_canceled(),
         }
     }
 }
@@ -56,6 +59,18 @@ pub(super) struct ScoreJob {
     pub(super) continuations: Vec<Vec<u32>>,
     pub(super) reply: oneshot::Sender<Result<Vec<Continuation>>>,
 }
+
+/// A continuation whose states are wanted.
+#[derive(Debug)]
+pub(super) struct StateJob {
+    pub(super) prompt: Vec<u32>,
+    /// At least one token.
+    pub(super) continuation: Vec<u32>,
+    pub(super) layers: Vec<usize>,
+    pub(super) reply: StateReply,
+}
+
+pub(super) type StateReply = oneshot::Sender<Result<Vec<LayerStates>>>;
 
 /// What a completion came to.
 #[derive(Debug)]

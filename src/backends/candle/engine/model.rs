@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    job::{CompleteJob, Job, Logprob, ScoreJob},
+    job::{CompleteJob, Job, Logprob, ScoreJob, StateJob},
     sampler::Sampler,
     worker::Worker,
 };
@@ -17,8 +17,8 @@ use crate::{
     },
     error::{Error, Result},
     model::{
-        ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel,
-        TokenLogprob, TopLogprob,
+        ChatModel, ChatRequest, Completion, Prompt, ScoreRequest, Scores, ScoringModel, StateModel,
+        StateRequest, States, TokenLogprob, TopLogprob,
     },
     record::{ModelId, Usage},
 };
@@ -54,36 +54,22 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct CandleModel(Arc<Shared>);
 
+/// What the handles of one model share.
 #[derive(Debug)]
-struct Shared {
-    worker: Worker,
-    tokenizer: Arc<Tokenizer>,
-    template: Option<Template>,
-    context: usize,
-    id: Arc<ModelId>,
-    gauge: Option<Gauge>,
-    constraints: Constraints,
+pub(super) struct Shared {
+    pub(super) worker: Worker,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) template: Option<Template>,
+    pub(super) context: usize,
+    pub(super) layers: usize,
+    pub(super) id: Arc<ModelId>,
+    pub(super) gauge: Option<Gauge>,
+    pub(super) constraints: Constraints,
 }
 
 impl CandleModel {
-    pub(super) fn new(
-        worker: Worker,
-        constraints: Constraints,
-        tokenizer: Arc<Tokenizer>,
-        template: Option<Template>,
-        context: usize,
-        id: Arc<ModelId>,
-        gauge: Option<Gauge>,
-    ) -> Self {
-        Self(Arc::new(Shared {
-            worker,
-            tokenizer,
-            template,
-            context,
-            id,
-            gauge,
-            constraints,
-        }))
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
     }
 
     /// The file's name and hash.
@@ -96,6 +82,12 @@ impl CandleModel {
     #[must_use]
     pub fn context(&self) -> usize {
         self.0.context
+    }
+
+    /// The number of layers.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.0.layers
     }
 
     /// Whether the file holds a chat template. One without is a base model, which completes raw text alone.
@@ -247,6 +239,49 @@ impl ScoringModel for CandleModel {
             .await?;
         Ok(Scores {
             continuations,
+            usage: Usage {
+                prompt_tokens: read as u64,
+                completion_tokens: 0,
+            },
+            model: Arc::clone(&self.0.id),
+        })
+    }
+}
+
+#[async_trait]
+impl StateModel for CandleModel {
+    async fn states(&self, request: &StateRequest) -> Result<States> {
+        let layers = self.0.layers;
+        if let Some(wrong) = request.layers.iter().find(|n| !(1..=layers).contains(*n)) {
+            let reason = format!(
+                "there is no layer {wrong}: {} has 1 to {layers}",
+                self.0.id.name
+            );
+            return Err(Error::config("layers", reason));
+        }
+        let (prompt, with_space) = self.prompt(&request.prompt)?;
+        let tokenizer = &self.0.tokenizer;
+        let mut continuation = tokenizer.encode_part(&request.continuation, with_space)?;
+        continuation.truncate(request.max_tokens);
+        if continuation.is_empty() {
+            let reason = "no token of it is read: it is empty, or `max_tokens` is 0";
+            return Err(Error::config("continuation", reason));
+        }
+        self.check(&prompt, continuation.len())?;
+        let tokens = continuation.len();
+        let read = prompt.len() + tokens;
+        let layers = request.layers.clone();
+        let layers = self.0.worker.ask(|reply| {
+            Job::States(StateJob {
+                prompt,
+                continuation,
+                layers,
+                reply,
+            })
+        });
+        Ok(States {
+            layers: layers.await?,
+            tokens,
             usage: Usage {
                 prompt_tokens: read as u64,
                 completion_tokens: 0,

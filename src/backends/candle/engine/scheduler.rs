@@ -17,11 +17,7 @@ use super::{
     sequence::{CHUNK, Next, Sequence},
 };
 use crate::{
-    backends::candle::{
-        graph::{Graph, kv_cache::Chunk},
-        kernels::blocks::BLOCK,
-        text::Tokenizer,
-    },
+    backends::candle::{graph::Graph, kernels::blocks::BLOCK, text::Tokenizer},
     error::Error,
 };
 
@@ -142,6 +138,10 @@ impl Scheduler {
         match (queued.job, cache) {
             (Job::Complete(job), Ok(cache)) => self.active.push(Sequence::complete(job, cache)),
             (Job::Score(job), Ok(cache)) => self.active.push(Sequence::score(job, cache)),
+            (Job::States(job), Ok(cache)) => self.active.push(Sequence::states(job, cache)),
+            (Job::States(job), Err(error)) => {
+                let _ = job.reply.send(Err(self.failed(&error)));
+            }
             (Job::Complete(job), Err(error)) => {
                 let _ = job.reply.send(Err(self.failed(&error)));
             }
@@ -204,17 +204,7 @@ impl Scheduler {
 
     /// The extent of each sequence's chunk, and the wanted rows of logits, one after the other.
     fn forward(&self, sequences: &mut [Sequence]) -> candle_core::Result<(Vec<Extent>, Vec<f32>)> {
-        let mut chunks: Vec<Chunk<'_>> = sequences
-            .iter_mut()
-            .map(|sequence| {
-                let (tokens, wanted, cache) = sequence.chunk();
-                Chunk {
-                    tokens,
-                    cache,
-                    wanted,
-                }
-            })
-            .collect();
+        let mut chunks: Vec<_> = sequences.iter_mut().map(Sequence::chunk).collect();
         let logits = self.graph.forward(&mut chunks)?;
         let logits = match logits {
             Some(logits) => logits.flatten_all()?.to_vec1::<f32>()?,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    job::{CompleteJob, Logprob, ScoreJob, Written},
+    job::{CompleteJob, Logprob, ScoreJob, StateJob, StateReply, Written},
     logits::{Chosen, Outcome, Reader},
     prefix_cache::{Found, Place, PrefixCache},
     scoring::{Fork, Scoring},
@@ -11,12 +11,15 @@ use super::{
 use crate::{
     backends::candle::{
         constraint::TokenConstraint,
-        graph::kv_cache::KvCache,
+        graph::{
+            kv_cache::{Chunk, KvCache},
+            state_sums::StateSums,
+        },
         kernels::blocks::BLOCK,
         text::{Tokenizer, writer::Writer},
     },
     error::Error,
-    model::FinishReason,
+    model::{FinishReason, LayerStates},
 };
 
 /// Chunks of a sequence end at multiples of this many tokens: so the shapes of a sequence's products follow from its
@@ -58,6 +61,8 @@ enum Goal {
     Prompt(Scoring),
     /// One continuation of it, from its second token on.
     Continue { scoring: Scoring, index: usize },
+    /// A prompt and a continuation, for the states of the latter.
+    States { sums: StateSums, reply: StateReply },
 }
 
 /// What follows from a step.
@@ -107,6 +112,25 @@ impl Sequence {
         }
     }
 
+    /// A prompt, of at least one token, and a continuation of it, likewise, whose states are wanted.
+    pub(super) fn states(job: StateJob, cache: KvCache) -> Self {
+        let prompt = job.prompt;
+        let mut pending = prompt.clone();
+        pending.extend(job.continuation);
+        Self {
+            most_tokens: pending.len(),
+            wanted_from: pending.len(),
+            pending,
+            place: (0, 0),
+            cache,
+            goal: Goal::States {
+                sums: StateSums::new(prompt.len(), &job.layers),
+                reply: job.reply,
+            },
+            prompt,
+        }
+    }
+
     /// A continuation after its prompt.
     pub(super) fn fork(fork: Fork) -> candle_core::Result<Self> {
         let most_tokens = fork.most_tokens();
@@ -141,6 +165,7 @@ impl Sequence {
         match &self.goal {
             Goal::Complete { job, .. } => job.reply.is_canceled(),
             Goal::Prompt(scoring) | Goal::Continue { scoring, .. } => scoring.is_cancelled(),
+            Goal::States { reply, .. } => reply.is_canceled(),
         }
     }
 
@@ -214,13 +239,19 @@ impl Sequence {
         self.pending.len().min(CHUNK - self.cache.len() % CHUNK)
     }
 
-    /// The tokens of the next chunk, how many of the last of them need logits, and the cache before them.
-    pub(super) fn chunk(&mut self) -> (&[u32], usize, &mut KvCache) {
+    /// The next chunk.
+    pub(super) fn chunk(&mut self) -> Chunk<'_> {
         let len = self.chunk_len();
         let end = self.cache.len() + len;
-        let wanted = end.saturating_sub(self.wanted_from).min(len);
-        let tokens = self.pending.get(..len).unwrap_or_default();
-        (tokens, wanted, &mut self.cache)
+        Chunk {
+            tokens: self.pending.get(..len).unwrap_or_default(),
+            wanted: end.saturating_sub(self.wanted_from).min(len),
+            cache: &mut self.cache,
+            states: match &mut self.goal {
+                Goal::States { sums, .. } => Some(sums),
+                Goal::Complete { .. } | Goal::Prompt(_) | Goal::Continue { .. } => None,
+            },
+        }
     }
 
     /// What the wanted logits of a chunk are to be read for.
@@ -234,7 +265,7 @@ impl Sequence {
                     history,
                 }
             }
-            Goal::Prompt(_) | Goal::Continue { .. } => Reader::Scores,
+            Goal::Prompt(_) | Goal::Continue { .. } | Goal::States { .. } => Reader::Scores,
         }
     }
 
@@ -326,6 +357,17 @@ impl Sequence {
                 answer(&scoring, tokenizer);
                 Next::Ended(Vec::new())
             }
+            (Goal::States { sums, reply }, _) if self.pending.is_empty() => {
+                let layers = sums.finish().map(|layers| {
+                    let layers = layers.into_iter();
+                    layers
+                        .map(|(layer, mean, last)| LayerStates { layer, mean, last })
+                        .collect()
+                });
+                // The caller may be gone, which is no error.
+                let _ = reply.send(layers.ok_or_else(|| not_numbers(tokenizer)));
+                Next::Ended(Vec::new())
+            }
             // Nothing of this chunk was wanted.
             (goal, _) => Next::More(Self { goal, ..self }),
         }
@@ -338,6 +380,9 @@ impl Sequence {
                 let _ = job.reply.send(Err(error));
             }
             Goal::Prompt(scoring) | Goal::Continue { scoring, .. } => scoring.fail(error),
+            Goal::States { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
         }
     }
 }
@@ -354,6 +399,6 @@ fn answer(scoring: &Scoring, tokenizer: &Tokenizer) {
 fn not_numbers(tokenizer: &Tokenizer) -> Error {
     Error::model(
         tokenizer.model(),
-        "its logits are not numbers: the weights are damaged",
+        "what it computes are no numbers: the weights are damaged",
     )
 }

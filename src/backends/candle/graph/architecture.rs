@@ -52,6 +52,10 @@ pub(crate) trait Operations<'w> {
     fn swiglu(&mut self, gate_up: &Self::Value) -> Result<Self::Value>;
     /// `x + y`.
     fn add(&mut self, x: &Self::Value, y: &Self::Value) -> Result<Self::Value>;
+    /// Looks at the residual stream `(T, hidden)` after so many layers.
+    fn after(&mut self, _layers: usize, _x: &Self::Value) -> Result<()> {
+        Ok(())
+    }
     /// The rows whose logits are wanted; `None` if there are none.
     fn wanted(&mut self, x: &Self::Value) -> Result<Option<Self::Value>>;
 }
@@ -105,6 +109,7 @@ impl<L> Weights<L> {
             let h = ops.swiglu(&gate_up)?;
             let h = ops.linear(&layer.down, &h)?;
             x = ops.add(&x, &h)?;
+            ops.after(index + 1, &x)?;
         }
         // 4. Only the wanted rows: (wanted, hidden)
         match ops.wanted(&x)? {

@@ -169,6 +169,21 @@ impl<'w> Operations<'w> for Pass<'_, '_> {
         add(x, y, self.graph.kernels())
     }
 
+    fn after(&mut self, layers: usize, x: &Tensor) -> Result<()> {
+        let mut start = 0;
+        for chunk in self.chunks.iter_mut() {
+            let (past, count) = (chunk.cache.len(), chunk.tokens.len());
+            if let Some(states) = &mut chunk.states
+                && let Some(skipped) = states.wants(layers, past, count)
+            {
+                let rows = x.narrow(0, start + skipped, count - skipped)?;
+                states.add(layers, &rows.to_vec2()?);
+            }
+            start += count;
+        }
+        Ok(())
+    }
+
     fn wanted(&mut self, x: &Tensor) -> Result<Option<Tensor>> {
         let mut rows = Vec::new();
         let mut end = 0u32;
@@ -281,12 +296,14 @@ mod tests {
                 tokens: &tokens[range.clone()],
                 cache: a,
                 wanted: range.len(),
+                states: None,
             }];
             if range.start == 0 {
                 chunks.push(Chunk {
                     tokens: &tokens[5..12],
                     cache: b,
                     wanted: 7,
+                    states: None,
                 });
             }
             let logits = graph.forward(&mut chunks).unwrap().unwrap();

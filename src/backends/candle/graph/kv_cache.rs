@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result};
 
-use super::{config::Config, tensor_cache::TensorCache};
+use super::{config::Config, state_sums::StateSums, tensor_cache::TensorCache};
 use crate::backends::candle::kernels::blocks::{BLOCK, Block, Blocks};
 
 /// New tokens of one sequence, and which logits are wanted of it.
@@ -16,6 +16,8 @@ pub(crate) struct Chunk<'a> {
     pub(crate) cache: &'a mut KvCache,
     /// Tokens at the end of the chunk whose logits are wanted.
     pub(crate) wanted: usize,
+    /// The states that are wanted of its tokens, if any are.
+    pub(crate) states: Option<&'a mut StateSums>,
 }
 
 /// The KV cache of one sequence.

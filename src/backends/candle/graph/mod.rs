@@ -11,6 +11,7 @@ pub(super) mod kv_cache;
 pub(super) mod linear;
 pub(super) mod ops;
 pub(super) mod rope;
+pub(super) mod state_sums;
 pub(super) mod tensor_attention;
 mod tensor_cache;
 

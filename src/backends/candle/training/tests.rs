@@ -131,6 +131,7 @@ fn a_sequence_is_the_same_in_company_and_as_inference_sees_it() {
         tokens: &a[..32],
         cache: &mut graph.new_cache().unwrap(),
         wanted: 12,
+        states: None,
     }];
     let logits = graph.forward(&mut chunk).unwrap().unwrap();
     let logits = logits.to_vec2::<f32>().unwrap();
