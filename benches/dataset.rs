@@ -88,6 +88,8 @@ fn write_pairs(bencher: Bencher<'_, '_>, length: usize) {
             induction: None,
             response: None,
             counterpart: None,
+            chosen_assessment: None,
+            rejected_assessment: None,
             judgement: Judged {
                 verdict: Verdict::First,
                 expert_first: true,

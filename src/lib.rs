@@ -179,10 +179,10 @@ pub use model::{
     state_fn,
 };
 pub use outcome::{Decision, Outcome, Reason, Stage};
-pub use pipeline::{DynPipeline, Event, Observer, OnSourceWins, Pipeline};
+pub use pipeline::{DynPipeline, Event, Gate, Observer, OnSourceWins, Pipeline};
 pub use record::{
-    Assessment, Draft, Instruction, Judged, Judgement, Lineage, ModelId, Origin, PreferencePair,
-    Provenance, Response, Safety, Side, SourceText, Subject, Usage, Verdict,
+    Assessment, Assessments, Draft, Instruction, Judged, Judgement, Lineage, ModelId, Origin,
+    PreferencePair, Provenance, Response, Safety, Side, SourceText, Subject, Usage, Verdict,
 };
 pub use stage::{
     Filter, FilterFn, Guard, GuardFn, InduceFn, InstructionGenerator, JudgeFn, OrderedFilter,

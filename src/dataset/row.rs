@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     outcome::{Outcome, Reason, Stage},
-    record::{Draft, Instruction, Judgement, Origin, PreferencePair, Response, Usage},
+    record::{
+        Assessment, Assessments, Draft, Instruction, Judgement, Origin, PreferencePair, Response,
+        Usage,
+    },
 };
 
 /// In which file an outcome ends.
@@ -75,6 +78,8 @@ pub(crate) struct DraftRow<'a> {
     response: Option<Made<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counterpart: Option<Made<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assessments: Option<Cow<'a, Assessments>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     judgement: Option<Cow<'a, Judgement>>,
 }
@@ -172,6 +177,8 @@ impl<'a> Row<'a> {
                     made.response.as_ref(),
                     made.counterpart.as_ref(),
                     made.judgement.origin.as_ref(),
+                    made.chosen_assessment.as_ref().and_then(origin),
+                    made.rejected_assessment.as_ref().and_then(origin),
                 ])
             }
             Self::Dropped(row) => row.draft.usage(),
@@ -189,6 +196,7 @@ impl<'a> DraftRow<'a> {
             instruction: draft.instruction.as_ref().map(instruction),
             response: draft.response.as_ref().map(response),
             counterpart: draft.counterpart.as_ref().map(response),
+            assessments: draft.assessments.as_deref().map(Cow::Borrowed),
             judgement: draft
                 .judged
                 .as_ref()
@@ -207,6 +215,12 @@ impl<'a> DraftRow<'a> {
             made(&self.response).as_deref(),
             made(&self.counterpart).as_deref(),
             judgement,
+            self.assessments
+                .as_ref()
+                .and_then(|both| origin(&both.expert)),
+            self.assessments
+                .as_ref()
+                .and_then(|both| origin(&both.other)),
         ])
     }
 }
@@ -218,6 +232,10 @@ impl<'a> Made<'a> {
             origin: origin.map(Cow::Borrowed),
         }
     }
+}
+
+fn origin(assessment: &Assessment) -> Option<&Origin> {
+    assessment.origin.as_deref()
 }
 
 fn sum<const N: usize>(origins: [Option<&Origin>; N]) -> Usage {

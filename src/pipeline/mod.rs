@@ -3,6 +3,7 @@
 //! [`Pipeline::process`] is the algorithm for one source text. [`Pipeline::run`] adds concurrency and nothing else: no
 //! channels, no spawned tasks, no queue for each stage.
 
+mod gate;
 mod memory;
 mod observer;
 mod ordered;
@@ -12,12 +13,15 @@ mod steps;
 
 use std::{fmt, sync::Arc};
 
+pub use gate::Gate;
 pub(crate) use memory::{Given, Memories};
 pub use observer::{Event, Observer};
 
 use crate::{
     record::{Draft, PreferencePair, SourceText},
-    stage::{Filter, InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator},
+    stage::{
+        Filter, Guard, InstructionGenerator, OrderedFilter, PreferenceJudge, ResponseGenerator,
+    },
 };
 
 /// What to do if the judge prefers the other side of the pair to the expert's response.
@@ -47,8 +51,9 @@ pub type DynPipeline =
 /// 1. Filter the source text.
 /// 2. Induce the instruction, and filter it.
 /// 3. Ask the expert for a response (and the counterpart, if there is one), and filter it.
-/// 4. Let the judge compare the response with the other side, in an order that is drawn from the lineage.
-/// 5. Choose the better side, and filter the pair.
+/// 4. If there is a guard, let it assess each side by itself; go on only if both are what the [`Gate`] asks for.
+/// 5. Let the judge compare the response with the other side, in an order that is drawn from the lineage.
+/// 6. Choose the better side, and filter the pair.
 ///
 /// A blank text, instruction or response is dropped as `empty`. Two identical sides are dropped as `identical`, and the
 /// judge is not asked.
@@ -87,6 +92,8 @@ pub struct Pipeline<I, R, J> {
 /// Everything but the three stages, so that they can be exchanged in one step.
 struct Rest {
     counterpart: Option<Arc<dyn ResponseGenerator>>,
+    guard: Option<Box<dyn Guard>>,
+    gate: Gate,
     source_filters: Vec<Box<dyn Filter<SourceText>>>,
     instruction_filters: Vec<Box<dyn Filter<Draft>>>,
     response_filters: Vec<Box<dyn Filter<Draft>>>,
@@ -113,6 +120,8 @@ where
     pub fn new(induce: I, respond: R, judge: J) -> Self {
         let rest = Rest {
             counterpart: None,
+            guard: None,
+            gate: Gate::default(),
             source_filters: Vec::new(),
             instruction_filters: Vec::new(),
             response_filters: Vec::new(),
@@ -140,6 +149,23 @@ where
     #[must_use]
     pub fn with_counterpart(mut self, counterpart: impl ResponseGenerator + 'static) -> Self {
         self.rest.counterpart = Some(Arc::new(counterpart));
+        self
+    }
+
+    /// Sets the guard that assesses each side of a pair by itself, before the judge compares them. By default there is
+    /// none, and a pair may hold two bad answers.
+    ///
+    /// With a guard, no pair is kept whose sides have not both been found what the [`Gate`] asks for.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Guard + 'static) -> Self {
+        self.rest.guard = Some(Box::new(guard));
+        self
+    }
+
+    /// Sets what the guard must find in each side. By default [`Gate::default`]. Without a guard it has no effect.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.rest.gate = gate;
         self
     }
 

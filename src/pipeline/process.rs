@@ -71,20 +71,29 @@ where
             return Err(End::because(Stage::Judge, "identical"));
         }
 
-        // 5. Let the judge compare the two sides.
+        // 5. Let the guard assess each side by itself.
+        let assessed = self.add_assessments(draft).await;
+        assessed.map_err(|error| End::Failed(Stage::Judge, error))?;
+        if self.rest.on_source_wins == OnSourceWins::Drop {
+            self.pass_gate(draft, Side::Expert)?;
+        }
+
+        // 6. Let the judge compare the two sides.
         let judged = self.add_judgement(draft).await;
         judged.map_err(|error| End::Failed(Stage::Judge, error))?;
 
-        // 6. Go on only with a verdict that makes a pair.
+        // 7. Go on only with a verdict that makes a pair.
         match draft.chosen_from() {
+            Ok(chosen) if self.rest.on_source_wins == OnSourceWins::Flip => {
+                self.pass_gate(draft, chosen)?;
+            }
             Ok(Side::Expert) => {}
-            Ok(_) if self.rest.on_source_wins == OnSourceWins::Flip => {}
             Ok(Side::Source) => return Err(End::because(Stage::Judge, "source_wins")),
             Ok(Side::Counterpart) => return Err(End::because(Stage::Judge, "counterpart_wins")),
             Err(_) => return Err(End::because(Stage::Judge, "tie")),
         }
 
-        // 7. Filter the pair.
+        // 8. Filter the pair.
         assess(Stage::Pair, &self.rest.pair_filters, &*draft).await
     }
 }

@@ -1,12 +1,14 @@
 //! The steps of the algorithm: each asks one kind of stage and adds to the draft what comes back.
 
-use futures::future::join;
+use std::borrow::Cow;
+
+use futures::future::{join, try_join};
 
 use super::{Event, Pipeline};
 use crate::{
     error::{Error, Result},
     outcome::{Decision, Outcome, Reason, Stage},
-    record::{Draft, Lineage, Origin, Response, Subject, Usage},
+    record::{Assessments, Draft, Lineage, Origin, Response, Side, Subject, Usage},
     stage::{Filter, InstructionGenerator, PreferenceJudge, ResponseGenerator},
 };
 
@@ -75,23 +77,35 @@ where
         Ok(())
     }
 
+    /// Asks the guard about both sides at once, if there is one.
+    pub(super) async fn add_assessments(&self, draft: &mut Draft) -> Result<()> {
+        let Some(guard) = &self.rest.guard else {
+            return Ok(());
+        };
+        let (instruction, other) = (draft.instruction()?, other_side(draft));
+        let expert = guard.assess(instruction, draft.response()?);
+        let (expert, other) = try_join(expert, guard.assess(instruction, &other)).await?;
+        draft.assessments = Some(Box::new(Assessments { expert, other }));
+        Ok(())
+    }
+
+    /// Ends a draft whose sides were not found what they should be, where `chosen` is to be the better one.
+    pub(super) fn pass_gate(&self, draft: &Draft, chosen: Side) -> Result<(), End> {
+        let assessments = draft.assessments.as_deref();
+        let reason = assessments.and_then(|both| self.rest.gate.refuses(both, chosen));
+        reason.map_or(Ok(()), |reason| Err(End::Dropped(Stage::Judge, reason)))
+    }
+
     /// Asks the judge in an order that it cannot know: it is drawn from the lineage.
     pub(super) async fn add_judgement(&self, draft: &mut Draft) -> Result<()> {
         let lineage = draft.source.lineage();
         let expert = draft.response()?;
-        let source;
-        let other = match &draft.counterpart {
-            Some(counterpart) => counterpart,
-            None => {
-                source = Response::new(draft.source.text()).with_lineage(lineage.clone());
-                &source
-            }
-        };
+        let other = other_side(draft);
         let expert_first = lineage.seed("order") & 1 == 0;
         let (first, second) = if expert_first {
-            (expert, other)
+            (expert, &*other)
         } else {
-            (other, expert)
+            (&*other, expert)
         };
         let instruction = draft.instruction()?;
         let judgement = self.judge.judge(instruction, first, second).await?;
@@ -111,6 +125,18 @@ where
             stage,
             usage,
         });
+    }
+}
+
+/// What the expert's response is compared with.
+fn other_side(draft: &Draft) -> Cow<'_, Response> {
+    match &draft.counterpart {
+        Some(counterpart) => Cow::Borrowed(counterpart),
+        None => {
+            let source = &draft.source;
+            let response = Response::new(source.text()).with_lineage(source.lineage().clone());
+            Cow::Owned(response)
+        }
     }
 }
 

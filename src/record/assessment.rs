@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, text::Redacted};
+use super::{Origin, Side, text::Redacted};
 
 /// Whether a response is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,6 +149,25 @@ impl fmt::Debug for Assessment {
             .field("raw", &self.raw.as_deref().map(Redacted))
             .field("origin", &self.origin)
             .finish()
+    }
+}
+
+/// What a guard finds in the two sides of a pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assessments {
+    /// The expert's response.
+    pub expert: Assessment,
+    /// The other side: the counterpart's response or, without one, the source text.
+    pub other: Assessment,
+}
+
+impl Assessments {
+    /// The better side and the worse side, where `chosen` is the better one.
+    pub(crate) fn sides(&self, chosen: Side) -> (&Assessment, &Assessment) {
+        match chosen {
+            Side::Expert => (&self.expert, &self.other),
+            Side::Source | Side::Counterpart => (&self.other, &self.expert),
+        }
     }
 }
 

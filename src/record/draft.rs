@@ -1,7 +1,8 @@
 //! A source text on its way to a pair.
 
 use super::{
-    Instruction, Judged, Judgement, PreferencePair, Provenance, Response, Side, SourceText, Verdict,
+    Assessments, Instruction, Judged, Judgement, PreferencePair, Provenance, Response, Side,
+    SourceText, Verdict,
 };
 use crate::error::{Error, Result};
 
@@ -40,6 +41,7 @@ pub struct Draft {
     pub(crate) instruction: Option<Instruction>,
     pub(crate) response: Option<Response>,
     pub(crate) counterpart: Option<Response>,
+    pub(crate) assessments: Option<Box<Assessments>>,
     /// The judgement, and whether the judge saw the expert's response first.
     pub(crate) judged: Option<(Judgement, bool)>,
 }
@@ -53,6 +55,7 @@ impl Draft {
             instruction: None,
             response: None,
             counterpart: None,
+            assessments: None,
             judged: None,
         }
     }
@@ -75,6 +78,13 @@ impl Draft {
     #[must_use]
     pub fn with_counterpart(mut self, counterpart: Response) -> Self {
         self.counterpart = Some(counterpart);
+        self
+    }
+
+    /// Adds what a guard finds in the two sides. By default they are not assessed.
+    #[must_use]
+    pub fn with_assessments(mut self, assessments: Assessments) -> Self {
+        self.assessments = Some(Box::new(assessments));
         self
     }
 
@@ -122,6 +132,12 @@ impl Draft {
         self.counterpart
             .as_ref()
             .map_or_else(|| self.source.text(), Response::text)
+    }
+
+    /// What a guard finds in the two sides, if the pipeline has a guard.
+    #[must_use]
+    pub fn assessments(&self) -> Option<&Assessments> {
+        self.assessments.as_deref()
     }
 
     /// The judgement. First and second are the places in which the judge saw the responses.
@@ -199,6 +215,7 @@ impl Draft {
             instruction: Some(instruction),
             response: Some(response),
             counterpart,
+            assessments,
             judged: Some((judgement, expert_first)),
         } = self
         else {
@@ -215,6 +232,12 @@ impl Draft {
             Side::Expert => (expert_text, other_text),
             Side::Source | Side::Counterpart => (other_text, expert_text),
         };
+        let (of_expert, of_other) =
+            assessments.map_or((None, None), |both| (Some(both.expert), Some(both.other)));
+        let (chosen_assessment, rejected_assessment) = match chosen_from {
+            Side::Expert => (of_expert, of_other),
+            Side::Source | Side::Counterpart => (of_other, of_expert),
+        };
         Ok(PreferencePair {
             prompt,
             chosen,
@@ -227,6 +250,8 @@ impl Draft {
                 induction,
                 response,
                 counterpart,
+                chosen_assessment,
+                rejected_assessment,
                 judgement: Judged {
                     verdict: judgement.verdict(),
                     expert_first,

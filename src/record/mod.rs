@@ -12,7 +12,7 @@ mod origin;
 mod pair;
 mod text;
 
-pub use assessment::{Assessment, Safety};
+pub use assessment::{Assessment, Assessments, Safety};
 pub use draft::{Draft, Subject};
 pub use judgement::{Judgement, Verdict};
 pub use lineage::Lineage;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lineage, Origin, Verdict, text::Redacted};
+use super::{Assessment, Lineage, Origin, Verdict, text::Redacted};
 
 /// The origin of one side of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +58,12 @@ pub struct Provenance {
     /// How the counterpart's response was made, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counterpart: Option<Origin>,
+    /// What a guard found in `chosen`, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_assessment: Option<Assessment>,
+    /// What a guard found in `rejected`, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_assessment: Option<Assessment>,
     /// How the judge decided.
     pub judgement: Judged,
 }

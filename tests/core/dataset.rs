@@ -42,6 +42,8 @@ fn pair(n: u64, text: &str) -> PreferencePair {
             induction: Some(origin(5)),
             response: None,
             counterpart: None,
+            chosen_assessment: None,
+            rejected_assessment: None,
             judgement: Judged {
                 verdict: Verdict::First,
                 expert_first: true,

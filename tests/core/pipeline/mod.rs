@@ -2,6 +2,7 @@
 
 mod events;
 mod filters;
+mod gate;
 mod laws;
 mod policy;
 mod written;
