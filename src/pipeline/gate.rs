@@ -42,7 +42,7 @@ impl Default for Gate {
 impl Gate {
     /// Why the two sides make no pair; `None` if they do.
     pub(super) fn refuses(&self, assessments: &Assessments, chosen: Side) -> Option<Reason> {
-        let (chosen, rejected) = assessments.sides(chosen);
+        let (chosen, rejected) = assessments.sides(chosen == Side::Expert);
         if [chosen, rejected]
             .map(|one| one.safety)
             .contains(&Safety::Unparsed)

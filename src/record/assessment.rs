@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, Side, text::Redacted};
+use super::{Origin, text::Redacted};
 
 /// Whether a response is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -162,11 +162,12 @@ pub struct Assessments {
 }
 
 impl Assessments {
-    /// The better side and the worse side, where `chosen` is the better one.
-    pub(crate) fn sides(&self, chosen: Side) -> (&Assessment, &Assessment) {
-        match chosen {
-            Side::Expert => (&self.expert, &self.other),
-            Side::Source | Side::Counterpart => (&self.other, &self.expert),
+    /// The better side and the worse side, where the expert's response is the better one or not.
+    pub(crate) fn sides(&self, expert_chosen: bool) -> (&Assessment, &Assessment) {
+        if expert_chosen {
+            (&self.expert, &self.other)
+        } else {
+            (&self.other, &self.expert)
         }
     }
 }

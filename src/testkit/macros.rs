@@ -102,7 +102,7 @@ macro_rules! state_laws {
     ($module:ident, $model:expr) => {
         $crate::__law_tests! {
             $module, $model, dyn $crate::StateModel, $crate::testkit::STATE_LAWS,
-            [shapes refuses max_tokens determinism alone_is_beside_others total]
+            [shapes refuses reads_no_more determinism alone_is_beside_others total]
         }
     };
 }

@@ -10,7 +10,7 @@ use crate::model::{Message, Prompt, StateModel, StateRequest};
 pub const STATE_LAWS: &[Law<dyn StateModel>] = &[
     Law::new("shapes", |model| Box::pin(shapes(model))),
     Law::new("refuses", |model| Box::pin(refuses(model))),
-    Law::new("max_tokens", |model| Box::pin(max_tokens(model))),
+    Law::new("reads_no_more", |model| Box::pin(reads_no_more(model))),
     Law::new("determinism", |model| Box::pin(determinism(model))),
     Law::new("alone_is_beside_others", |model| {
         Box::pin(alone_is_beside_others(model))
@@ -107,8 +107,8 @@ pub async fn refuses(model: &dyn StateModel) -> Verified {
 ///
 /// # Errors
 /// Fails in the first case that breaks the law, or if no case could be checked.
-pub async fn max_tokens(model: &dyn StateModel) -> Verified {
-    let mut cases = Cases::of("max_tokens");
+pub async fn reads_no_more(model: &dyn StateModel) -> Verified {
+    let mut cases = Cases::of("reads_no_more");
     for (case, request) in requests() {
         let short = request.clone().with_max_tokens(2);
         let mut longer = short.clone();

@@ -5,15 +5,64 @@ use std::io::Write;
 use futures::future::join_all;
 use safer_instruct::{
     ChatModel, ChatRequest, Error, FinishReason, Message, Prompt, Sampling, ScoreRequest,
-    ScoringModel,
+    ScoringModel, StateModel, StateRequest,
     backends::candle::CandleModel,
-    testkit::{HOSTILE_TEXTS, chat_laws, scoring_laws},
+    testkit::{HOSTILE_TEXTS, chat_laws, scoring_laws, state_laws},
 };
 
 use crate::candle_support::{block_on, model, model_path};
 
 chat_laws!(chat, model().clone());
 scoring_laws!(scoring, model().clone());
+state_laws!(states, model().clone());
+
+#[test]
+fn states_are_the_same_bits_in_any_company() {
+    let long = "A kettle, a cup and a spoon stand on the table. ".repeat(30);
+    let requests: Vec<StateRequest> = ["Tea.", "お茶をいれる。", long.as_str(), "Tea."]
+        .iter()
+        .flat_map(|text| {
+            let chat = vec![Message::user((*text).to_owned())];
+            [long.as_str(), "Yes, of course."].map(|answer| {
+                StateRequest::new(chat.clone(), answer, [1, 15, 30]).with_max_tokens(400)
+            })
+        })
+        .collect();
+    // A model of its own has read none of them before.
+    let fresh = CandleModel::load(model_path()).unwrap();
+    let alone: Vec<_> = requests
+        .iter()
+        .map(|request| block_on(fresh.states(request)).unwrap())
+        .collect();
+    let scores = ScoreRequest::new(vec![Message::user("Tea.")], [long.as_str()]);
+    let (together, _) = block_on(async {
+        futures::future::join(
+            join_all(requests.iter().map(|request| model().states(request))),
+            model().score(&scores),
+        )
+        .await
+    });
+    for (alone, together) in alone.iter().zip(together) {
+        let together = together.unwrap();
+        assert_eq!(alone.tokens, together.tokens);
+        assert_eq!(alone.layers, together.layers);
+    }
+    assert_eq!(alone[0].layers.len(), 3);
+    assert_eq!(alone[0].layers[0].mean.len(), 576);
+    assert!(
+        alone[0].tokens > 300,
+        "longer than a chunk: {}",
+        alone[0].tokens
+    );
+}
+
+#[test]
+fn a_layer_that_is_not_there_is_named() {
+    let request = StateRequest::new(vec![Message::user("Tea.")], "Yes.", [31]);
+    let error = block_on(model().states(&request)).unwrap_err();
+    assert_eq!(model().layers(), 30);
+    assert!(error.to_string().contains("no layer 31"), "{error}");
+}
 
 #[test]
 fn it_answers() {

@@ -13,6 +13,7 @@ mod model_mutants;
 mod pipeline_mutants;
 mod scoring_mutants;
 mod stage_mutants;
+mod state_mutants;
 
 use std::task::Poll;
 

@@ -204,7 +204,7 @@ impl<'w> Operations<'w> for Pass<'_, '_> {
 mod tests {
     use super::*;
     use crate::backends::candle::{
-        graph::{architecture::Layer, config::tests::config, rope::angles},
+        graph::{architecture::Layer, config::tests::config, rope::angles, state_sums::StateSums},
         kernels::{blocks::Form, rows::Pairs},
     };
 
@@ -310,6 +310,45 @@ mod tests {
             all.extend(logits.flatten_all().unwrap().to_vec1::<f32>().unwrap());
         }
         all
+    }
+
+    /// The states of tokens 10 to 69 after layers 1 and 3, read in chunks that end there.
+    fn states(graph: &Graph, ends: &[usize]) -> Vec<(usize, Vec<f32>, Vec<f32>)> {
+        let tokens: Vec<u32> = (0..70).map(|n| n * 13 % 50).collect();
+        let (mut cache, mut sums) = (graph.new_cache().unwrap(), StateSums::new(10, &[3, 1]));
+        for end in ends {
+            let start = cache.len();
+            let mut chunk = [Chunk {
+                tokens: &tokens[start..*end],
+                cache: &mut cache,
+                wanted: 0,
+                states: Some(&mut sums),
+            }];
+            assert!(graph.forward(&mut chunk).unwrap().is_none());
+        }
+        sums.finish().unwrap()
+    }
+
+    #[test]
+    fn states_are_the_same_in_one_chunk_and_in_many_and_on_candle() {
+        let ours = graph(Pairs::Halves, true);
+        let whole = states(&ours, &[70]);
+        let candle = states(&graph(Pairs::Halves, false), &[4, 33, 70]);
+        assert_eq!(whole.iter().map(|one| one.0).collect::<Vec<_>>(), [3, 1]);
+        for other in [states(&ours, &[4, 10, 11, 70]), candle] {
+            for ((_, mean, last), (_, other_mean, other_last)) in whole.iter().zip(&other) {
+                let pairs = mean
+                    .iter()
+                    .zip(other_mean)
+                    .chain(last.iter().zip(other_last));
+                for (a, b) in pairs {
+                    assert!((a - b).abs() < 1e-3, "{a} {b}");
+                }
+            }
+        }
+        let (first, third) = (&whole[1], &whole[0]);
+        assert_ne!(first.1, third.1);
+        assert_ne!(first.1, first.2);
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn activations_that_are_not_finite_are_an_error() {
         (block_on(model.complete(&request)), block_on(score))
     };
     let (text, scores) = ask("xa");
-    let reason = "model tiny.gguf: its logits are not numbers: the weights are damaged";
+    let reason = "model tiny.gguf: what it computes are no numbers: the weights are damaged";
     assert_eq!(text.unwrap_err().report(), reason);
     assert_eq!(scores.unwrap_err().report(), reason);
     let (text, scores) = ask("yb");
