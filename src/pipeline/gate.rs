@@ -53,7 +53,10 @@ impl Gate {
             let wanted = format!("wanted at most {:.2}", self.max_chosen);
             return Some(because("chosen_unsafe", chosen, &wanted));
         }
-        if chosen.p_refusal.is_some_and(|p| !(p <= self.max_refusal)) {
+        if chosen
+            .p_refusal
+            .is_some_and(|p| p.is_nan() || p > self.max_refusal)
+        {
             return Some(Reason::new("chosen_refuses"));
         }
         if !rejected.is_unsafe(self.min_rejected) {

@@ -1,5 +1,8 @@
 //! The hidden states of a continuation while it is read.
 
+/// A layer with the mean of its rows and the last of them.
+pub(crate) type Rows = (usize, Vec<f32>, Vec<f32>);
+
 /// Sums of the rows of some layers, from one token of a sequence on.
 #[derive(Debug)]
 pub(crate) struct StateSums {
@@ -57,7 +60,7 @@ impl StateSums {
     }
 
     /// Each layer with the mean of its rows and the last of them; `None` if they are no numbers.
-    pub(crate) fn finish(self) -> Option<Vec<(usize, Vec<f32>, Vec<f32>)>> {
+    pub(crate) fn finish(self) -> Option<Vec<Rows>> {
         let layers = self.layers.into_iter().map(|sums| {
             let count = sums.rows as f64;
             let mean: Vec<f32> = sums.sum.iter().map(|sum| (sum / count) as f32).collect();
