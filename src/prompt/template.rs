@@ -56,12 +56,16 @@ impl PromptTemplate {
     /// [`Error::Config`], with the line, for an unknown slot, a missing slot, an unclosed `{{`, a heading that is not a
     /// role, text before the first heading, an empty message, or a last message that is not the user's.
     pub fn parse(text: &str, slots: &[&str]) -> Result<Self> {
-        let template = Self::read(text)?;
+        Self::read(text)?.checked(slots, text)
+    }
+
+    /// Checks the slots.
+    fn checked(self, slots: &[&str], text: &str) -> Result<Self> {
         let known: Vec<&str> = slots
             .iter()
             .map(|slot| slot.trim_end_matches('?'))
             .collect();
-        for (name, line) in template.slots() {
+        for (name, line) in self.slots() {
             if !known.contains(&name) {
                 return Err(at(
                     line,
@@ -73,12 +77,12 @@ impl PromptTemplate {
             }
         }
         for slot in slots.iter().filter(|slot| !slot.ends_with('?')) {
-            if !template.slots().any(|(name, _)| name == *slot) {
+            if !self.has_slot(slot) {
                 let last = text.lines().count();
                 return Err(at(last, format!("the slot `{{{{{slot}}}}}` is missing")));
             }
         }
-        Ok(template)
+        Ok(self)
     }
 
     /// Parses a prompt of this crate. `tests/core/prompts.rs` checks that each one can be parsed; otherwise it would be
@@ -86,6 +90,34 @@ impl PromptTemplate {
     pub(crate) fn built_in(text: &str) -> Self {
         Self::read(text)
             .unwrap_or_else(|_| Self::new(Body::Raw(vec![Piece::Text(text.to_owned())]), text))
+    }
+
+    /// Makes a conversation of messages with slots, each as it stands: nothing is trimmed, and the last one may be the
+    /// assistant's. Slots as for [`parse`](Self::parse).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), for slots.
+    pub(crate) fn chat(messages: &[(Role, String)], slots: &[&str]) -> Result<Self> {
+        let mut source = String::new();
+        let mut body = Vec::new();
+        for (role, text) in messages {
+            source.push_str(&format!("## {}\n{text}\n", role.as_str()));
+            body.push((*role, pieces(text, 1)?));
+        }
+        Self::new(Body::Chat(body), &source).checked(slots, &source)
+    }
+
+    /// Makes a raw prompt of a text with slots, as it stands. Slots as for [`parse`](Self::parse).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), for slots.
+    pub(crate) fn raw(text: &str, slots: &[&str]) -> Result<Self> {
+        Self::new(Body::Raw(pieces(text, 1)?), text).checked(slots, text)
+    }
+
+    /// Whether the prompt has a slot of this name.
+    pub(crate) fn has_slot(&self, name: &str) -> bool {
+        self.slots().any(|(known, _)| known == name)
     }
 
     fn read(text: &str) -> Result<Self> {

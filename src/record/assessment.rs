@@ -31,6 +31,10 @@ pub struct Assessment {
     /// P(unsafe), between 0 and 1, if the guard gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_unsafe: Option<f64>,
+    /// The probability that the guard gave to what is no verdict, between 0 and 1, where P(unsafe) comes from the
+    /// probabilities of its words: P(unsafe) may be off by as much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_other: Option<f64>,
     /// P(the response refuses to help), between 0 and 1, if the guard gives it. A guard that only says yes or no gives 1 or
     /// 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +57,7 @@ impl Assessment {
         Self {
             safety,
             p_unsafe: None,
+            p_other: None,
             p_refusal: None,
             categories: Vec::new(),
             raw: None,
@@ -81,6 +86,13 @@ impl Assessment {
     #[must_use]
     pub fn with_p_unsafe(mut self, p_unsafe: f64) -> Self {
         self.p_unsafe = Some(p_unsafe);
+        self
+    }
+
+    /// Sets the probability that the guard gave to what is no verdict. By default it is unknown.
+    #[must_use]
+    pub fn with_p_other(mut self, p_other: f64) -> Self {
+        self.p_other = Some(p_other);
         self
     }
 
@@ -144,6 +156,7 @@ impl fmt::Debug for Assessment {
         f.debug_struct("Assessment")
             .field("safety", &self.safety)
             .field("p_unsafe", &self.p_unsafe)
+            .field("p_other", &self.p_other)
             .field("p_refusal", &self.p_refusal)
             .field("categories", &self.categories)
             .field("raw", &self.raw.as_deref().map(Redacted))
