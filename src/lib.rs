@@ -57,6 +57,13 @@
 //! the lineage, so no judge can know which response is the expert's. If the judge prefers the source text, the draw is
 //! dropped, or the source text becomes `chosen`: see [`OnSourceWins`].
 //!
+//! # Guards
+//!
+//! A [`Guard`] finds whether one response is safe, by itself. [`guards::DialectGuard`] asks a guard model, such as
+//! Qwen3Guard, Llama Guard or WildGuard, in its own [`guards::Dialect`]; [`guard_fn`] makes a guard of a closure.
+//! [`filters::SafeResponse`] and [`filters::UnsafeSource`] filter by any guard. What a guard did not clearly find safe
+//! never counts as safe.
+//!
 //! # Filters
 //!
 //! A [`Filter`] keeps or drops one item, with a [`Reason`]: a [`SourceText`], or the [`Draft`] that grows from it. The
@@ -160,6 +167,7 @@ pub mod backends;
 pub mod dataset;
 pub mod files;
 pub mod filters;
+pub mod guards;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod judges;
@@ -197,6 +205,9 @@ mod writing_a_judge {}
 #[cfg(all(doctest, feature = "testkit"))]
 #[doc = include_str!("../docs/writing-a-backend.md")]
 mod writing_a_backend {}
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../docs/guards.md")]
+mod guards_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

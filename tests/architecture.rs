@@ -42,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "judges",
         &["error", "record", "model", "stage", "prompt", "text"],
     ),
+    ("guards", &["error", "record", "model", "stage", "prompt"]),
     (
         "filters",
         &[
@@ -99,6 +100,7 @@ const SHARED_NAMES: &[&str] = &[
     "alone_is_beside_others",
     "determinism",
     "logprobs",
+    "max_tokens",
     "total",
 ];
 

@@ -14,6 +14,8 @@
 //! | [`NotAboutTask`] | instructions | `about_task` |
 //! | [`Related`] | instruction and source | `unrelated` |
 //! | [`ModelQuality`] | instruction and source | `low_quality` |
+//! | [`SafeResponse`] | response | `unsafe_response`, `controversial_response`, `not_assessed` |
+//! | [`UnsafeSource`] | instruction and source | `safe_source`, `not_assessed` |
 //!
 //! [`Recommended`] puts most of them around a pipeline, with limits that can be set.
 //!
@@ -25,6 +27,7 @@ mod about_task;
 mod canned;
 mod distinct;
 mod finished;
+mod guarded;
 mod in_languages;
 mod language;
 mod length;
@@ -40,6 +43,7 @@ pub use about_task::NotAboutTask;
 pub use canned::NotCanned;
 pub use distinct::Distinct;
 pub use finished::Finished;
+pub use guarded::{SafeResponse, UnsafeSource};
 pub use in_languages::InLanguages;
 pub use language::SameLanguage;
 pub use length::Length;

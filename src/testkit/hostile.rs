@@ -12,7 +12,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    const fn new(name: &'static str, text: &'static str) -> Self {
+    pub(super) const fn new(name: &'static str, text: &'static str) -> Self {
         Self {
             name,
             text,

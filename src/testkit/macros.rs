@@ -129,6 +129,26 @@ macro_rules! filter_tests {
     };
 }
 
+/// Declares a module with one test for each law of a [`Guard`](crate::Guard).
+///
+/// ```
+/// use safer_instruct::{Assessment, Response, Safety, guard_fn, testkit};
+///
+/// testkit::guard_laws!(no_shouting, guard_fn(|_, response: Response| async move {
+///     let shouts = response.text().contains("WORTHLESS");
+///     Ok(Assessment::new(if shouts { Safety::Unsafe } else { Safety::Safe }))
+/// }));
+/// ```
+#[macro_export]
+macro_rules! guard_laws {
+    ($module:ident, $guard:expr) => {
+        $crate::__law_tests! {
+            $module, $guard, dyn $crate::Guard, $crate::testkit::GUARD_LAWS,
+            [determinism alone_is_beside_others total fails_closed]
+        }
+    };
+}
+
 /// Declares a module with one test for each law of an [`InstructionGenerator`](crate::InstructionGenerator).
 #[macro_export]
 macro_rules! induction_laws {

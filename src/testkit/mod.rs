@@ -31,11 +31,13 @@
 
 mod doubles;
 mod hostile;
+mod injections;
 mod law;
 mod macros;
 
 pub mod chat;
 pub mod filters;
+pub mod guards;
 pub mod induction;
 pub mod judges;
 pub mod pipelines;
@@ -46,8 +48,10 @@ pub mod states;
 pub use chat::CHAT_LAWS;
 pub use doubles::{Fault, Flaky, Latency, ScriptedModel};
 pub use filters::{Specimen, filter_laws};
+pub use guards::GUARD_LAWS;
 pub use hostile::{HOSTILE_TEXTS, Hostile};
 pub use induction::INDUCTION_LAWS;
+pub use injections::{INJECTIONS, NO_VERDICTS};
 pub use judges::JUDGE_LAWS;
 pub use law::{Checked, Law, Verified, Violation};
 pub use pipelines::{PIPELINE_LAWS, Run, run_fn};
@@ -56,7 +60,7 @@ pub use scoring::SCORING_LAWS;
 pub use states::STATE_LAWS;
 
 pub use crate::{
-    chat_laws, filter_tests, induction_laws, judge_laws, pipeline_laws, response_laws,
+    chat_laws, filter_tests, guard_laws, induction_laws, judge_laws, pipeline_laws, response_laws,
     scoring_laws, state_laws,
 };
 
