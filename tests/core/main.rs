@@ -10,6 +10,7 @@
 mod bad_input;
 mod dataset;
 mod filters;
+mod guards;
 #[cfg(feature = "hub")]
 mod hub;
 mod instructions;

@@ -8,6 +8,7 @@
 
 mod conformance;
 mod doubles;
+mod guard_mutants;
 mod judge_mutants;
 mod model_mutants;
 mod pipeline_mutants;
