@@ -100,7 +100,6 @@ const SHARED_NAMES: &[&str] = &[
     "alone_is_beside_others",
     "determinism",
     "logprobs",
-    "max_tokens",
     "total",
 ];
 
