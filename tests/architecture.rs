@@ -42,7 +42,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "judges",
         &["error", "record", "model", "stage", "prompt", "text"],
     ),
-    ("guards", &["error", "record", "model", "stage", "prompt"]),
+    (
+        "guards",
+        &["error", "files", "record", "model", "stage", "prompt"],
+    ),
     (
         "filters",
         &[

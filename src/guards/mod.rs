@@ -8,6 +8,8 @@
 //! Reading fails closed. What is not exactly a verdict is [`Unparsed`](crate::Safety::Unparsed), which never counts as
 //! safe: an empty or cut answer, prose, two verdicts, fields that contradict each other, an unknown category.
 //!
+//! A [`Probe`] is a guard and a judge of another kind: a linear function of a model's hidden states, fitted on labels.
+//!
 //! [`SafeResponse`](crate::filters::SafeResponse) and [`UnsafeSource`](crate::filters::UnsafeSource) make filters of
 //! any guard.
 
@@ -19,6 +21,8 @@ mod dialect;
 mod frame;
 mod guard;
 mod mode;
+mod probe;
 
 pub use dialect::Dialect;
 pub use guard::DialectGuard;
+pub use probe::{HeadCard, Probe, ProbeCard, ProbeData, ProbeMeasure, ProbeWeights};

@@ -15,7 +15,9 @@ mod guards;
 mod hub;
 mod instructions;
 mod judges;
+mod labels;
 #[cfg(feature = "testkit")]
 mod pipeline;
+mod probe;
 mod prompts;
 mod stages;

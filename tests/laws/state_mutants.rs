@@ -8,6 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use safer_instruct::{
     Error, LayerStates, ModelId, Result, StateModel, StateRequest, States, Usage,
+    guards::{HeadCard, Probe, ProbeCard, ProbeWeights},
     testkit::{self, STATE_LAWS},
 };
 
@@ -54,6 +55,35 @@ impl StateModel for Honest {
 }
 
 testkit::state_laws!(honest, Honest);
+
+/// Reads the number of the last character.
+fn probe() -> Probe<Honest> {
+    let head = HeadCard {
+        bias: -3.0,
+        slope: 0.1,
+        offset: 0.0,
+    };
+    let card = ProbeCard {
+        format: ProbeCard::FORMAT,
+        base: ModelId::new("honest"),
+        layers: vec![1],
+        hidden: 2,
+        max_tokens: 64,
+        heads: [("harm", head), ("preference", head)]
+            .map(|(name, head)| (name.to_owned(), head))
+            .into(),
+        data: Vec::new(),
+        seed: 0,
+        measures: Vec::new(),
+        not_for: Vec::new(),
+    };
+    let weights = vec![0.25, 0.0, 0.01, 1.0];
+    let heads = ["harm", "preference"].map(|name| (name.to_owned(), weights.clone()));
+    Probe::new(Honest, ProbeWeights::new(card, heads.into()).unwrap())
+}
+
+testkit::judge_laws!(probe_that_judges, probe());
+testkit::guard_laws!(probe_that_guards, probe());
 
 struct Bent<F>(F);
 
