@@ -117,6 +117,11 @@
 //! [`complete_fn`] and [`score_fn`] make one of a closure. [`backends`] holds those that come with the crate.
 //! `docs/writing-a-backend.md` is the guide.
 //!
+//! # Figures
+//!
+//! [`measure`] holds the numbers about judges, guards and data: areas under ROC curves, agreement, rates corrected for
+//! the mistakes of a judge, calibration, diversity, juries; each with its uncertainty.
+//!
 //! # Testing your own
 //!
 //! With the feature `testkit`, the module `testkit` holds the laws that judges, filters, generators, backends and
@@ -171,6 +176,7 @@ pub mod guards;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod judges;
+pub mod measure;
 pub mod profiles;
 pub mod prompt;
 pub mod run;

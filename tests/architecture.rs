@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("text", &[]),
     ("files", &["error"]),
+    ("measure", &[]),
     ("record", &["error"]),
     ("outcome", &["error", "record"]),
     ("stage", &["error", "record", "outcome"]),

@@ -33,10 +33,19 @@ fn every_item_has_four_answers_and_no_text_comes_twice_or_in_the_demo() {
     for item in items("labels/mild.jsonl") {
         let item: Item = serde_json::from_value(item).unwrap();
         assert!(ids.insert(item.id.clone()), "{}", item.id);
-        assert!(item.id.starts_with(&format!("{}-", item.language)), "{}", item.id);
+        assert!(
+            item.id.starts_with(&format!("{}-", item.language)),
+            "{}",
+            item.id
+        );
         assert!(!item.topic.is_empty(), "{}", item.id);
         let kinds: Vec<&str> = item.answers.keys().map(String::as_str).collect();
-        assert_eq!(kinds, ["bad", "good", "off_topic", "refusal"], "{}", item.id);
+        assert_eq!(
+            kinds,
+            ["bad", "good", "off_topic", "refusal"],
+            "{}",
+            item.id
+        );
         for text in item.answers.values().chain([&item.prompt]) {
             assert!(!text.trim().is_empty(), "{}", item.id);
             assert!(texts.insert(text.to_lowercase()), "{}", item.id);

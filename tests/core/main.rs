@@ -16,6 +16,7 @@ mod hub;
 mod instructions;
 mod judges;
 mod labels;
+mod measure;
 #[cfg(feature = "testkit")]
 mod pipeline;
 mod probe;
