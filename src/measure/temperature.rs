@@ -118,6 +118,13 @@ mod tests {
         for unit in [1e-200, 1.0, 1e200] {
             let scaling = TemperatureScaling::fit(&items(unit)).unwrap();
             assert!((scaling.temperature / unit - 1.0 / 2_f64.ln()).abs() < 1e-9);
+            let found = scaling.apply(&[0.0, unit]);
+            assert!(
+                found
+                    .iter()
+                    .zip([1.0 / 3.0, 2.0 / 3.0])
+                    .all(|(p, right)| (p - right).abs() < 1e-9)
+            );
         }
     }
 }
