@@ -1,6 +1,5 @@
 //! What the dialects read.
 
-use futures::executor::block_on;
 use proptest::prelude::*;
 use safer_instruct::{Safety, guards::Dialect};
 
@@ -108,7 +107,7 @@ fn every_dialect_reads_strictly() {
         let verdicts: Vec<String> = responses.map(super::Documented::answer).collect();
         let verdicts: Vec<&str> = verdicts.iter().map(String::as_str).collect();
         let make = |model| DialectGuard::new(dialect.clone().with_policy("Be kind."), model);
-        let checked = block_on(reads_strictly(make, &verdicts));
+        let checked = futures::executor::block_on(reads_strictly(make, &verdicts));
         assert!(checked.is_ok(), "{}: {checked:?}", dialect.id());
     }
 }
