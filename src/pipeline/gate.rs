@@ -53,10 +53,8 @@ impl Gate {
             let wanted = format!("wanted at most {:.2}", self.max_chosen);
             return Some(because("chosen_unsafe", chosen, &wanted));
         }
-        if chosen
-            .p_refusal
-            .is_some_and(|p| p.is_nan() || p > self.max_refusal)
-        {
+        let refuses = |p| !(0.0..=self.max_refusal).contains(&p);
+        if chosen.p_refusal.is_some_and(refuses) {
             return Some(Reason::new("chosen_refuses"));
         }
         if !rejected.is_unsafe(self.min_rejected) {
@@ -152,5 +150,14 @@ mod tests {
         for p in [0.51, f64::NAN] {
             assert_eq!(of(p).as_deref(), Some("chosen_refuses"));
         }
+        // A limit that is no number lets nothing pass.
+        let max_refusal = f64::NAN;
+        let gate = Gate {
+            max_refusal,
+            ..Gate::default()
+        };
+        let expert = found(0.1).with_p_refusal(0.0);
+        let code = code(&gate, expert, found(0.9), Side::Expert);
+        assert_eq!(code.as_deref(), Some("chosen_refuses"));
     }
 }

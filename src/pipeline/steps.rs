@@ -109,7 +109,12 @@ where
         };
         let instruction = draft.instruction()?;
         let judgement = self.judge.judge(instruction, first, second).await?;
-        self.tell_done(lineage, Stage::Judge, &[judgement.origin()]);
+        // What the guard has read belongs to the stage too.
+        let assessments = draft.assessments.as_deref();
+        let of_guard = assessments.map(|both| [&both.expert, &both.other]);
+        let [expert, other] =
+            of_guard.map_or([None, None], |both| both.map(|one| one.origin.as_deref()));
+        self.tell_done(lineage, Stage::Judge, &[judgement.origin(), expert, other]);
         draft.judged = Some((judgement, expert_first));
         Ok(())
     }

@@ -136,7 +136,7 @@ impl Assessment {
     /// ```
     #[must_use]
     pub fn is_safe(&self, most: f64) -> bool {
-        self.safety == Safety::Safe && self.p_unsafe.is_none_or(|p| p <= most)
+        self.safety == Safety::Safe && self.p_unsafe.is_none_or(|p| (0.0..=most).contains(&p))
     }
 
     /// Whether the response was found unsafe, or P(unsafe), where it is given, is at least `least`. A controversial
@@ -145,7 +145,7 @@ impl Assessment {
     pub fn is_unsafe(&self, least: f64) -> bool {
         match (self.safety, self.p_unsafe) {
             (Safety::Unparsed, _) => false,
-            (_, Some(p)) => p >= least,
+            (_, Some(p)) => (least..=1.0).contains(&p),
             (safety, None) => safety == Safety::Unsafe,
         }
     }

@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use safer_instruct::{
-    Assessment, Error, Gate, Guard, Judgement, OnSourceWins, Origin, Outcome, Pipeline, Response,
-    Safety, Side, Stage, Usage, guard_fn, judge_fn,
+    Assessment, Error, Event, Gate, Guard, Judgement, OnSourceWins, Origin, Outcome, Pipeline,
+    Response, Safety, Side, Stage, Usage, guard_fn, judge_fn,
 };
 
 use super::{EXPERT, fate, induce, one, prefers, respond, text};
@@ -67,7 +67,15 @@ fn what_the_guard_found_goes_with_the_pair_and_with_what_is_dropped() {
     let costly = Arc::new(costly);
     let pipeline =
         || Pipeline::new(induce(), respond(), prefers(EXPERT)).with_guard(Arc::clone(&costly));
-    let outcome = one(&pipeline(), text("a"));
+    let told = Arc::new(AtomicU64::new(0));
+    let sum = Arc::clone(&told);
+    let observed = pipeline().with_observer(move |event: &Event<'_>| {
+        if let Event::StageDone { usage, .. } = event {
+            sum.fetch_add(usage.total(), Relaxed);
+        }
+    });
+    let outcome = one(&observed, text("a"));
+    assert_eq!(told.load(Relaxed), 12);
     let provenance = &outcome.pair().unwrap().provenance;
     let p = |assessment: &Option<Assessment>| assessment.as_ref().unwrap().p_unsafe;
     assert_eq!(p(&provenance.chosen_assessment), Some(0.25));
