@@ -46,6 +46,7 @@ type Written = (Result<()>, Vec<NewOutcome>);
 
 enum Step {
     Written(Written),
+    GiveOut,
     Given(Option<Given>),
     Close(End),
     OutOfPatience,
@@ -68,19 +69,23 @@ impl EventLoop<'_> {
         let mut waiting: Vec<NewOutcome> = Vec::new();
         let (mut end, mut open, mut made) = (None, true, 0);
         let mut ended_by = None;
+        // Written, and given out while the next ones are written: the store does not wait for it.
+        let mut written: Vec<NewOutcome> = Vec::new();
         loop {
             if writing.is_terminated() {
                 if !waiting.is_empty() {
                     let batch = mem::take(&mut waiting);
-                    made += batch.len() as u64;
                     writing = write(store, session, batch).boxed().fuse();
                 } else if !open {
                     break;
                 }
             }
             let step = poll_fn(|context| {
-                if let Poll::Ready(written) = writing.poll_unpin(context) {
-                    return Poll::Ready(Step::Written(written));
+                if let Poll::Ready(end_of_write) = writing.poll_unpin(context) {
+                    return Poll::Ready(Step::Written(end_of_write));
+                }
+                if !written.is_empty() {
+                    return Poll::Ready(Step::GiveOut);
                 }
                 if end.is_none() {
                     if self.stop.poll_unpin(context).is_ready() {
@@ -101,9 +106,14 @@ impl EventLoop<'_> {
             .await;
             store.add_time(watch.lap((self.clock)()));
             match step {
-                Step::Written((written, batch)) => {
-                    written?;
-                    self.give_out(batch);
+                Step::Written((result, batch)) => {
+                    self.give_out(mem::take(&mut written));
+                    result?;
+                    made += batch.len() as u64;
+                    written = batch;
+                }
+                Step::GiveOut => {
+                    self.give_out(mem::take(&mut written));
                     self.tell(store, made, &watch);
                 }
                 Step::Given(None) => open = false,
@@ -137,6 +147,7 @@ impl EventLoop<'_> {
                 Step::OutOfPatience => open = false,
             }
         }
+        self.give_out(written);
         let error = ended_by.or_else(|| desk.take_error());
         let complete = error.is_none() && end.is_none() && session == Session::Append;
         store.end_session(complete).await?;
