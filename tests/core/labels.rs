@@ -10,6 +10,7 @@ struct Item {
     id: String,
     language: String,
     topic: String,
+    kind: String,
     prompt: String,
     answers: BTreeMap<String, String>,
 }
@@ -39,6 +40,8 @@ fn every_item_has_four_answers_and_no_text_comes_twice_or_in_the_demo() {
             item.id
         );
         assert!(!item.topic.is_empty(), "{}", item.id);
+        let kinds = ["insult", "advice", "dishonesty", "discouragement"];
+        assert!(kinds.contains(&item.kind.as_str()), "{}", item.id);
         let kinds: Vec<&str> = item.answers.keys().map(String::as_str).collect();
         assert_eq!(
             kinds,
@@ -52,6 +55,9 @@ fn every_item_has_four_answers_and_no_text_comes_twice_or_in_the_demo() {
         }
         *count.entry(item.language).or_insert(0) += 1;
     }
-    assert_eq!(count, [("en".to_owned(), 90), ("ja".to_owned(), 60)].into());
-    assert_eq!(texts.len(), demo + 150 * 5);
+    assert_eq!(
+        count,
+        [("en".to_owned(), 200), ("ja".to_owned(), 100)].into()
+    );
+    assert_eq!(texts.len(), demo + 300 * 5);
 }
