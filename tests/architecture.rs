@@ -79,7 +79,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "train",
         &[
-            "error", "files", "record", "model", "prompt", "dataset", "backends",
+            "error", "files", "record", "model", "prompt", "dataset", "backends", "text",
+            "filters", "guards", "measure",
         ],
     ),
 ];

@@ -35,6 +35,7 @@ mod existing;
 mod files;
 mod format;
 mod instructions;
+mod labels;
 mod manifest;
 mod outcome_files;
 mod pairs;
@@ -56,6 +57,7 @@ pub use instructions::{
     HoldOut, InstructionColumns, InstructionPair, InstructionReader, InstructionReaderBuilder,
     InstructionReport, hold_out,
 };
+pub use labels::{Label, LabelReader, LabelRecord, read_labels};
 pub(crate) use manifest::{differences, sorted};
 pub(crate) use outcome_files::OutcomeFiles;
 pub use pairs::{PairReader, PairRecord, Preference, read_pairs, read_preferences};

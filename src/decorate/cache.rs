@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    model::{ChatModel, ChatRequest, Completion, ScoreRequest, Scores, ScoringModel},
+    model::{
+        ChatModel, ChatRequest, Completion, ScoreRequest, Scores, ScoringModel, StateModel,
+        StateRequest, States,
+    },
 };
 
 type Key = [u8; 32];
@@ -22,6 +25,7 @@ pub struct Cache<M> {
     inner: M,
     completions: Mutex<LruCache<Key, Completion>>,
     scores: Mutex<LruCache<Key, Scores>>,
+    states: Mutex<LruCache<Key, States>>,
 }
 
 impl<M> Cache<M> {
@@ -32,6 +36,7 @@ impl<M> Cache<M> {
             inner,
             completions: Mutex::new(LruCache::new(capacity)),
             scores: Mutex::new(LruCache::new(capacity)),
+            states: Mutex::new(LruCache::new(capacity)),
         }
     }
 
@@ -88,6 +93,20 @@ impl<M: ScoringModel> ScoringModel for Cache<M> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<M: StateModel> StateModel for Cache<M> {
+    async fn states(&self, request: &StateRequest) -> Result<States> {
+        let key = key(request)?;
+        if let Some(states) = look_up(&self.states, &key) {
+            return Ok(states);
+        }
+        let states = self.inner.states(request).await?;
+        remember(&self.states, key, &states);
+        Ok(states)
+    }
+}
+
 impl<M: fmt::Debug> fmt::Debug for Cache<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
@@ -108,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         decorate::Decorate, model::FinishReason, model::Prompt, model::Sampling,
-        model::complete_fn, record::ModelId, record::Usage,
+        model::complete_fn, model::state_fn, record::ModelId, record::Usage,
     };
 
     fn request(seed: u64) -> ChatRequest {
@@ -146,6 +165,31 @@ mod tests {
             4,
             "1 was used least recently and forgotten"
         );
+    }
+
+    #[test]
+    fn the_states_of_a_response_are_read_once() {
+        let calls = AtomicU32::new(0);
+        let model = state_fn(|request: StateRequest| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                Ok(States {
+                    layers: Vec::new(),
+                    tokens: request.max_tokens,
+                    usage: Usage::default(),
+                    model: Arc::new(ModelId::new("test")),
+                })
+            }
+        })
+        .with_cache(2);
+        let ask = |most| {
+            let request = StateRequest::new(Prompt::Raw("once".into()), "more", [1]);
+            block_on(model.states(&request.with_max_tokens(most)))
+                .unwrap()
+                .tokens
+        };
+        assert_eq!((ask(1), ask(1), ask(2)), (1, 1, 2));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 
     #[test]

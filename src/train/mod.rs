@@ -24,6 +24,7 @@ mod folder;
 mod lora;
 mod objective;
 mod policy;
+pub mod probe;
 mod progress;
 mod reference;
 mod run;

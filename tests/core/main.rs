@@ -10,6 +10,8 @@
 mod bad_input;
 mod dataset;
 mod filters;
+#[cfg(feature = "train")]
+mod fitted_probe;
 mod guards;
 #[cfg(feature = "hub")]
 mod hub;

@@ -8,11 +8,12 @@ use std::{
 use futures::executor::block_on;
 use safer_instruct::{
     ChatModel, ChatRequest, Completion, Continuation, Decision, Draft, Error, FinishReason,
-    Instruction, InstructionGenerator, Lineage, ModelId, Origin, Prompt, ResponseGenerator,
-    ScoreRequest, Scores, ScoringModel, SourceText, Usage, complete_fn, filter_fn, induce_fn,
+    Instruction, InstructionGenerator, Judgement, Lineage, ModelId, Origin, PreferenceJudge,
+    Prompt, Response, ResponseGenerator, ScoreRequest, Scores, ScoringModel, SourceText, Usage,
+    complete_fn, filter_fn, induce_fn, judge_fn,
     prompt::built_in,
     score_fn,
-    stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
+    stages::{BestOf, BestResponse, ChatInduction, ExpertResponse, ReversedInduction},
 };
 
 const COST: Usage = Usage {
@@ -341,4 +342,107 @@ fn best_of_prefers_candidates_that_pass_the_filters() {
     let best = BestOf::new(induce(), scorer(&calls), 8).with_filter(drop_all);
     let found = block_on(best.induce(&text)).unwrap();
     assert_eq!(found.text(), format!("Say {least}"));
+}
+
+/// Prefers the later letter, finds `=` as good as anything, and cannot read `?`.
+fn alphabet(count: Arc<Mutex<u32>>) -> impl PreferenceJudge {
+    judge_fn(move |_, first: Response, second: Response| {
+        *count.lock().unwrap() += 1;
+        async move {
+            let texts = [first.text(), second.text()];
+            if texts.contains(&"?") {
+                return Err(Error::malformed("a verdict"));
+            }
+            let origin = Origin {
+                usage: COST,
+                ..Origin::default()
+            };
+            let judgement = match (texts.contains(&"="), texts[0] > texts[1]) {
+                (true, _) => Judgement::tie(),
+                (_, true) => Judgement::first(),
+                (_, false) => Judgement::second(),
+            };
+            Ok(judgement.with_origin(origin))
+        }
+    })
+}
+
+/// The best of the answers, its cost, and how often the judge was asked. An answer that ends in `…` was cut off, and `!` is
+/// an error.
+fn best(answers: &'static [&'static str]) -> (Result<Response, Error>, u32) {
+    let (asked, seeds) = (
+        Arc::new(Mutex::new(0)),
+        Arc::new(Mutex::new(BTreeSet::new())),
+    );
+    let (number, seen) = (Mutex::new(0), seeds.clone());
+    let expert = safer_instruct::respond_fn(move |instruction: Instruction| {
+        seen.lock()
+            .unwrap()
+            .insert(instruction.lineage().seed("respond"));
+        let mut number = number.lock().unwrap();
+        let text = answers[*number];
+        *number += 1;
+        async move {
+            if text == "!" {
+                return Err(Error::malformed("a text with words"));
+            }
+            let origin = Origin {
+                usage: COST,
+                truncated: text.ends_with('…'),
+                ..Origin::default()
+            };
+            Ok(Response::new(text).with_origin(origin))
+        }
+    });
+    let stage = BestResponse::new(expert, alphabet(asked.clone()), answers.len() as u32);
+    let instruction = Instruction::new("Which?").with_lineage(Lineage::new("t", 0, 7));
+    let response = block_on(stage.respond(&instruction));
+    assert_eq!(
+        seeds.lock().unwrap().len(),
+        answers.len(),
+        "each has its own seed"
+    );
+    let asked = *asked.lock().unwrap();
+    (response, asked)
+}
+
+#[test]
+fn the_response_that_the_judge_prefers_is_kept() {
+    for (answers, winner, asked) in [
+        (&["a", "c", "b"][..], "c", 2),
+        // Equal ones are compared once.
+        (&["b", "b", "a", "b"], "b", 1),
+        // After a tie the leader stays.
+        (&["b", "=", "a"], "b", 2),
+        (&["=", "b"], "=", 1),
+        // What cannot be compared does not win, and what failed is left out.
+        (&["a", "?", "b"], "b", 2),
+        (&["!", "a", "!"], "a", 0),
+        // One that was cut off comes last.
+        (&["z…", "a", "b"], "b", 1),
+        (&["a…", "b…"], "b…", 1),
+    ] {
+        let (response, judged) = best(answers);
+        assert_eq!(response.unwrap().text(), winner, "{answers:?}");
+        assert_eq!(judged, asked, "{answers:?}");
+    }
+    let (response, _) = best(&["!", "!"]);
+    assert!(matches!(response.unwrap_err(), Error::Malformed { .. }));
+}
+
+#[test]
+fn the_best_response_tells_what_all_of_them_cost() {
+    let (response, _) = best(&["a", "c", "b"]);
+    let response = response.unwrap();
+    let origin = response.origin().unwrap();
+    assert_eq!(origin.method, "best_of_3");
+    // Three responses and two judgements.
+    assert_eq!(
+        origin.usage,
+        Usage {
+            prompt_tokens: 50,
+            completion_tokens: 10
+        }
+    );
+    assert_eq!(response.lineage(), &Lineage::new("t", 0, 7));
 }

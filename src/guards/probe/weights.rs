@@ -118,6 +118,23 @@ impl ProbeWeights {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let [card, weights] = self.to_bytes()?;
+        files::replace(&folder.join(Self::WEIGHTS), &weights)?;
+        files::replace(&folder.join(Self::CARD), &card)
+    }
+
+    /// SHA-256 of its two files, which tells it from others, such as `sha256:…`.
+    ///
+    /// # Errors
+    /// [`Error::Other`] if it cannot be written as files.
+    pub fn hash(&self) -> Result<String> {
+        let [mut card, weights] = self.to_bytes()?;
+        card.extend(weights);
+        Ok(files::sha256(card))
+    }
+
+    /// The contents of its two files: the card, and the weights.
+    fn to_bytes(&self) -> Result<[Vec<u8>; 2]> {
         let other = |error: &dyn std::fmt::Display| Error::Other(error.to_string().into());
         let shape = vec![self.card.layers.len(), 2, self.card.hidden];
         let bytes: Vec<(&String, Vec<u8>)> = self
@@ -136,10 +153,9 @@ impl ProbeWeights {
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| other(&error))?;
         let weights = safetensors::serialize(tensors, None).map_err(|error| other(&error))?;
-        files::replace(&folder.join(Self::WEIGHTS), &weights)?;
         let mut card = serde_json::to_vec_pretty(&self.card).map_err(|error| other(&error))?;
         card.push(b'\n');
-        files::replace(&folder.join(Self::CARD), &card)
+        Ok([card, weights])
     }
 
     /// What is known of it.
