@@ -38,6 +38,6 @@ mod table;
 mod uncovered;
 
 pub use languages::Languages;
-pub use profile::{InductionForm, JudgeForm, ModelFacts, Profile};
+pub use profile::{GuardForm, InductionForm, JudgeForm, ModelFacts, Profile};
 pub use table::{KnownModel, find, known};
 pub use uncovered::UncoveredTexts;

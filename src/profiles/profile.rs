@@ -24,7 +24,23 @@ pub enum JudgeForm {
     Likelihood,
     /// By a written verdict, asked for in both orders: [`PairwiseJudge`](crate::judges::PairwiseJudge).
     Pairwise,
+    /// By a probe of the model's hidden states that was fitted on labels: [`Probe`](crate::guards::Probe).
+    Probe,
 }
+
+/// How each response is assessed by itself, before two are compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuardForm {
+    /// By the probe of the model that judges: [`Probe`](crate::guards::Probe).
+    Probe,
+    /// By a model that is asked in a dialect: [`DialectGuard`](crate::guards::DialectGuard).
+    Dialect(String),
+}
+
+/// The dialects for instruct models that are no guards. Small models do not keep to the lines of the first one.
+const SERVED_GUARD: &str = "instruct-rubric";
+const LOCAL_GUARD: &str = "instruct-yes-no";
 
 /// What is known of a model once it is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,14 +63,21 @@ pub struct Profile {
     /// How tokens of instructions are chosen. With more than one candidate or draw the temperature must be above 0, or
     /// all are the same.
     pub induction_sampling: Sampling,
-    /// How tokens of responses are chosen.
+    /// How many responses are made to each instruction. Of several the one is kept that the judge prefers:
+    /// [`BestResponse`](crate::stages::BestResponse).
+    pub responses: u32,
+    /// How tokens of responses are chosen. With more than one response or draw the temperature must be above 0, or all are
+    /// the same.
     pub response_sampling: Sampling,
     /// The most tokens of a response.
     pub max_tokens: usize,
     /// How two responses are compared.
     pub judge: JudgeForm,
-    /// Up to which margin a judge by likelihood finds a tie, in nats.
+    /// Up to which margin a judge by likelihood or by probe finds a tie, in nats.
     pub tie_margin: f64,
+    /// How each response is assessed by itself. Without a form no response is, and any pair that the judge lets through
+    /// is kept.
+    pub guard: Option<GuardForm>,
     /// The least gain of [`Related`](crate::filters::Related), in nats per token: how much likelier an instruction must
     /// make its source text. Without one the filter is left out.
     pub min_gain: Option<f64>,
@@ -63,26 +86,30 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of a served model: [`InductionForm::Chat`] and [`JudgeForm::Pairwise`], likeliest tokens, any
-    /// language.
+    /// The profile of a served model: [`InductionForm::Chat`], [`JudgeForm::Pairwise`], a guard by the dialect
+    /// `instruct-rubric`, likeliest tokens, any language.
     #[must_use]
     pub fn served() -> Self {
         Self {
             judge: JudgeForm::Pairwise,
+            guard: Some(GuardForm::Dialect(SERVED_GUARD.to_owned())),
             max_tokens: 400,
             candidates: 1,
             induction_sampling: Sampling::default(),
             response_sampling: Sampling::default(),
             min_gain: None,
-            ..Self::chat()
+            ..Self::local()
         }
     }
 
-    /// An instruct model on this machine.
-    pub(super) fn chat() -> Self {
+    /// The profile of an instruct model on this machine that is not known: [`InductionForm::Chat`],
+    /// [`JudgeForm::Likelihood`], a guard by the dialect `instruct-yes-no`, any language.
+    #[must_use]
+    pub fn local() -> Self {
         Self {
             induction: InductionForm::Chat,
             candidates: 8,
+            responses: 1,
             induction_sampling: Sampling {
                 temperature: 0.7,
                 top_p: 0.95,
@@ -95,6 +122,7 @@ impl Profile {
             max_tokens: 512,
             judge: JudgeForm::Likelihood,
             tie_margin: 0.2,
+            guard: Some(GuardForm::Dialect(LOCAL_GUARD.to_owned())),
             min_gain: Some(0.2),
             languages: Languages::ANY,
         }
@@ -104,7 +132,7 @@ impl Profile {
     pub(super) fn reversed() -> Self {
         Self {
             induction: InductionForm::Reversed,
-            ..Self::chat()
+            ..Self::local()
         }
     }
 }

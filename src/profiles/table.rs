@@ -1,6 +1,6 @@
 //! The known models.
 
-use super::{Languages, ModelFacts, Profile};
+use super::{GuardForm, JudgeForm, Languages, ModelFacts, Profile};
 use crate::{
     error::{Error, Result},
     model::Sampling,
@@ -24,6 +24,10 @@ pub struct KnownModel {
     pub licence: &'static str,
     /// The folder of the adapter that comes with it, in `assets/adapters`. It is for the induction alone.
     pub adapter: Option<&'static str>,
+    /// The folder of the adapter for the responses that comes with it, in `assets/adapters`.
+    pub expert: Option<&'static str>,
+    /// The folder of the probe that comes with it, in `assets/judges`: judge and guard.
+    pub judge: Option<&'static str>,
     languages: &'static [&'static str],
     profile: fn() -> Profile,
 }
@@ -38,20 +42,30 @@ const KNOWN: &[KnownModel] = &[
         bytes: 98_362_432,
         licence: "Apache-2.0",
         adapter: Some("smollm2-135m-reversed"),
+        expert: Some("smollm2-135m-expert"),
+        judge: Some("smollm2-135m"),
         languages: &["en"],
         profile: || Profile {
+            // A weak expert: of several responses the best is much better than the likeliest.
+            responses: 8,
             response_sampling: Sampling {
+                temperature: 0.3,
+                top_p: 0.95,
                 repetition_penalty: 1.1,
                 ..Sampling::default()
             },
-            // Instructions that it samples are often wrong; its likeliest one is plain, and right where it makes the
-            // text likelier.
-            candidates: 1,
-            induction_sampling: Sampling::default(),
-            max_tokens: 400,
+            candidates: 16,
+            induction_sampling: Sampling {
+                temperature: 0.8,
+                top_p: 0.95,
+                ..Sampling::default()
+            },
+            max_tokens: 256,
+            judge: JudgeForm::Probe,
+            guard: Some(GuardForm::Probe),
             // Its margins are small, so every preference counts.
             tie_margin: 0.0,
-            min_gain: Some(0.7),
+            min_gain: Some(0.4),
             ..Profile::reversed()
         },
     },
@@ -63,10 +77,17 @@ const KNOWN: &[KnownModel] = &[
         bytes: 1_117_320_768,
         licence: "Apache-2.0",
         adapter: None,
+        expert: None,
+        judge: Some("qwen2.5-coder-1.5b"),
         languages: &[
             "zh", "en", "ja", "ko", "fr", "es", "pt", "de", "it", "ru", "vi", "th", "ar",
         ],
-        profile: Profile::chat,
+        profile: || Profile {
+            judge: JudgeForm::Probe,
+            guard: Some(GuardForm::Probe),
+            tie_margin: 0.0,
+            ..Profile::local()
+        },
     },
 ];
 
@@ -106,7 +127,7 @@ impl Profile {
         let mut profile = if facts.tuned_in_reverse {
             Self::reversed()
         } else if facts.has_chat_template {
-            Self::chat()
+            Self::local()
         } else {
             let reason = format!(
                 "{name} has no chat template, so it is a base model that follows no instructions; take an instruct model, give an \

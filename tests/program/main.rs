@@ -9,6 +9,7 @@
 
 #[path = "../candle_support/mod.rs"]
 mod candle_support;
+mod judges;
 mod local;
 mod process;
 mod served;

@@ -40,7 +40,13 @@ async fn run(key: &str, words: &[&str]) -> Output {
 fn answer(request: &Request) -> ResponseTemplate {
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     let asked = body["messages"].to_string();
-    let text = if asked.contains("Verdict: TIE") {
+    let text = if asked.contains("Safety: Safe, Unsafe or Controversial") {
+        if asked.contains("You will never learn") {
+            "Safety: Unsafe\nCategories: hate\nRefusal: No"
+        } else {
+            "Safety: Safe\nCategories: None\nRefusal: No"
+        }
+    } else if asked.contains("Verdict: TIE") {
         let place = asked.find("Keep at it").unwrap() < asked.find("Answer B").unwrap();
         if place { "Verdict: A" } else { "Verdict: B" }
     } else if asked.contains("How would I") {

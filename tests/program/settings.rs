@@ -80,13 +80,14 @@ fn a_dry_run_says_what_would_be_done() {
         "texts      28\n",
         "induce     qwen2.5-coder-1.5b on this machine\n",
         "induction  chat, without an adapter\n",
-        "judgement  likelihood\n",
+        "judgement  probe\n",
+        "guard      probe; P(unsafe) of the chosen response at most 0.5, of the rejected one at least 0.5; ",
         "min_source_chars = 8\n",
         "prompt of the stage respond for the text insult-1:\n",
         "Honestly, your drawing looks like",
         "(the induced instruction stands here)",
-        // Eight candidates with their scores, two scores of the filter, one response, and both orders for the judge.
-        "\nat most 588 calls, about ",
+        // Eight candidates with their scores, two scores of the filter and one response; a probe is asked nothing.
+        "\nat most 532 calls, about ",
         "\nat most about 0.",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");
@@ -104,7 +105,7 @@ fn a_dry_run_asks_no_server() {
     for part in [
         "induce     m at http://127.0.0.1:9/v1\n",
         "judgement  pairwise\n",
-        "\nat most 112 calls, about ",
+        "\nat most 168 calls, about ",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");
     }
@@ -119,6 +120,7 @@ fn models_and_completions_are_printed() {
         "Apache-2.0",
         "98 MB",
         "reversed, with the adapter",
+        "judge and guard by the probe smollm2-135m",
         "Japanese",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{completions, export, init, measure, merge, models, prefer, run, status, tune};
+use crate::{
+    completions, export, init, measure, merge, models, prefer, run, status, tune, tune_judge,
+};
 
 /// Makes preference pairs {prompt, chosen, rejected} of texts that should not be said
 ///
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Export(export::Options),
     /// Tunes a small model in reverse, from a response to the instruction that it answers
     Tune(tune::Options),
+    /// Fits a judge on human labels, and says how far it can be trusted
+    TuneJudge(tune_judge::Options),
     /// Tunes a small model on preference pairs: first on the chosen responses, then by DPO
     Prefer(prefer::Options),
     /// Merges an adapter into its model and writes one GGUF file, for llama.cpp and others

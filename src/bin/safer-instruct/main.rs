@@ -30,6 +30,7 @@ mod status;
 mod stop;
 mod training;
 mod tune;
+mod tune_judge;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ fn run(program: Program) -> Result<Ended> {
         Command::Status(options) => options.print(),
         Command::Export(options) => options.write(),
         Command::Tune(options) => tune::run(&options, &stop),
+        Command::TuneJudge(options) => tune_judge::run(&options, &stop),
         Command::Prefer(options) => prefer::run(&options, &stop),
         Command::Merge(options) => merge::run(&options),
         Command::Measure(options) => measure::run(&options),

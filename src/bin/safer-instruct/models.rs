@@ -59,6 +59,12 @@ fn print(model: &KnownModel) {
         ("licence", model.licence.to_owned()),
         ("languages", profile.languages.to_string()),
         ("induction", form),
+        (
+            "judgement",
+            model.judge.map_or("by its own words".to_owned(), |name| {
+                format!("judge and guard by the probe {name}")
+            }),
+        ),
     ] {
         println!("  {name:<11}{value}");
     }
@@ -73,6 +79,7 @@ fn for_machines(model: &KnownModel) -> serde_json::Value {
         "bytes": model.bytes,
         "licence": model.licence,
         "adapter": model.adapter,
+        "judge": model.judge,
         "profile": model.profile(),
     })
 }

@@ -14,6 +14,7 @@ pub(crate) use options::Options;
 use pairs::{Choice, Pair};
 use safer_instruct::{
     Result,
+    backends::candle::Numbers,
     train::{Dpo, Lora, Objective, Policy, Prepared, Sft, Trainer, TrainingReport, remove_run},
 };
 
@@ -147,6 +148,11 @@ fn trainer<O: Objective>(
         .with_batch(options.batch)
         .with_seed(options.seed)
         .with_existing(options.existing.choice())
+        .with_numbers(if options.half {
+            Numbers::F16
+        } else {
+            Numbers::F32
+        })
         .with_observer(observer(stop, progress))
 }
 

@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// Most tokens of a prompt and a response; longer pairs are left out
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
     pub(crate) max_tokens: usize,
+    /// Write the adapters in 16 bits
+    #[arg(long)]
+    pub(crate) half: bool,
     /// Answer this many held-out prompts with each model, for the table; 0 for no table
     #[arg(long, value_name = "PROMPTS", default_value_t = 40)]
     pub(crate) measure: usize,

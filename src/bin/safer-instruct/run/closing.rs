@@ -26,6 +26,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) report: &'a RunReport,
     pub(crate) summary: &'a Summary,
     pub(crate) uncovered: &'a str,
+    /// How far the verdicts can be trusted, a line each.
+    pub(crate) trust: Vec<String>,
 }
 
 /// How often the judge was asked, and how often its verdict followed the order of the responses.
@@ -64,6 +66,9 @@ impl Closing<'_> {
                 judged.judged,
                 100.0 * judged.flipped as f64 / judged.judged as f64
             );
+        }
+        for line in &self.trust {
+            println!("{line}");
         }
         if !self.uncovered.is_empty() {
             println!("{}", self.uncovered);

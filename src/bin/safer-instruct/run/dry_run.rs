@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use clap::ValueEnum;
 use safer_instruct::{
     ChatModel, ChatRequest, Completion, Continuation, Draft, Error, Filter, FinishReason,
-    Instruction, ModelId, Prompt, Response, Result, ScoreRequest, Scores, ScoringModel, SourceText,
-    Usage,
+    Instruction, Judgement, ModelId, PreferenceJudge, Prompt, Response, Result, ScoreRequest,
+    Scores, ScoringModel, SourceText, Usage, judge_fn,
+    profiles::{GuardForm, JudgeForm, Profile},
 };
 
 use super::{
     layout,
-    models::{Model, bundled_adapter},
-    profile::{self, Facts},
+    models::{Model, bundled_adapter, expected_heads},
+    profile::{self, Facts, guard_name},
     stages::{Parts, Prompts},
     texts::Counted,
 };
@@ -25,19 +26,22 @@ const CHARS_A_TOKEN: u64 = 4;
 /// Prints models, form, filters, the prompts of the first text, and an estimate of calls, tokens and cost.
 pub(crate) async fn print(settings: &Settings, prompts: &Prompts, counted: &Counted) -> Result<()> {
     let chosen = settings.models()?;
-    let [induce, ..] = &chosen;
+    let [induce, _, judge, _] = &chosen;
     let has_adapter = match settings.adapter() {
         Some(given) => given.is_some(),
         None => bundled_adapter(settings, induce).is_some(),
     };
     // What a file holds is not known before it is loaded; an instruct model is assumed.
+    let probe = expected_heads(settings, judge)?;
     let facts = [has_adapter, false, false].map(|has_adapter| Facts {
         has_chat_template: true,
         has_adapter,
+        probe,
     });
     let profile = profile::of(settings, &chosen, facts)?;
     println!("texts      {}", counted.texts);
-    for (stage, model) in STAGES.iter().zip(&chosen) {
+    let asks = matches!(profile.guard, Some(GuardForm::Dialect(_)));
+    for (stage, model) in STAGES.iter().zip(&chosen).take(if asks { 4 } else { 3 }) {
         println!("{stage:<10} {}", describe(model));
     }
     println!(
@@ -51,6 +55,7 @@ pub(crate) async fn print(settings: &Settings, prompts: &Prompts, counted: &Coun
     );
     println!("responses  at most {} tokens", profile.max_tokens);
     println!("judgement  {}", value_name(&Judging::from(profile.judge)));
+    println!("guard      {}", describe_guard(settings, &profile));
     println!("languages  {}", profile.languages);
     if !counted.uncovered.is_empty() {
         println!("           {}", counted.uncovered);
@@ -70,20 +75,34 @@ pub(crate) async fn print(settings: &Settings, prompts: &Prompts, counted: &Coun
     };
     let asked = ask(&parts, first).await?;
     for (stage, calls) in STAGES.iter().zip(&asked) {
+        // A probe reads states, and is asked nothing.
+        let Some(Call { prompt, .. }) = calls.first() else {
+            continue;
+        };
         let id = layout::block(first.lineage().source_id());
         println!(
             "\nprompt of the stage {stage} for the text {}:",
             id.trim_start()
         );
-        if let Some(Call { prompt, .. }) = calls.first() {
-            print_prompt(prompt);
-        }
+        print_prompt(prompt);
     }
     print_estimate(settings, counted, &chosen, &asked);
     Ok(())
 }
 
-const STAGES: [&str; 3] = ["induce", "respond", "judge"];
+const STAGES: [&str; 4] = ["induce", "respond", "judge", "guard"];
+
+fn describe_guard(settings: &Settings, profile: &Profile) -> String {
+    let name = guard_name(profile.guard.as_ref());
+    let limits = &settings.guard;
+    match profile.guard {
+        None => name.to_owned(),
+        Some(_) => format!(
+            "{name}; P(unsafe) of the chosen response at most {}, of the rejected one at least {}; P(refusal) at most {}",
+            limits.max_chosen, limits.min_rejected, limits.max_refusal
+        ),
+    }
+}
 
 fn describe(model: &Chosen) -> String {
     match &model.place {
@@ -194,7 +213,7 @@ impl ScoringModel for Listener {
 }
 
 /// What each stage asks for a text.
-async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
+async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 4]> {
     // The prompts follow the language.
     let japanese = text
         .text()
@@ -211,11 +230,16 @@ async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
             "(the response to that instruction stands here)",
         )
     };
-    let [induce, scorer, respond, judge] = [
+    let [induce, scorer, respond, judge, guard] = [
         Listener::numbered(instruction),
         Listener::new(""),
-        Listener::new(response),
+        if parts.profile.responses > 1 {
+            Listener::numbered(response)
+        } else {
+            Listener::new(response)
+        },
         Listener::new("Verdict: A"),
+        Listener::new(""),
     ];
     let model = |listener: &Arc<Listener>| -> Arc<dyn Model> { listener.clone() };
     parts
@@ -227,17 +251,24 @@ async fn ask(parts: &Parts<'_>, text: &SourceText) -> Result<[Vec<Call>; 3]> {
         let draft = Draft::new(text.clone()).with_instruction(instruction.clone());
         filter.assess(&draft).await?;
     }
-    parts.expert(model(&respond))?.respond(&instruction).await?;
-    parts
-        .judge(model(&judge))?
-        .judge(
-            &instruction,
-            &Response::new(response),
-            &Response::new(text.text()),
-        )
-        .await?;
+    let comparing = || -> Result<Box<dyn PreferenceJudge>> {
+        match parts.profile.judge {
+            JudgeForm::Probe => Ok(Box::new(judge_fn(|_, _, _| async { Ok(Judgement::tie()) }))),
+            _ => parts.judge(model(&judge), None),
+        }
+    };
+    let expert = parts.expert(model(&respond), comparing()?)?;
+    expert.respond(&instruction).await?;
+    let (response, other) = (Response::new(response), Response::new(text.text()));
+    comparing()?.judge(&instruction, &response, &other).await?;
+    if let Some(GuardForm::Dialect(_)) = parts.profile.guard
+        && let Some(stage) = parts.guard(Some(model(&guard)), None)?
+    {
+        stage.assess(&instruction, &response).await?;
+        stage.assess(&instruction, &other).await?;
+    }
     let induced = induce.calls().into_iter().chain(scorer.calls()).collect();
-    Ok([induced, respond.calls(), judge.calls()])
+    Ok([induced, respond.calls(), judge.calls(), guard.calls()])
 }
 
 /// Tokens of a text, roughly.
@@ -264,8 +295,8 @@ fn tokens_of_prompt(prompt: &Prompt) -> u64 {
 fn print_estimate(
     settings: &Settings,
     counted: &Counted,
-    chosen: &[Chosen; 3],
-    asked: &[Vec<Call>; 3],
+    chosen: &[Chosen; 4],
+    asked: &[Vec<Call>; 4],
 ) {
     let texts = counted.texts - counted.uncovered.total();
     let draws = texts * u64::from(settings.run.draws);

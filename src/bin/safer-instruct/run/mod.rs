@@ -1,6 +1,6 @@
 //! `run`, `resume` and `retry`: from texts to pairs.
 
-mod adapter;
+mod bundled;
 mod closing;
 mod dry_run;
 mod folder;

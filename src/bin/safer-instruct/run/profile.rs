@@ -1,8 +1,11 @@
 //! The settings that follow from the models, and those that the user sets instead.
 
 use safer_instruct::{
-    Result,
-    profiles::{self, InductionForm, JudgeForm, KnownModel, Languages, ModelFacts, Profile},
+    Error, Result,
+    guards::Dialect,
+    profiles::{
+        self, GuardForm, InductionForm, JudgeForm, KnownModel, Languages, ModelFacts, Profile,
+    },
 };
 
 use crate::settings::{Chosen, Form, Judging, Place, Settings};
@@ -26,11 +29,22 @@ pub(crate) struct Facts {
     pub(crate) has_chat_template: bool,
     /// Whether the induction has an adapter.
     pub(crate) has_adapter: bool,
+    /// What a probe can do that was fitted on its states.
+    pub(crate) probe: Heads,
+}
+
+/// Which heads a probe has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heads {
+    /// Harm, so that it can guard.
+    pub(crate) guards: bool,
+    /// Preference, so that it can judge.
+    pub(crate) judges: bool,
 }
 
 /// The profile of a run: each stage follows its own model, and what the user sets wins.
-pub(crate) fn of(settings: &Settings, models: &[Chosen; 3], facts: [Facts; 3]) -> Result<Profile> {
-    let [induce, respond, judge] = models;
+pub(crate) fn of(settings: &Settings, models: &[Chosen; 4], facts: [Facts; 3]) -> Result<Profile> {
+    let [induce, respond, judge, _] = models;
     let [of_induce, of_respond, of_judge] = facts;
     let mut profile = match &induce.place {
         Place::Served { .. } => Profile::served(),
@@ -50,16 +64,53 @@ pub(crate) fn of(settings: &Settings, models: &[Chosen; 3], facts: [Facts; 3]) -
         let served = Profile::served();
         (profile.candidates, profile.min_gain) = (served.candidates, served.min_gain);
     }
+    profile.responses = expert.responses;
     profile.response_sampling = expert.response_sampling;
     profile.max_tokens = expert.max_tokens;
-    profile.judge = judging.judge;
+    (profile.judge, profile.guard) = forms(&judging, of_judge.probe);
     profile.tie_margin = judging.tie_margin;
     profile.languages = match &settings.filters.languages {
         Some(codes) => Languages::of(codes)?,
         None => common([&profile.languages, &expert.languages, &judging.languages])?,
     };
-    choose(&mut profile, settings);
+    choose(&mut profile, settings)?;
+    let asked = [
+        (
+            profile.judge == JudgeForm::Probe && !of_judge.probe.judges,
+            "judge",
+            "preferences",
+        ),
+        (
+            profile.guard == Some(GuardForm::Probe) && !of_judge.probe.guards,
+            "guard",
+            "harm",
+        ),
+    ];
+    if let Some((_, stage, labels)) = asked.into_iter().find(|(missing, ..)| *missing) {
+        let reason = format!(
+            "there is no probe for {} that was fitted on labels of {labels}; fit one by `safer-instruct tune-judge`, and \
+             give its folder by --judge-probe",
+            judge.name
+        );
+        return Err(Error::config(stage, reason));
+    }
     Ok(profile)
+}
+
+/// How a model judges and guards: by its probe, as far as that can.
+fn forms(profile: &Profile, probe: Heads) -> (JudgeForm, Option<GuardForm>) {
+    let judge = match (probe.judges, profile.judge) {
+        (true, _) => JudgeForm::Probe,
+        (false, JudgeForm::Probe) => JudgeForm::Likelihood,
+        (false, judge) => judge,
+    };
+    let guard = match (probe.guards, &profile.guard) {
+        (true, _) => Some(GuardForm::Probe),
+        // Another file of a known model, in other numbers: it is guarded as one that is not known.
+        (false, Some(GuardForm::Probe)) => Profile::local().guard,
+        (false, guard) => guard.clone(),
+    };
+    (judge, guard)
 }
 
 /// The languages that are worked on, as far as they are known before a model is loaded.
@@ -74,7 +125,7 @@ pub(crate) fn languages(settings: &Settings) -> Result<Languages> {
             known.map_or(Languages::ANY, KnownModel::languages)
         }
     };
-    let [induce, respond, judge] = settings.models()?.map(|model| of_known(&model));
+    let [induce, respond, judge, _] = settings.models()?.map(|model| of_known(&model));
     common([&induce, &respond, &judge])
 }
 
@@ -124,7 +175,7 @@ fn common(all: [&Languages; 3]) -> Result<Languages> {
 }
 
 /// Puts the user's choices in the place of those of the models.
-fn choose(profile: &mut Profile, settings: &Settings) {
+fn choose(profile: &mut Profile, settings: &Settings) -> Result<()> {
     let (induce, respond, judge) = (&settings.induce, &settings.respond, &settings.judge);
     if let Some(form) = induce.form {
         profile.induction = form.into();
@@ -146,8 +197,19 @@ fn choose(profile: &mut Profile, settings: &Settings) {
     if greedy && sampling.temperature > 0.0 {
         sampling.top_p = DRAWN.top_p;
     }
+    if let Some(candidates) = respond.candidates {
+        profile.responses = candidates;
+    }
+    let sampling = &mut profile.response_sampling;
+    let greedy = sampling.temperature == 0.0;
     if let Some(temperature) = respond.temperature {
-        profile.response_sampling.temperature = temperature;
+        sampling.temperature = temperature;
+    } else if greedy && profile.responses > 1 {
+        sampling.temperature = DRAWN.temperature;
+    }
+    // As for the induction: it follows from what the settings of a run keep.
+    if greedy && profile.responses > 1 && sampling.temperature > 0.0 {
+        sampling.top_p = DRAWN.top_p;
     }
     if let Some(penalty) = respond.repetition_penalty {
         profile.response_sampling.repetition_penalty = penalty;
@@ -157,9 +219,39 @@ fn choose(profile: &mut Profile, settings: &Settings) {
     }
     if let Some(form) = judge.form {
         profile.judge = form.into();
+    } else if profile.judge == JudgeForm::Probe
+        && (judge.policy_file.is_some() || judge.prompt_file.is_some())
+    {
+        // A probe would not read them.
+        profile.judge = JudgeForm::Likelihood;
     }
     if let Some(margin) = judge.tie_margin {
         profile.tie_margin = margin;
+    }
+    if let Some(form) = &settings.guard.form {
+        profile.guard = guard_form(form)?;
+    }
+    Ok(())
+}
+
+/// The word for no guard.
+const NO_GUARD: &str = "none";
+const PROBE: &str = "probe";
+
+fn guard_form(name: &str) -> Result<Option<GuardForm>> {
+    Ok(match name {
+        NO_GUARD => None,
+        PROBE => Some(GuardForm::Probe),
+        dialect => Some(GuardForm::Dialect(Dialect::named(dialect)?.id().to_owned())),
+    })
+}
+
+/// What [`guard_form`] reads.
+pub(crate) fn guard_name(form: Option<&GuardForm>) -> &str {
+    match form {
+        None => NO_GUARD,
+        Some(GuardForm::Probe) => PROBE,
+        Some(GuardForm::Dialect(name)) => name,
     }
 }
 
@@ -169,11 +261,13 @@ pub(crate) fn fill(settings: &mut Settings, profile: &Profile) {
     settings.induce.candidates = Some(profile.candidates);
     settings.induce.min_gain = profile.min_gain;
     settings.induce.temperature = Some(profile.induction_sampling.temperature);
+    settings.respond.candidates = Some(profile.responses);
     settings.respond.temperature = Some(profile.response_sampling.temperature);
     settings.respond.repetition_penalty = Some(profile.response_sampling.repetition_penalty);
     settings.respond.max_tokens = u32::try_from(profile.max_tokens).ok();
     settings.judge.form = Some(profile.judge.into());
     settings.judge.tie_margin = Some(profile.tie_margin);
+    settings.guard.form = Some(guard_name(profile.guard.as_ref()).to_owned());
     let codes = profile.languages.codes();
     settings.filters.languages = Some(codes.into_iter().map(str::to_owned).collect());
 }
@@ -201,6 +295,7 @@ impl From<Judging> for JudgeForm {
         match form {
             Judging::Likelihood => Self::Likelihood,
             Judging::Pairwise => Self::Pairwise,
+            Judging::Probe => Self::Probe,
         }
     }
 }
@@ -210,6 +305,7 @@ impl From<JudgeForm> for Judging {
         match form {
             JudgeForm::Likelihood => Self::Likelihood,
             JudgeForm::Pairwise => Self::Pairwise,
+            JudgeForm::Probe => Self::Probe,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Served {
 }
 
 /// Every served model, once its server has answered and can do what the run needs.
-pub(super) async fn connect_all(settings: &Settings, chosen: &[Chosen; 3]) -> Result<Served> {
+pub(super) async fn connect_all(settings: &Settings, chosen: &[Chosen; 4]) -> Result<Served> {
     let mut wanted: Vec<Connection> = Vec::new();
     for (model, needs) in chosen.iter().zip(needs(settings)) {
         let Place::Served {
@@ -102,7 +102,7 @@ async fn connect(
 }
 
 /// What each stage needs of a server beyond chat completions.
-fn needs(settings: &Settings) -> [Vec<Need>; 3] {
+fn needs(settings: &Settings) -> [Vec<Need>; 4] {
     let served = Profile::served();
     let form = settings.induce.form.map_or(served.induction, Into::into);
     let candidates = settings.induce.candidates.unwrap_or(served.candidates);
@@ -116,5 +116,6 @@ fn needs(settings: &Settings) -> [Vec<Need>; 3] {
             candidates > 1 || settings.induce.min_gain.is_some(),
         ),
         of(Need::Scores, judge == JudgeForm::Likelihood),
+        Vec::new(),
     ]
 }

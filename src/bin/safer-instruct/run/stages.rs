@@ -3,12 +3,13 @@
 use std::{fs, path::Path, sync::Arc};
 
 use safer_instruct::{
-    DynPipeline, Error, InstructionGenerator, OnSourceWins, Pipeline, PreferenceJudge,
-    ResponseGenerator, Result,
+    Cache, DynPipeline, Error, Gate, Guard, InstructionGenerator, OnSourceWins, Pipeline,
+    PreferenceJudge, ResponseGenerator, Result, StateModel,
     filters::{Recommended, Related},
+    guards::{Dialect, DialectGuard, Probe},
     judges::{LikelihoodJudge, PairwiseJudge},
-    profiles::{InductionForm, JudgeForm, Profile},
-    stages::{BestOf, ChatInduction, ExpertResponse, ReversedInduction},
+    profiles::{GuardForm, InductionForm, JudgeForm, Profile},
+    stages::{BestOf, BestResponse, ChatInduction, ExpertResponse, ReversedInduction},
 };
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub(crate) struct Prompts {
     judge: Option<String>,
     policy: Option<String>,
     judge_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard_policy: Option<String>,
 }
 
 impl Prompts {
@@ -34,6 +37,7 @@ impl Prompts {
             judge: read(settings.judge.prompt_file.as_deref())?,
             policy: read(settings.respond.policy_file.as_deref())?,
             judge_policy: read(settings.judge.policy_file.as_deref())?,
+            guard_policy: read(settings.guard.policy_file.as_deref())?,
         })
     }
 }
@@ -42,6 +46,9 @@ fn read(path: Option<&Path>) -> Result<Option<String>> {
     let read = |path| fs::read_to_string(path).map_err(|error| Error::io(path, error));
     path.map(read).transpose()
 }
+
+/// A probe of the model that judges. The guard and the judge share what was read of a response.
+pub(crate) type StateProbe = Probe<Arc<Cache<Arc<dyn StateModel>>>>;
 
 /// What the stages are made of.
 pub(crate) struct Parts<'a> {
@@ -63,6 +70,7 @@ impl Parts<'_> {
         Ok(match self.profile.induction {
             InductionForm::Reversed => {
                 let stage = ReversedInduction::new(model)
+                    .with_logprob(self.profile.candidates > 1)
                     .with_sampling(sampling)
                     .with_max_tokens(most);
                 let stage = match prompt {
@@ -86,8 +94,12 @@ impl Parts<'_> {
         })
     }
 
-    /// The stage that responds.
-    pub(crate) fn expert(&self, model: Arc<dyn Model>) -> Result<Box<dyn ResponseGenerator>> {
+    /// The stage that responds; `judge` chooses among several responses.
+    pub(crate) fn expert(
+        &self,
+        model: Arc<dyn Model>,
+        judge: Box<dyn PreferenceJudge>,
+    ) -> Result<Box<dyn ResponseGenerator>> {
         let mut stage = ExpertResponse::new(model)
             .with_sampling(self.profile.response_sampling.clone())
             .with_max_tokens(self.profile.max_tokens);
@@ -97,11 +109,18 @@ impl Parts<'_> {
         if let Some(prompt) = &self.prompts.respond {
             stage = stage.with_prompt(prompt)?;
         }
-        Ok(Box::new(stage))
+        Ok(match self.profile.responses {
+            0 | 1 => Box::new(stage),
+            count => Box::new(BestResponse::new(stage, judge, count)),
+        })
     }
 
-    /// The stage that judges.
-    pub(crate) fn judge(&self, model: Arc<dyn Model>) -> Result<Box<dyn PreferenceJudge>> {
+    /// The stage that judges; `probe` reads the states of the model.
+    pub(crate) fn judge(
+        &self,
+        model: Arc<dyn Model>,
+        probe: Option<StateProbe>,
+    ) -> Result<Box<dyn PreferenceJudge>> {
         let policy = self.prompts.judge_policy.as_deref().map(str::trim_end);
         let prompt = self.prompts.judge.as_deref();
         Ok(match self.profile.judge {
@@ -126,6 +145,31 @@ impl Parts<'_> {
                 }
                 Box::new(judge.both_orders())
             }
+            JudgeForm::Probe => {
+                let probe = probe.ok_or_else(|| Error::config("judge", "there is no probe"))?;
+                Box::new(probe.with_tie_margin(self.profile.tie_margin))
+            }
+        })
+    }
+
+    /// What assesses each response by itself.
+    pub(crate) fn guard(
+        &self,
+        model: Option<Arc<dyn Model>>,
+        probe: Option<StateProbe>,
+    ) -> Result<Option<Box<dyn Guard>>> {
+        let missing = |what| Error::config("guard", format!("there is no {what}"));
+        Ok(match &self.profile.guard {
+            None => None,
+            Some(GuardForm::Probe) => Some(Box::new(probe.ok_or_else(|| missing("probe"))?)),
+            Some(GuardForm::Dialect(name)) => {
+                let model = model.ok_or_else(|| missing("model"))?;
+                let guard = DialectGuard::new(Dialect::named(name)?, model);
+                Some(Box::new(match self.prompts.guard_policy.as_deref() {
+                    Some(policy) => guard.with_policy(policy.trim_end()),
+                    None => guard,
+                }))
+            }
         })
     }
 
@@ -135,6 +179,7 @@ impl Parts<'_> {
         induce: Box<dyn InstructionGenerator>,
         respond: Box<dyn ResponseGenerator>,
         judge: Box<dyn PreferenceJudge>,
+        guard: Option<Box<dyn Guard>>,
         scorer: Arc<dyn Model>,
     ) -> DynPipeline {
         let run = &self.settings.run;
@@ -146,6 +191,15 @@ impl Parts<'_> {
                 SourceWins::Drop => OnSourceWins::Drop,
                 SourceWins::Flip => OnSourceWins::Flip,
             });
+        let limits = &self.settings.guard;
+        let pipeline = match guard {
+            Some(guard) => pipeline.with_guard(guard).with_gate(Gate {
+                max_chosen: limits.max_chosen,
+                min_rejected: limits.min_rejected,
+                max_refusal: limits.max_refusal,
+            }),
+            None => pipeline,
+        };
         let pipeline = self.filters().apply(pipeline);
         match self.related(scorer) {
             Some(filter) => pipeline.with_instruction_filter(filter),

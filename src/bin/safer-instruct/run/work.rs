@@ -1,13 +1,16 @@
 //! The work of a run, from its first text to its last one, and its progress.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use safer_instruct::{
-    Decorate, Error, Result, RetryPolicy,
+    Cache, Decorate, Error, Result, RetryPolicy,
     dataset::{Summary, into_stream},
+    guards::Probe,
+    profiles::{GuardForm, JudgeForm},
     run::{Budget, End, Journal, RunProgress, RunReport, Runner},
 };
 use serde_json::{Value, json};
@@ -17,7 +20,7 @@ use super::{
     closing::Closing,
     folder::Folder,
     models::{Model, Models, StageModel},
-    stages::{Parts, Prompts},
+    stages::{Parts, Prompts, StateProbe},
     texts,
 };
 use crate::{
@@ -67,6 +70,7 @@ impl Work<'_> {
             filters,
             run,
             judge,
+            guard,
             ..
         } = self.settings;
         let to_json =
@@ -81,7 +85,15 @@ impl Work<'_> {
             "models": {
                 "induce": self.models.induce.manifest,
                 "respond": self.models.respond.manifest,
+                "scores": self.models.scores.as_ref().map(|scores| &scores.manifest),
                 "judge": self.models.judge.manifest,
+                "guard": self.models.guard.as_ref().map(|guard| &guard.manifest),
+            },
+            "probe": self.models.probe.as_ref().map(|probe| probe.hash()).transpose()?,
+            "gate": {
+                "max_chosen": guard.max_chosen,
+                "min_rejected": guard.min_rejected,
+                "max_refusal": guard.max_refusal,
             },
             "profile": to_json(serde_json::to_value(&self.models.profile))?,
             "instruction_max_tokens": induce.max_tokens,
@@ -115,11 +127,16 @@ impl Work<'_> {
             prompts: self.prompts,
         };
         let expert = recorded(&self.models.respond);
+        let scorer = self.models.scores.as_ref().map(recorded);
+        let scorer = scorer.unwrap_or_else(|| Arc::clone(&expert));
+        let probe = self.probe();
+        let judge = || parts.judge(recorded(&self.models.judge), probe.clone());
         let pipeline = parts.pipeline(
-            parts.inducer(recorded(&self.models.induce), Arc::clone(&expert))?,
-            parts.expert(Arc::clone(&expert))?,
-            parts.judge(recorded(&self.models.judge))?,
-            expert,
+            parts.inducer(recorded(&self.models.induce), Arc::clone(&scorer))?,
+            parts.expert(expert, judge()?)?,
+            judge()?,
+            parts.guard(self.models.guard.as_ref().map(recorded), probe)?,
+            scorer,
         );
         // A bad record was named when the texts were counted.
         let sources = into_stream(texts::open(&self.settings.input, |_| {})?)?;
@@ -156,6 +173,47 @@ impl Work<'_> {
         self.close(&report, &summary)
     }
 
+    /// The probe, on states that are not in the journal: they cost nothing, and would be the most of it.
+    fn probe(&self) -> Option<StateProbe> {
+        let states = self.models.judge.states.as_ref()?;
+        let weights = self.models.probe.as_ref()?;
+        // Both sides of every text in work, and some that come again.
+        let capacity = 4 * self.settings.run.concurrency as usize;
+        let model = Arc::new(Cache::new(Arc::clone(states), capacity));
+        Some(Probe::new(model, Arc::clone(weights)))
+    }
+
+    /// How far judge and guard can be trusted, as far as it is known.
+    fn trust(&self) -> Vec<String> {
+        let profile = &self.models.profile;
+        let by_probe = profile.judge == JudgeForm::Probe || profile.guard == Some(GuardForm::Probe);
+        let mut lines = Vec::new();
+        if let Some(probe) = self.models.probe.as_ref().filter(|_| by_probe) {
+            // The first measure of each head is the one with each source left out.
+            let mut named = BTreeSet::new();
+            let measures = probe.card().measures.iter();
+            lines.extend(measures.filter(|of| named.insert(&of.head)).map(|of| {
+                format!(
+                    "the probe's {}: {:.2} (95 % between {:.2} and {:.2}; {}: {:.2}), {}",
+                    of.head,
+                    of.value,
+                    of.interval[0],
+                    of.interval[1],
+                    of.baseline,
+                    of.baseline_value,
+                    of.what
+                )
+            }));
+        }
+        if profile.guard.is_none() {
+            lines.push(
+                "no side of a pair was assessed by itself: give --guard, or read the pairs before you train on them"
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+
     fn budget(&self) -> Budget {
         let given = &self.settings.budget;
         let mut budget = Budget::new();
@@ -181,6 +239,7 @@ impl Work<'_> {
             report,
             summary,
             uncovered: &self.uncovered,
+            trust: self.trust(),
         };
         if self.json {
             closing.print_json()?;

@@ -2,7 +2,7 @@
 
 use safer_instruct::{Error, Result};
 
-use super::{Field, Settings};
+use super::{Field, Judging, Settings};
 
 impl Settings {
     /// Refuses what cannot work before any work is done.
@@ -13,6 +13,7 @@ impl Settings {
             ("model.timeout", Some(self.model.timeout)),
             ("induce.candidates", self.induce.candidates.map(u64::from)),
             ("induce.max_tokens", Some(self.induce.max_tokens.into())),
+            ("respond.candidates", self.respond.candidates.map(u64::from)),
             ("respond.max_tokens", self.respond.max_tokens.map(u64::from)),
             ("run.draws", Some(run.draws.into())),
             ("run.concurrency", Some(run.concurrency.into())),
@@ -21,8 +22,13 @@ impl Settings {
                 return Err(Error::config(key, "it must be 1 or more"));
             }
         }
-        let prices = [&self.induce.by, &self.respond.by, &self.judge.by]
-            .map(|stage| [stage.price_read, stage.price_written]);
+        let prices = [
+            &self.induce.by,
+            &self.respond.by,
+            &self.judge.by,
+            &self.guard.by,
+        ]
+        .map(|stage| [stage.price_read, stage.price_written]);
         for (key, number) in [
             ("model.price_read", Some(self.model.price_read)),
             ("model.price_written", Some(self.model.price_written)),
@@ -50,9 +56,23 @@ impl Settings {
         for (key, share) in [
             ("filters.max_quoted_share", filters.max_quoted_share),
             ("filters.min_distinct_share", filters.min_distinct_share),
+            ("guard.max_chosen", self.guard.max_chosen),
+            ("guard.min_rejected", self.guard.min_rejected),
+            ("guard.max_refusal", self.guard.max_refusal),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(Error::config(key, "it must be between 0 and 1"));
+            }
+        }
+        if self.judge.form == Some(Judging::Probe) {
+            for (key, file) in [
+                ("judge.policy_file", &self.judge.policy_file),
+                ("judge.prompt_file", &self.judge.prompt_file),
+            ] {
+                if file.is_some() {
+                    let reason = "a probe reads no policy and no prompt; take the judge `likelihood` or `pairwise`";
+                    return Err(Error::config(key, reason));
+                }
             }
         }
         for field in &self.model.fields {

@@ -34,12 +34,17 @@ pub(crate) enum Place {
 }
 
 impl Settings {
-    /// The models of induction, response and judgement.
-    pub(crate) fn models(&self) -> Result<[Chosen; 3]> {
+    /// The models of induction, response, judgement and guard. The guard asks that of the judgement if it names none.
+    pub(crate) fn models(&self) -> Result<[Chosen; 4]> {
+        let guard = match self.guard.by == StageModel::default() {
+            true => &self.judge.by,
+            false => &self.guard.by,
+        };
         Ok([
             self.model_of(&self.induce.by)?,
             self.model_of(&self.respond.by)?,
             self.model_of(&self.judge.by)?,
+            self.model_of(guard)?,
         ])
     }
 
@@ -65,11 +70,19 @@ impl Settings {
         Ok(Chosen { name, place, price })
     }
 
-    /// The adapter that the user names; `Some(None)` is none at all.
+    /// The adapter of the inducing model that the user names; `Some(None)` is none at all.
     pub(crate) fn adapter(&self) -> Option<Option<&str>> {
-        let adapter = self.induce.adapter.as_deref()?;
-        Some(Some(adapter).filter(|adapter| *adapter != NONE))
+        named(self.induce.adapter.as_deref())
     }
+
+    /// The adapter of the expert's model that the user names.
+    pub(crate) fn expert(&self) -> Option<Option<&str>> {
+        named(self.respond.adapter.as_deref())
+    }
+}
+
+fn named(adapter: Option<&str>) -> Option<Option<&str>> {
+    adapter.map(|name| Some(name).filter(|name| *name != NONE))
 }
 
 /// Where a model of this machine comes from. A missing file is reported before the texts are read.

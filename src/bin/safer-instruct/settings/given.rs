@@ -42,8 +42,6 @@ macro_rules! given_stage {
             price_read: Option<f64>,
             #[arg(id = concat!($stage, "-price-written"), long = concat!($stage, "-price-written"), value_name = "MONEY", value_parser = no_negative, hide_short_help = true, help = "Price of a million tokens that it writes [default: that of --price-written]")]
             price_written: Option<f64>,
-            #[arg(id = concat!($stage, "-prompt-file"), long = concat!($stage, "-prompt-file"), value_name = "FILE", hide_short_help = true, help = concat!("Prompt of the stage ", $stage, ", in Markdown [default: that of the crate]"))]
-            prompt_file: Option<PathBuf>,
             $($rest)*
         }}
     };
@@ -62,6 +60,8 @@ given! {
         respond: GivenRespond,
         #[command(flatten, next_help_heading = "Judgement")]
         judge: GivenJudge,
+        #[command(flatten, next_help_heading = "Guard")]
+        guard: GivenGuard,
         #[command(flatten, next_help_heading = "Filters")]
         filters: GivenFilters,
         #[command(flatten, next_help_heading = "Run")]
@@ -136,6 +136,9 @@ given! { GivenModel {
 }}
 
 given_stage! { GivenInduce "induce" {
+    /// Prompt of the stage induce, in Markdown [default: that of the crate]
+    #[arg(id = "induce-prompt-file", long = "induce-prompt-file", value_name = "FILE", hide_short_help = true)]
+    prompt_file: Option<PathBuf>,
     /// How instructions are induced [default: what suits the model]
     #[arg(long, value_enum)]
     form: Option<Form>,
@@ -161,6 +164,16 @@ given_stage! { GivenInduce "induce" {
 }}
 
 given_stage! { GivenRespond "respond" {
+    /// Adapter of the expert's model, a folder as `safer-instruct prefer` or PEFT writes it, or `none` [default: the one
+    /// that comes with the model, if there is one]
+    #[arg(id = "respond-adapter", long = "respond-adapter", value_name = "DIR")]
+    adapter: Option<String>,
+    /// Prompt of the stage respond, in Markdown [default: that of the crate]
+    #[arg(id = "respond-prompt-file", long = "respond-prompt-file", value_name = "FILE", hide_short_help = true)]
+    prompt_file: Option<PathBuf>,
+    /// Responses to each instruction, of which the one is kept that the judge prefers [default: what suits the model]
+    #[arg(id = "responses", long = "responses", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    candidates: Option<u32>,
     /// File that says what the expert helps with and what not [default: the policy of the crate]
     #[arg(id = "policy-file", long = "policy-file", value_name = "FILE")]
     policy_file: Option<PathBuf>,
@@ -176,18 +189,43 @@ given_stage! { GivenRespond "respond" {
 }}
 
 given_stage! { GivenJudge "judge" {
+    /// Prompt of the stage judge, in Markdown [default: that of the crate]
+    #[arg(id = "judge-prompt-file", long = "judge-prompt-file", value_name = "FILE", hide_short_help = true)]
+    prompt_file: Option<PathBuf>,
     /// How two responses are compared [default: what suits the model]
     #[arg(id = "judge", long = "judge", value_enum)]
     form: Option<Judging>,
+    /// Folder of a probe as `safer-instruct tune-judge` writes it [default: the one that comes with the model, if there is one]
+    #[arg(id = "judge-probe", long = "judge-probe", value_name = "DIR")]
+    probe: Option<PathBuf>,
     /// File that says what counts as safe [default: the policy of the crate]
     #[arg(id = "judge-policy-file", long = "judge-policy-file", value_name = "FILE")]
     policy_file: Option<PathBuf>,
-    /// Nats up to which the judge by likelihood finds a tie [default: what suits the model]
+    /// Nats up to which the judge by likelihood or by probe finds a tie [default: what suits the model]
     #[arg(long, value_name = "NATS", value_parser = no_negative)]
     tie_margin: Option<f64>,
     /// What happens if the judge finds the source text better [default: drop]
     #[arg(long, value_enum)]
     source_wins: Option<SourceWins>,
+}}
+
+given_stage! { GivenGuard "guard" {
+    /// What assesses each response by itself: `probe`, a dialect of docs/guards.md such as `llama-guard-3` or
+    /// `instruct-rubric`, or `none` [default: what suits the model of the judgement]
+    #[arg(id = "guard", long = "guard", value_name = "FORM")]
+    form: Option<String>,
+    /// Policy of the guard, for dialects that take one [default: that of the dialect]
+    #[arg(id = "guard-policy-file", long = "guard-policy-file", value_name = "FILE", hide_short_help = true)]
+    policy_file: Option<PathBuf>,
+    /// Greatest P(unsafe) of the chosen response, between 0 and 1 [default: 0.5]
+    #[arg(long, value_name = "P", value_parser = share)]
+    max_chosen: Option<f64>,
+    /// Least P(unsafe) of the rejected response, between 0 and 1 [default: 0.5]
+    #[arg(long, value_name = "P", value_parser = share)]
+    min_rejected: Option<f64>,
+    /// Greatest P(refusal) of the chosen response, between 0 and 1 [default: 0.5]
+    #[arg(long, value_name = "P", value_parser = share)]
+    max_refusal: Option<f64>,
 }}
 
 given! { GivenFilters {
@@ -276,6 +314,8 @@ impl Given {
             &mut self.respond.policy_file,
             &mut self.judge.prompt_file,
             &mut self.judge.policy_file,
+            &mut self.judge.probe,
+            &mut self.guard.policy_file,
             &mut self.output.folder,
         ];
         for path in files.into_iter().flatten() {
@@ -288,9 +328,13 @@ impl Given {
             &mut self.induce.model,
             &mut self.respond.model,
             &mut self.judge.model,
+            &mut self.guard.model,
             &mut self.induce.adapter,
+            &mut self.respond.adapter,
         ];
-        let is_path = [is_gguf, is_gguf, is_gguf, is_gguf, is_folder];
+        let is_path = [
+            is_gguf, is_gguf, is_gguf, is_gguf, is_gguf, is_folder, is_folder,
+        ];
         for (name, is_path) in names.into_iter().zip(is_path) {
             if let Some(name) = name.as_mut().filter(|name| is_path(name)) {
                 *name = folder.join(&*name).display().to_string();

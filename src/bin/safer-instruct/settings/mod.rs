@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) induce: Induce,
     pub(crate) respond: Respond,
     pub(crate) judge: Judge,
+    pub(crate) guard: Guard,
     pub(crate) filters: Filters,
     pub(crate) run: Run,
     #[serde(default)]
@@ -90,6 +91,8 @@ pub(crate) struct Induce {
 pub(crate) struct Respond {
     #[serde(flatten)]
     pub(crate) by: StageModel,
+    pub(crate) adapter: Option<String>,
+    pub(crate) candidates: Option<u32>,
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) temperature: Option<f64>,
     pub(crate) repetition_penalty: Option<f64>,
@@ -102,10 +105,22 @@ pub(crate) struct Judge {
     #[serde(flatten)]
     pub(crate) by: StageModel,
     pub(crate) form: Option<Judging>,
+    pub(crate) probe: Option<PathBuf>,
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) tie_margin: Option<f64>,
     pub(crate) source_wins: SourceWins,
     pub(crate) prompt_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Guard {
+    #[serde(flatten)]
+    pub(crate) by: StageModel,
+    pub(crate) form: Option<String>,
+    pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) max_chosen: f64,
+    pub(crate) min_rejected: f64,
+    pub(crate) max_refusal: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,6 +176,8 @@ pub(crate) enum Judging {
     Likelihood,
     /// The model says which response is better, in both orders
     Pairwise,
+    /// A probe of the model's hidden states, which was fitted on labels; for models of this machine
+    Probe,
 }
 
 /// What happens if the judge finds the source text better.

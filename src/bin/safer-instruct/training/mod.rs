@@ -11,7 +11,7 @@ pub(crate) use progress::TrainingProgress;
 use safer_instruct::{
     Error, Result,
     dataset::Existing,
-    hub::{Location, ModelSource},
+    hub::{FetchedModel, Location, ModelSource},
     train::{Prepared, TrainingEvent, TrainingReport, has_run},
 };
 
@@ -34,6 +34,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// The model's file with its hash, which is downloaded if necessary.
+    pub(crate) fn fetch_hashed(&self) -> Result<FetchedModel> {
+        fetch::fetch(fetch::cache(self.cache.as_deref())?, &self.model)
+    }
+
     /// The model's file, which is downloaded if necessary.
     pub(crate) fn fetch(&self) -> Result<PathBuf> {
         self.fetch_file(&self.model)

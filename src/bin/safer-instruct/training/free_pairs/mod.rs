@@ -17,6 +17,7 @@ use safer_instruct::{
     dataset::InstructionPair,
     hub::{Location, ModelSource, WheelFile},
 };
+use serde::Deserialize;
 
 /// An instruction, the response that it asks for, and the set that both are from.
 #[derive(Clone, PartialEq)]
@@ -58,8 +59,12 @@ fn is_harsh(text: &str) -> bool {
         .any(|word| text.contains(word))
 }
 
+/// The set of this crate: texts that should not be said, as the sources of a run are, and what somebody asked.
+const MILD: &str = "mild labels";
+
 /// The most pairs of each set, so that no set outweighs the others.
-const MOST: [(&str, usize); 8] = [
+const MOST: [(&str, usize); 9] = [
+    (MILD, 200),
     ("BoolQ", 700),
     ("PIQA", 500),
     ("TruthfulQA", 300),
@@ -90,6 +95,7 @@ pub(crate) fn pairs(
             read.map_err(|error| Error::Other(format!("{}: {error}", path.display()).into()))?,
         );
     }
+    pairs.extend(mild()?);
     let pairs = mixed(pairs, seed);
     let counts = counts(&pairs)
         .into_iter()
@@ -105,6 +111,31 @@ pub(crate) fn pairs(
         .collect())
 }
 
+/// The answers that should not be given to the English prompts of `assets/labels/mild.jsonl`.
+fn mild() -> Result<Vec<FreePair>> {
+    #[derive(Deserialize)]
+    struct Item {
+        language: String,
+        prompt: String,
+        answers: Answers,
+    }
+    #[derive(Deserialize)]
+    struct Answers {
+        bad: String,
+    }
+    let lines = include_str!("../../../../../assets/labels/mild.jsonl").lines();
+    let items = lines.map(serde_json::from_str::<Item>);
+    items
+        .filter(|item| item.as_ref().map_or(true, |item| item.language == "en"))
+        .map(|item| {
+            let Item {
+                prompt, answers, ..
+            } = item.map_err(|error| Error::Other(error.into()))?;
+            Ok(FreePair::new(MILD, prompt, answers.bad))
+        })
+        .collect()
+}
+
 /// How many pairs are from each set.
 fn counts(pairs: &[FreePair]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
@@ -117,7 +148,15 @@ fn counts(pairs: &[FreePair]) -> BTreeMap<&'static str, usize> {
 /// The plain and distinct ones among `pairs`, shuffled, and of no set more than its share.
 fn mixed(mut pairs: Vec<FreePair>, seed: u64) -> Vec<FreePair> {
     pairs.retain(FreePair::is_plain);
-    pairs.sort_by_cached_key(|pair| number(&pair.instruction, seed, "order"));
+    pairs.sort_by_cached_key(|pair| {
+        let number = number(&pair.instruction, seed, "order");
+        // A user who takes the first of them gets all of the few that are like the texts of a run.
+        if pair.source == MILD {
+            number / 2
+        } else {
+            number
+        }
+    });
     let mut instructions = HashSet::new();
     let mut responses = HashSet::new();
     let mut left = BTreeMap::from(MOST);
