@@ -21,7 +21,7 @@ use crate::{
 /// still be a bad one, which a [`Guard`](crate::Guard) has to find.
 ///
 /// # Errors
-/// If no response could be made: the last error.
+/// If no response could be made: the last error. If an error of the judge [ends the run](Error::ends_run): that one.
 ///
 /// ```
 /// use safer_instruct::*;
@@ -117,9 +117,12 @@ impl<R: ResponseGenerator, J: PreferenceJudge> ResponseGenerator for BestRespons
             return Err(last_error.unwrap_or_else(|| Error::malformed("a response")));
         };
         for next in responses {
-            // A response that cannot be compared does not win.
-            let Ok(judgement) = self.judge.judge(instruction, &leader, &next).await else {
-                continue;
+            let judgement = match self.judge.judge(instruction, &leader, &next).await {
+                Ok(judgement) => judgement,
+                // The next comparison would meet it too.
+                Err(error) if error.ends_run() => return Err(error),
+                // A response that cannot be compared does not win.
+                Err(_) => continue,
             };
             spent += usage(judgement.origin());
             if judgement.verdict() == Verdict::Second {

@@ -344,7 +344,7 @@ fn best_of_prefers_candidates_that_pass_the_filters() {
     assert_eq!(found.text(), format!("Say {least}"));
 }
 
-/// Prefers the later letter, finds `=` as good as anything, and cannot read `?`.
+/// Prefers the later letter, finds `=` as good as anything, cannot read `?`, and is set up wrongly for `#`.
 fn alphabet(count: Arc<Mutex<u32>>) -> impl PreferenceJudge {
     judge_fn(move |_, first: Response, second: Response| {
         *count.lock().unwrap() += 1;
@@ -352,6 +352,9 @@ fn alphabet(count: Arc<Mutex<u32>>) -> impl PreferenceJudge {
             let texts = [first.text(), second.text()];
             if texts.contains(&"?") {
                 return Err(Error::malformed("a verdict"));
+            }
+            if texts.contains(&"#") {
+                return Err(Error::config("judge", "there is no probe"));
             }
             let origin = Origin {
                 usage: COST,
@@ -428,6 +431,10 @@ fn the_response_that_the_judge_prefers_is_kept() {
     }
     let (response, _) = best(&["!", "!"]);
     assert!(matches!(response.unwrap_err(), Error::Malformed { .. }));
+    // What the next text would meet too is not passed over.
+    let (response, asked) = best(&["a", "#", "b"]);
+    assert!(response.unwrap_err().ends_run());
+    assert_eq!(asked, 1);
 }
 
 #[test]

@@ -20,6 +20,21 @@ use crate::{ended::Ended, progress::Progress, stop::Stop};
 pub(crate) fn run(options: &Options, stop: &Stop) -> Result<Ended> {
     let records = read(options)?;
     eprintln!("{} records", records.len());
+    let mut trainer = ProbeTrainer::new()
+        .with_seed(options.seed)
+        .with_measured_sources(options.measure_on.iter().cloned())
+        .with_not_for(
+            "Deciding about people: it reads texts, makes mistakes, and says how often in `measures`.",
+        );
+    for given in &options.licence {
+        let Some((source, licence)) = given.split_once('=') else {
+            let reason = format!("{given} is not SOURCE=LICENCE");
+            return Err(Error::config("licence", reason));
+        };
+        for name in named(&records, source) {
+            trainer = trainer.with_licence(name, licence);
+        }
+    }
     let fetched = options.model.fetch_hashed()?;
     let model = CandleModel::builder(&fetched.path)
         .with_hash(format!("sha256:{}", fetched.sha256))
@@ -42,21 +57,6 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> Result<Ended> {
         return Ok(Ended::Stopped);
     }
     stop.end_at_once();
-    let mut trainer = ProbeTrainer::new()
-        .with_seed(options.seed)
-        .with_measured_sources(options.measure_on.iter().cloned())
-        .with_not_for(
-            "Deciding about people: it reads texts, makes mistakes, and says how often in `measures`.",
-        );
-    for given in &options.licence {
-        let Some((source, licence)) = given.split_once('=') else {
-            let reason = format!("{given} is not SOURCE=LICENCE");
-            return Err(Error::config("licence", reason));
-        };
-        for name in named(&records, source) {
-            trainer = trainer.with_licence(name, licence);
-        }
-    }
     let fitted = trainer.fit(&records, &states)?;
     for report in &fitted.heads {
         table::print(report);
