@@ -43,6 +43,9 @@ enum Kernel {
     /// AVX-512 with VNNI.
     #[cfg(target_arch = "x86_64")]
     Vnni(super::x86::Vnni),
+    /// AVX-512 without VNNI, on inputs widened to 16 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(super::x86::Avx512),
     /// AVX2, on inputs widened to 16 bits.
     #[cfg(target_arch = "x86_64")]
     Avx2(super::x86::Avx2),
@@ -57,6 +60,7 @@ impl Kernel {
         #[cfg(target_arch = "x86_64")]
         {
             kernels.extend(super::x86::Vnni::detect().map(Self::Vnni));
+            kernels.extend(super::x86::Avx512::detect().map(Self::Avx512));
             kernels.extend(super::x86::Avx2::detect().map(Self::Avx2));
         }
         kernels.push(Self::Plain);
@@ -147,6 +151,8 @@ impl Int8Matrix {
             #[cfg(target_arch = "x86_64")]
             Kernel::Vnni(kernel) => kernel.multiply(self, &rows, range, &columns),
             #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(kernel) => kernel.multiply(self, &rows, range, &columns),
+            #[cfg(target_arch = "x86_64")]
             Kernel::Avx2(kernel) => kernel.multiply(self, &rows, range, &columns),
             Kernel::Plain => self.multiply_plainly(&rows, range, &columns),
         });
@@ -181,7 +187,7 @@ impl Int8Matrix {
                 .for_each(round);
         }
         #[cfg(target_arch = "x86_64")]
-        if matches!(self.kernel, Kernel::Avx2(_)) {
+        if matches!(self.kernel, Kernel::Avx512(_) | Kernel::Avx2(_)) {
             rows.wide = rows.narrow.iter().map(|x| i16::from(*x)).collect();
         }
         rows

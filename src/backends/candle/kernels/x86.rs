@@ -16,6 +16,10 @@ const STEP: usize = PANEL * QUAD;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Vnni(());
 
+/// Proof that this machine has AVX-512 (F, BW), with VNNI or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Avx512(());
+
 /// Proof that this machine has AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx2(());
@@ -37,6 +41,24 @@ impl Vnni {
     ) {
         // SAFETY: `self` proves the instruction set.
         unsafe { vnni_panels(matrix, rows, range, columns) }
+    }
+}
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"))
+            .then_some(Self(()))
+    }
+
+    pub(super) fn multiply(
+        self,
+        matrix: &Int8Matrix,
+        rows: &Rows,
+        range: Range<usize>,
+        columns: &Columns,
+    ) {
+        // SAFETY: `self` proves the instruction set.
+        unsafe { avx512_panels(matrix, rows, range, columns) }
     }
 }
 
@@ -115,6 +137,51 @@ fn vnni_tile<const R: usize>(rows: &[i8], stride: usize, panel: &[u8]) -> [[i32;
     out
 }
 
+#[target_feature(enable = "avx512f,avx512bw")]
+fn avx512_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
+    panels!(avx512_tile, 6 4 2 1, rows.wide, matrix, rows, range, columns);
+}
+
+/// The sums of `R` rows of `stride` inputs with one panel, widened to 16 bits as in [`avx2_tile`].
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn avx512_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32; PANEL]; R] {
+    assert!(
+        rows.len() >= R * stride && panel.len() >= stride * PANEL && stride.is_multiple_of(QUAD)
+    );
+    let mut sums = [[_mm512_setzero_si512(); 4]; R];
+    for quad in 0..stride / QUAD {
+        // SAFETY: a step is 128 bytes and the panel has one for each quad; a row has 4 values for each quad.
+        unsafe {
+            let weights = panel.as_ptr().add(quad * STEP);
+            let wide = [
+                _mm512_cvtepu8_epi16(_mm256_loadu_si256(weights.cast())),
+                _mm512_cvtepu8_epi16(_mm256_loadu_si256(weights.add(STEP / 4).cast())),
+                _mm512_cvtepu8_epi16(_mm256_loadu_si256(weights.add(STEP / 2).cast())),
+                _mm512_cvtepu8_epi16(_mm256_loadu_si256(weights.add(STEP / 4 * 3).cast())),
+            ];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let values = rows.as_ptr().add(row * stride + quad * QUAD);
+                let values = _mm512_set1_epi64(values.cast::<i64>().read_unaligned());
+                sums[0] = _mm512_add_epi32(sums[0], _mm512_madd_epi16(wide[0], values));
+                sums[1] = _mm512_add_epi32(sums[1], _mm512_madd_epi16(wide[1], values));
+                sums[2] = _mm512_add_epi32(sums[2], _mm512_madd_epi16(wide[2], values));
+                sums[3] = _mm512_add_epi32(sums[3], _mm512_madd_epi16(wide[3], values));
+            }
+        }
+    }
+    let mut out = [[0; PANEL]; R];
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        // Two sums of each output lie side by side: they are added, and the 8 lower ones of a register stored.
+        for (out, sums) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+            let both = _mm512_add_epi32(*sums, _mm512_srli_epi64::<32>(*sums));
+            // SAFETY: 8 sums of 32 bits are one register of 256.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(both)) }
+        }
+    }
+    out
+}
+
 #[target_feature(enable = "avx2,fma")]
 fn avx2_panels(matrix: &Int8Matrix, rows: &Rows, range: Range<usize>, columns: &Columns) {
     panels!(avx2_tile, 3 2 1, rows.wide, matrix, rows, range, columns);
@@ -145,9 +212,11 @@ fn avx2_tile<const R: usize>(rows: &[i16], stride: usize, panel: &[u8]) -> [[i32
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let values = rows.as_ptr().add(row * stride + quad * QUAD);
                     let values = _mm256_set1_epi64x(values.cast::<i64>().read_unaligned());
-                    for (sum, wide) in sums.iter_mut().zip(&wide) {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*wide, values));
-                    }
+                    // Written out: the sums stay in registers only if no loop is left here.
+                    sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(wide[0], values));
+                    sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(wide[1], values));
+                    sums[2] = _mm256_add_epi32(sums[2], _mm256_madd_epi16(wide[2], values));
+                    sums[3] = _mm256_add_epi32(sums[3], _mm256_madd_epi16(wide[3], values));
                 }
             }
         }
