@@ -1,8 +1,8 @@
 //! The local engine on the real default model: reading, writing and scoring, in tokens or requests a second.
 //!
 //! `cargo bench --features candle --bench engine -- [MODEL.gguf] [CASE ...]`, where a case is `load`, `prefill`,
-//! `decode` or `decode=1,8` streams, `labels`, `context`, `memory` or `perplexity=TEXT`; by default the default model
-//! and the first four. One line a figure, best of three, so that `benches/peers/peers.py` can set it beside others.
+//! `decode` or `decode=1,8` streams, `labels`, `states`, `context`, `memory` or `perplexity=TEXT`; by default the
+//! default model and the first four. One line a figure, best of three, so that `benches/peers/peers.py` can set it beside others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use futures::{executor::block_on, future::join_all};
 use safer_instruct::{
-    ChatModel, ChatRequest, Prompt, ScoreRequest, ScoringModel,
+    ChatModel, ChatRequest, Prompt, ScoreRequest, ScoringModel, StateModel, StateRequest,
     backends::candle::{CandleModel, CandleModelBuilder},
     hub::{Fetcher, ModelCache, ModelSource},
 };
@@ -39,6 +39,7 @@ fn main() {
             "decode" if value.is_empty() => streams(&path, "1,8,32,64,128"),
             "decode" => streams(&path, value),
             "labels" => labels(&path),
+            "states" => states(&path),
             "context" => context(&path),
             // Must run alone in its process.
             "memory" => memory(&path),
@@ -105,6 +106,63 @@ fn labels(path: &Path) {
         "400 label scores after 300 shared tokens, scores/s",
         400.0 / best,
     );
+}
+
+/// What a probe costs: the states over 64 responses of 128 tokens after prompts of 40, beside scores that read the same
+/// tokens, and beside verdicts that the model writes about them.
+fn states(path: &Path) {
+    const ITEMS: usize = 64;
+    let (model, mut words) = (wide(path), Words(6));
+    let layers: Vec<usize> = [50, 60, 70, 80]
+        .map(|share| (model.layers() * share).div_ceil(100))
+        .into();
+    let mut items = |model: &CandleModel| -> Vec<[String; 2]> {
+        let item = |_| [words.text(model, 40), words.text(model, 128)];
+        (0..ITEMS).map(item).collect()
+    };
+    let per_second = |seconds: f64| ITEMS as f64 / seconds;
+    let read = best(|| {
+        let requests = items(&model).into_iter().map(|[prompt, response]| {
+            StateRequest::new(Prompt::Raw(prompt), response, layers.clone())
+        });
+        let requests: Vec<StateRequest> = requests.collect();
+        timed(|| {
+            block_on(join_all(
+                requests.iter().map(|request| model.states(request)),
+            ))
+        })
+        .0
+    });
+    print("states of 64 responses, items/s", per_second(read));
+    let scored = best(|| {
+        let requests = items(&model)
+            .into_iter()
+            .map(|[prompt, response]| ScoreRequest::new(Prompt::Raw(prompt + &response), [" a"]));
+        let requests: Vec<ScoreRequest> = requests.collect();
+        timed(|| {
+            block_on(join_all(
+                requests.iter().map(|request| model.score(request)),
+            ))
+        })
+        .0
+    });
+    print("scores that read the same, items/s", per_second(scored));
+    for tokens in [32, 256] {
+        let written = best(|| {
+            let requests = items(&model).into_iter().map(|[prompt, response]| {
+                ChatRequest::new(Prompt::Raw(prompt + &response)).with_max_tokens(tokens)
+            });
+            let requests: Vec<ChatRequest> = requests.collect();
+            timed(|| {
+                block_on(join_all(
+                    requests.iter().map(|request| model.complete(request)),
+                ))
+            })
+            .0
+        });
+        let name = format!("verdicts of {tokens} written tokens, items/s");
+        print(&name, per_second(written));
+    }
 }
 
 /// Writing after long prompts; once, because reading them takes long.

@@ -1,11 +1,13 @@
 """Writes human labels as one file for `safer-instruct tune-judge`.
 
-    python3 benches/judges/labels.py --output labels.jsonl [--hh FILE] [--only mild,pyrit-harm,pyrit-refusal,pyrit-objective,hh]
+    python3 benches/judges/labels.py --output labels.jsonl [--hh FILE] [--xstest DIR] [--only mild,pyrit-harm,pyrit-refusal,pyrit-objective,hh,xstest]
 
 `mild` is assets/labels/mild.jsonl of this repository, and `mild-pairs` its good and bad answers in English, for
 `safer-instruct prefer`. `pyrit-…` are the human scores of PyRIT 1.1.0 (MIT), which pip downloads. `hh` are pairs of
-transcripts of Anthropic's hh-rlhf (MIT), the file of --hh: JSONL with `chosen` and `rejected`, compressed or not. The
-texts are harmful in part: nothing of them is printed.
+transcripts of Anthropic's hh-rlhf (MIT), the file of --hh: JSONL with `chosen` and `rejected`, compressed or not.
+`xstest` are the labelled answers of three models to the prompts of XSTest (its `*.csv.gz`), to measure on: those to
+unsafe prompts with whether they comply, and all with whether they refuse. The texts are harmful in part: nothing of
+them is printed.
 """
 
 import argparse
@@ -108,10 +110,24 @@ def hh(path):
             yield {"prompt": turns, "chosen": chosen[1].strip(), "rejected": rejected[1].strip(), "source": "hh-harmless"}
 
 
+def xstest(folder):
+    for path in sorted(pathlib.Path(folder).glob("*.csv.gz")):
+        for row in csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode())):
+            label, is_unsafe = row["final_label"], row["type"].startswith("contrast_")
+            # A partial refusal is neither.
+            if row["completion"].strip() and label in ("1_full_compliance", "2_full_refusal"):
+                complies = label == "1_full_compliance"
+                record = {"prompt": row["prompt"], "response": row["completion"].strip(), "refusal": not complies}
+                if is_unsafe:
+                    record["harmful"] = complies
+                yield record | {"source": "xstest-unsafe" if is_unsafe else "xstest-safe"}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True)
     parser.add_argument("--hh")
+    parser.add_argument("--xstest")
     parser.add_argument("--only", default="mild,pyrit-harm,pyrit-refusal")
     options = parser.parse_args()
     made = {
@@ -121,6 +137,7 @@ def main():
         "pyrit-refusal": lambda: pyrit("refusal_scorer", "refusal"),
         "pyrit-objective": lambda: pyrit("objective", "harmful"),
         "hh": lambda: hh(options.hh),
+        "xstest": lambda: xstest(options.xstest),
     }
     count = collections.Counter()
     with open(options.output, "w") as file:
