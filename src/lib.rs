@@ -120,7 +120,8 @@
 //! # Figures
 //!
 //! [`measure`] holds the numbers about judges, guards and data: areas under ROC curves, agreement, rates corrected for
-//! the mistakes of a judge, calibration, diversity, juries; each with its uncertainty.
+//! the mistakes of a judge, calibration, diversity, juries; each with its uncertainty. [`audit`] says with them how good
+//! a set of pairs is.
 //!
 //! # Testing your own
 //!
@@ -158,6 +159,7 @@
 
 mod decorate;
 mod error;
+mod learn;
 mod model;
 mod outcome;
 mod pipeline;
@@ -168,6 +170,7 @@ mod text;
 #[cfg_attr(docsrs, doc(cfg(feature = "train")))]
 pub mod train;
 
+pub mod audit;
 pub mod backends;
 pub mod dataset;
 pub mod files;

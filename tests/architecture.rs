@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("files", &["error"]),
     ("measure", &[]),
+    ("learn", &["text"]),
     ("record", &["error"]),
     ("outcome", &["error", "record"]),
     ("stage", &["error", "record", "outcome"]),
@@ -55,6 +56,12 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("dataset", &["error", "files", "record", "outcome", "text"]),
+    (
+        "audit",
+        &[
+            "error", "record", "text", "filters", "dataset", "measure", "learn",
+        ],
+    ),
     // `filters` and `dataset` only for the pairs that a model writes to be tuned on.
     (
         "stages",
@@ -80,7 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "train",
         &[
             "error", "files", "record", "model", "prompt", "dataset", "backends", "text",
-            "filters", "guards", "measure",
+            "filters", "guards", "measure", "learn",
         ],
     ),
 ];

@@ -145,6 +145,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<LabelReader> {
         splitter: Some(splitter),
         table: None,
         record: Vec::new(),
+        unlabelled: None,
     };
     if is_csv {
         reader.read_header()?;
@@ -161,9 +162,24 @@ pub struct LabelReader {
     /// Under which header the records stand, in CSV.
     table: Option<Table>,
     record: Vec<u8>,
+    /// Records without a label so far, if they are skipped.
+    unlabelled: Option<u64>,
 }
 
 impl LabelReader {
+    /// Skips records of a response that nobody has labelled yet. By default such a record is an error.
+    #[must_use]
+    pub fn skip_unlabelled(mut self) -> Self {
+        self.unlabelled = Some(0);
+        self
+    }
+
+    /// The records without a label that were skipped so far.
+    #[must_use]
+    pub fn unlabelled(&self) -> u64 {
+        self.unlabelled.unwrap_or_default()
+    }
+
     fn read_header(&mut self) -> Result<()> {
         let Some(splitter) = &mut self.splitter else {
             return Ok(());
@@ -189,10 +205,22 @@ impl LabelReader {
         Ok(())
     }
 
-    fn parse(&mut self) -> Result<LabelRecord, String> {
+    /// The record; `None` if it has no label and is to be skipped.
+    fn parse(&mut self) -> Result<Option<LabelRecord>, String> {
+        let object = self.object()?;
+        if let Some(skipped) = &mut self.unlabelled
+            && is_unlabelled(&object)
+        {
+            *skipped += 1;
+            return Ok(None);
+        }
+        parse(&object).map(Some)
+    }
+
+    fn object(&mut self) -> Result<Map<String, Value>, String> {
         let record = utf8(&self.record)?;
         let Some(table) = &mut self.table else {
-            return parse(&object(record)?);
+            return object(record);
         };
         table.read(record)?;
         let names: Vec<String> = table.names().map(str::to_owned).collect();
@@ -200,7 +228,7 @@ impl LabelReader {
             let field = table.field(place).to_owned();
             (name, Value::String(field))
         });
-        parse(&fields.collect())
+        Ok(fields.collect())
     }
 }
 
@@ -208,15 +236,20 @@ impl Iterator for LabelReader {
     type Item = Result<LabelRecord>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (line, fit) = match self.splitter.as_mut()?.next(&mut self.record) {
-            Ok(next) => next?,
-            Err(error) => {
-                self.splitter = None;
-                return Some(Err(Error::io(&self.path, error)));
+        loop {
+            let (line, fit) = match self.splitter.as_mut()?.next(&mut self.record) {
+                Ok(next) => next?,
+                Err(error) => {
+                    self.splitter = None;
+                    return Some(Err(Error::io(&self.path, error)));
+                }
+            };
+            match whole(fit, MAX_BYTES).and_then(|()| self.parse()) {
+                Ok(None) => {}
+                Ok(Some(record)) => return Some(Ok(record)),
+                Err(reason) => return Some(Err(Error::input(&self.path, line, reason))),
             }
-        };
-        let record = whole(fit, MAX_BYTES).and_then(|()| self.parse());
-        Some(record.map_err(|reason| Error::input(&self.path, line, reason)))
+        }
     }
 }
 
@@ -286,6 +319,12 @@ fn parse(object: &Map<String, Value>) -> Result<LabelRecord, String> {
         source,
         group,
     })
+}
+
+/// Whether it is a response without a word on it.
+fn is_unlabelled(object: &Map<String, Value>) -> bool {
+    let says = |columns| find(object, columns).is_some();
+    says(RESPONSE) && !says(HARMFUL) && !says(REFUSAL) && !says(CHOSEN) && !says(REJECTED)
 }
 
 /// The first of some columns that is there and says something.

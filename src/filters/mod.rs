@@ -50,7 +50,6 @@ pub use length::Length;
 pub use quality::ModelQuality;
 pub use quoting::NotQuoting;
 pub use recommended::Recommended;
-#[cfg(feature = "train")]
 pub(crate) use refusals::Refusals;
 pub use related::Related;
 pub use repetitive::{NotEmpty, NotRepetitive};

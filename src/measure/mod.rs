@@ -51,6 +51,7 @@ pub use isotonic::IsotonicRegression;
 pub use jury::{Consensus, log_odds_vote, majority_vote};
 pub use platt::PlattScaling;
 pub use ppi::{Ppi, ppi_mean};
+pub(crate) use random::SplitMix64;
 pub use rates::Proportion;
 pub use roc::{AucComparison, auc, delong, delong_test};
 pub use temperature::TemperatureScaling;

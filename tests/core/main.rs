@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod audit;
 mod bad_input;
 mod dataset;
 mod filters;

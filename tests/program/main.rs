@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod audit;
 #[path = "../candle_support/mod.rs"]
 mod candle_support;
 mod judges;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    completions, export, init, measure, merge, models, prefer, run, status, tune, tune_judge,
+    audit, completions, export, init, measure, merge, models, prefer, run, status, tune, tune_judge,
 };
 
 /// Makes preference pairs {prompt, chosen, rejected} of texts that should not be said
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Status(status::Options),
     /// Writes the files of the outcomes that a run has so far
     Export(export::Options),
+    /// Measures a set of preference pairs: how varied, how safe, how easily the sides are told apart
+    Audit(audit::Options),
     /// Tunes a small model in reverse, from a response to the instruction that it answers
     Tune(tune::Options),
     /// Fits a judge on human labels, and says how far it can be trusted

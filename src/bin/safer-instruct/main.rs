@@ -13,6 +13,7 @@
     )
 )]
 
+mod audit;
 mod command;
 mod completions;
 mod ended;
@@ -58,6 +59,7 @@ fn run(program: Program) -> Result<Ended> {
         Command::Retry(options) => options.retry(&stop),
         Command::Status(options) => options.print(),
         Command::Export(options) => options.write(),
+        Command::Audit(options) => audit::run(&options),
         Command::Tune(options) => tune::run(&options, &stop),
         Command::TuneJudge(options) => tune_judge::run(&options, &stop),
         Command::Prefer(options) => prefer::run(&options, &stop),

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::{
-    baselines::{Grams, length, refusal_rule},
-    logistic::{Design, Fit, Problem},
+    baselines::{length, refusal_rule},
     report::{Comparison, CurvePoint, HeadReport, SourceFigure},
     states::StateTable,
     task::{Kind, Task, check_agreement, groups, shuffled, source},
@@ -15,6 +14,7 @@ use crate::{
     dataset::LabelRecord,
     error::{Error, Result},
     guards::{HeadCard, ProbeCard, ProbeData, ProbeMeasure, ProbeWeights},
+    learn::{Design, Fit, Grams, Problem},
     measure::{PlattScaling, Proportion, auc, delong},
 };
 
@@ -193,7 +193,8 @@ impl ProbeTrainer {
         let folds = task.folds(FOLDS, self.seed);
         let splits = splits_of_folds(&folds);
         let (c, scores) = choose(task, &splits);
-        let grams = Grams::of(task);
+        let texts: Vec<Vec<&str>> = task.rows.iter().map(|row| row.texts.clone()).collect();
+        let grams = Grams::of(&texts);
         let singles = [
             ("length", length(task)),
             ("refusal rule", refusal_rule(task)),

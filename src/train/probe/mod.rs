@@ -10,7 +10,6 @@
 
 mod baselines;
 mod fit;
-mod logistic;
 mod report;
 mod states;
 mod task;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::{logistic::Dense, states::StateTable};
+use super::states::StateTable;
 use crate::{
     dataset::{Label, LabelRecord},
     error::{Error, Result},
     guards::Probe,
+    learn::Dense,
 };
 
 /// A head, and what it is asked.

@@ -22,7 +22,7 @@ pub(crate) fn line(name: &str, text: &str, width: usize) -> String {
 
 /// A text on one line. Texts are untrusted: a control character could command the terminal, and one that changes the
 /// direction of writing could make a line look like another text.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {
         line.extend(safe(c));

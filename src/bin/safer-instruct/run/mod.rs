@@ -4,7 +4,7 @@ mod bundled;
 mod closing;
 mod dry_run;
 mod folder;
-mod layout;
+pub(crate) mod layout;
 mod models;
 mod profile;
 mod served;
@@ -15,7 +15,7 @@ mod work;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-pub(crate) use folder::Folder;
+pub(crate) use folder::{Folder, quoted};
 use models::Models;
 use safer_instruct::{Error, Result, run::Journal};
 use stages::Prompts;

@@ -10,7 +10,7 @@ const MAX_STEPS: usize = 500;
 const TOLERANCE: f64 = 1e-5;
 
 /// Rows of numbers that a model is fitted to.
-pub(super) trait Design: Sync {
+pub(crate) trait Design: Sync {
     /// The numbers in a row.
     fn width(&self) -> usize;
     /// weights · row
@@ -19,73 +19,32 @@ pub(super) trait Design: Sync {
     fn add(&self, row: usize, factor: f64, sum: &mut [f64]);
 }
 
-/// Rows of a table `(rows, width)`.
-pub(super) struct Dense {
-    pub(super) width: usize,
-    pub(super) values: Vec<f32>,
-}
-
-impl Dense {
-    pub(super) fn row(&self, row: usize) -> &[f32] {
-        let at = row * self.width;
-        self.values.get(at..at + self.width).unwrap_or_default()
-    }
-}
-
-/// Sums side by side, so that a processor adds several numbers at once; their order is the same on every machine.
-const LANES: usize = 8;
-
-impl Design for Dense {
-    fn width(&self) -> usize {
-        self.width
-    }
-
-    fn dot(&self, row: usize, weights: &[f64]) -> f64 {
-        let (weights, weights_left) = weights.as_chunks::<LANES>();
-        let (row, row_left) = self.row(row).as_chunks::<LANES>();
-        let mut sums = [0.0; LANES];
-        for (weights, row) in weights.iter().zip(row) {
-            for ((sum, weight), value) in sums.iter_mut().zip(weights).zip(row) {
-                *sum += weight * f64::from(*value);
-            }
-        }
-        let left = weights_left.iter().zip(row_left);
-        sums.iter().sum::<f64>() + left.map(|(w, x)| w * f64::from(*x)).sum::<f64>()
-    }
-
-    fn add(&self, row: usize, factor: f64, sum: &mut [f64]) {
-        for (sum, value) in sum.iter_mut().zip(self.row(row)) {
-            *sum += factor * f64::from(*value);
-        }
-    }
-}
-
 /// A fitted model: log-odds = weights · row + bias.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fit {
-    pub(super) weights: Vec<f64>,
-    pub(super) bias: f64,
+pub(crate) struct Fit {
+    pub(crate) weights: Vec<f64>,
+    pub(crate) bias: f64,
 }
 
 impl Fit {
-    pub(super) fn log_odds(&self, design: &impl Design, row: usize) -> f64 {
+    pub(crate) fn log_odds(&self, design: &impl Design, row: usize) -> f64 {
         design.dot(row, &self.weights) + self.bias
     }
 }
 
 /// What is minimised: ½ |w|² + c · Σ ln(1 + exp(−± (w · x + b))), plus for a row that is so and minus for one that is
 /// not. The bias has no penalty, as in scikit-learn's `LogisticRegression(C=c)`; without `bias` it stays 0.
-pub(super) struct Problem<'a, D> {
-    pub(super) design: &'a D,
+pub(crate) struct Problem<'a, D> {
+    pub(crate) design: &'a D,
     /// The rows that count, each with whether the thing is so.
-    pub(super) rows: &'a [(usize, bool)],
-    pub(super) c: f64,
-    pub(super) bias: bool,
+    pub(crate) rows: &'a [(usize, bool)],
+    pub(crate) c: f64,
+    pub(crate) bias: bool,
 }
 
 impl<D: Design> Problem<'_, D> {
     /// The minimum, by L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5) with halved steps.
-    pub(super) fn solve(&self) -> Fit {
+    pub(crate) fn solve(&self) -> Fit {
         let width = self.design.width();
         // The last entry is the bias.
         let mut at = vec![0.0; width + 1];
@@ -208,7 +167,7 @@ fn less(a: &[f64], b: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::dense::Dense, *};
 
     fn table(rows: &[[f32; 2]]) -> Dense {
         Dense {
@@ -295,14 +254,5 @@ mod tests {
         assert_eq!(fit.bias, 0.0);
         // Differences that all point one way, so the weights do too.
         assert!((0..3).all(|row| fit.log_odds(&design, row) > 0.0));
-    }
-
-    #[test]
-    fn a_row_longer_than_the_lanes_is_summed_whole() {
-        let values: Vec<f32> = (0..19).map(|value| value as f32).collect();
-        let design = Dense { width: 19, values };
-        let weights: Vec<f64> = (0..19).map(|weight| f64::from(weight % 3)).collect();
-        let expected: f64 = (0..19).map(|n| f64::from(n % 3) * f64::from(n)).sum();
-        assert_eq!(design.dot(0, &weights), expected);
     }
 }
